@@ -1,0 +1,1 @@
+"""The application: agents and queues over Redis, decisions in time, the HTTP surface, the command."""

@@ -1,0 +1,97 @@
+"""The base of every failure: a stable code and a verdict (whose fault, is repeating safe).
+
+Domain errors know nothing of HTTP; `router/http/error_replies.py` maps codes to statuses and a test
+keeps that table complete.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fault(StrEnum):
+    """Whose fault a failure is; what nobody classified is ours, so that it shows up."""
+
+    CLIENT = "client"
+    OURS = "ours"
+    STORE = "store"
+    UPSTREAM = "upstream"
+    UNKNOWN = "unknown"
+
+
+class CrosspointError(Exception):
+    """An unexpected failure."""
+
+    code: ClassVar[str] = "internal"
+    fault: ClassVar[Fault] = Fault.OURS
+    safe_to_repeat: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+
+class InvalidInputError(CrosspointError):
+    """The input is not valid."""
+
+    code = "invalid"
+    fault = Fault.CLIENT
+    safe_to_repeat = True
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFoundError(CrosspointError):
+    """There is no such thing."""
+
+    code = "not_found"
+    fault = Fault.CLIENT
+    safe_to_repeat = True
+
+
+class ConflictError(CrosspointError):
+    """This cannot be done in the present state."""
+
+    code = "conflict"
+    fault = Fault.CLIENT
+    safe_to_repeat = True
+
+
+class UnauthenticatedError(CrosspointError):
+    """Who is asking could not be established."""
+
+    code = "unauthenticated"
+    fault = Fault.CLIENT
+    safe_to_repeat = True
+
+
+class ForbiddenError(CrosspointError):
+    """This caller may not do that."""
+
+    code = "forbidden"
+    fault = Fault.CLIENT
+    safe_to_repeat = True
+
+
+class StoreDownError(CrosspointError):
+    """The store is not reachable; nothing was sent."""
+
+    code = "store_down"
+    fault = Fault.STORE
+    safe_to_repeat = True
+
+
+class StoreRefusedError(CrosspointError):
+    """The store answered with an error; nothing was changed."""
+
+    code = "store_refused"
+    fault = Fault.STORE
+    safe_to_repeat = True
+
+
+class OutcomeUnknownError(CrosspointError):
+    """No answer in time: it may have happened."""
+
+    code = "outcome_unknown"
+    fault = Fault.UNKNOWN
+    safe_to_repeat = False

@@ -1,0 +1,81 @@
+"""What can be wrong with a file: one problem, a sorted list of them, and the error that carries it."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+MOST_PROBLEMS = 200
+"""More problems than this are counted, not listed: a hostile file must not fill the screen."""
+
+_LONGEST_FOUND = 60
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A place in a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong (or, in lint, odd) at one place of a file.
+
+    `code` is stable and machine-readable (`unknown-key`, `wrong-type`, ...), `path` names the field
+    (`rules[2].when.queue`), `found` is the offending text cut to 60 characters, `expected` says what
+    is allowed, `nearest` the known name that is most like `found`.
+    """
+
+    mark: Mark
+    code: str
+    message: str
+    path: str = ""
+    found: str | None = None
+    expected: str | None = None
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.mark}: {self.message}"
+        if self.path:
+            text += f" (at {self.path})"
+        if self.found is not None:
+            text += f"; found {self.found!r}"
+        if self.expected is not None:
+            text += f"; expected {self.expected}"
+        if self.nearest is not None:
+            text += f"; did you mean {self.nearest!r}?"
+        return text
+
+
+class FileError(Exception):
+    """A file cannot be used; `problems` holds everything that is wrong with it, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        ordered = sorted(problems, key=lambda p: (p.mark.file, p.mark.line, p.mark.column))
+        self.problems: Sequence[Problem] = ordered[:MOST_PROBLEMS]
+        self.left_out = max(0, len(ordered) - MOST_PROBLEMS)
+        lines = [str(problem) for problem in self.problems]
+        if self.left_out:
+            lines.append(f"... and {self.left_out} more")
+        super().__init__("\n".join(lines))
+
+
+def shorten(found: str) -> str:
+    """Cut what was found so that it fits a message."""
+    return found if len(found) <= _LONGEST_FOUND else found[: _LONGEST_FOUND - 1] + "…"
+
+
+def nearest_name(found: str, known: Iterable[str]) -> str | None:
+    """The known name most like `found`, or None when nothing is close.
+
+    Bounded: names longer than 100 characters and lists longer than 1,000 are not compared.
+    """
+    names = sorted(known)
+    if len(found) > 100 or len(names) > 1000:
+        return None
+    close = difflib.get_close_matches(found, names, n=1, cutoff=0.6)
+    return close[0] if close else None
