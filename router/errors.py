@@ -81,12 +81,34 @@ class StoreDownError(CrosspointError):
     safe_to_repeat = True
 
 
+class RefusalKind(StrEnum):
+    """Why the store refused a command."""
+
+    READ_ONLY = "read_only"
+    LOADING = "loading"
+    MOVED = "moved"
+    CLUSTER_DOWN = "cluster_down"
+    OUT_OF_MEMORY = "out_of_memory"
+    NO_SCRIPT = "no_script"
+    BUSY = "busy"
+    NOT_SAVING = "not_saving"
+    NOT_ALLOWED = "not_allowed"
+    WRONG_TYPE = "wrong_type"
+    OTHER = "other"
+
+
 class StoreRefusedError(CrosspointError):
     """The store answered with an error; nothing was changed."""
 
     code = "store_refused"
     fault = Fault.STORE
     safe_to_repeat = True
+
+    def __init__(
+        self, message: str | None = None, *, kind: RefusalKind = RefusalKind.OTHER
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class OutcomeUnknownError(CrosspointError):
