@@ -1,0 +1,431 @@
+"""What there is: call routers, queues and agents, as an operator describes them.
+
+The Structs are the stored form (JSON in the store), the form the management API takes and gives, and
+the form of `site.yaml`: one set of names, ranges and defaults (those of Dialpad's call centers where
+it has them). What changes by itself (duty status, idle times, error counts) is not here.
+
+Secrets stand here as references, not values, wherever possible; see `SecretRef`.
+"""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Final, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from router.errors import InvalidInputError
+from rules.actions import Strategy, Target, TargetType
+
+SECRET_LEAST_CHARACTERS: Final = 32
+"""Dialpad's own minimum for a call router's secret."""
+
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?!\n)$")]
+"""An id of ours: 1 to 64 letters, digits, `_`, `.`, `-`; it becomes part of store keys and paths."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""One line a person reads; 1 to 100 characters."""
+
+PlatformId = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,64}(?!\n)$")]
+"""An id of the platform's (64-bit numbers as a rule); always text here, never a float."""
+
+E164 = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}(?!\n)$")]
+Level = Annotated[int, Meta(ge=0, le=100)]
+Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
+"""One key of a phone."""
+
+
+class SecretRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a secret is to be had: exactly one of an environment variable, a file, or the value.
+
+    `env` and `file` are for `site.yaml` and `crosspoint.yaml`; a relative `file` is looked for in the
+    data folder of the process that reads it. `value` is only ever written (management API) and never
+    shown: public forms go through `public_form`, and the repr hides it.
+    """
+
+    env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}(?!\n)$")] | None = None
+    file: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    value: Annotated[str, Meta(min_length=32, max_length=1024)] | None = None
+
+    def __post_init__(self) -> None:
+        if sum(part is not None for part in (self.env, self.file, self.value)) != 1:
+            message = "exactly one of env, file and value is wanted"
+            raise ValueError(message)
+
+    def __repr__(self) -> str:
+        return f"SecretRef({self.public()})"
+
+    def public(self) -> str:
+        """What may be shown of it: where it comes from."""
+        if self.env is not None:
+            return f"env {self.env}"
+        return f"file {self.file}" if self.file is not None else "value"
+
+
+class RouterConfig(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A call router: who asks under `/route/{id}`, and what answers.
+
+    Without a `secret` unsigned requests are taken; `previous_secret` stays valid beside it during a
+    rotation. Exactly one of `rules` (a ruleset's name) and `routing_url` (somebody else's server, for
+    calls on the PBX) says who decides. `budget_ms` is the time from arrival to answer.
+    """
+
+    id: Id
+    name: Name
+    default_target: Target
+    secret: SecretRef | None = None
+    previous_secret: SecretRef | None = None
+    rules: Id | None = None
+    routing_url: Annotated[str, Meta(max_length=2048)] | None = None
+    budget_ms: Annotated[int, Meta(ge=50, le=30_000)] = 800
+    phone_numbers: Annotated[tuple[E164, ...], Meta(max_length=1000)] = ()
+
+
+class HoldQueue(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Waiting in a queue. A callback is offered when more than `queue_callback_threshold` callers wait.
+
+    `estimated_wait_time_max` is in minutes: a longer wait is announced as "more than".
+    """
+
+    max_hold_count: Annotated[int, Meta(ge=1, le=1000)] = 50
+    max_hold_seconds: Annotated[int, Meta(ge=30, le=18_000)] = 900
+    announce_position: bool = True
+    announce_estimated_wait_time: bool = True
+    estimated_wait_time_max: Annotated[int, Meta(ge=1, le=300)] = 30
+    announcement_interval_seconds: Annotated[int, Meta(ge=10, le=3600)] = 120
+    allow_queue_callback: bool = False
+    queue_callback_threshold: Annotated[int, Meta(ge=0, le=1000)] = 5
+    queue_callback_dtmf: Key = "9"
+    queue_escape_dtmf: Key = "*"
+    stay_in_queue_after_closing: bool = False
+    unattended_queue: bool = False
+
+
+class Recording(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """What is recorded; `announce` says so to the caller first."""
+
+    inbound: bool = False
+    outbound: bool = False
+    allow_pause: bool = False
+    announce: bool = True
+
+
+class ServiceLevel(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """The target: `percent` of the calls answered within `seconds`."""
+
+    percent: Annotated[int, Meta(ge=1, le=100)] = 95
+    seconds: Annotated[int, Meta(ge=1, le=18_000)] = 60
+
+
+Spans = Annotated[tuple[str, ...], Meta(max_length=24)]
+
+
+class HolidayHours(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Holidays as a rules file writes them."""
+
+    country: str | None = None
+    subdivision: str | None = None
+    closed: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
+    special: Annotated[Mapping[str, Spans], Meta(max_length=1000)] = {}
+
+
+class OpeningHours(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A calendar as a rules file writes it (`mon-fri: ["08:00-18:00"]`); kept as written.
+
+    `router/site.py` turns it into a compiled calendar with the rules' own parser.
+    """
+
+    hours: Annotated[Mapping[str, Spans], Meta(max_length=24)]
+    timezone: str = "UTC"
+    holidays: HolidayHours | None = None
+
+
+class QueueConfig(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A queue, that is a call center; `calendar` None is always open."""
+
+    id: Id
+    name: Name
+    call_center_id: PlatformId | None = None
+    strategy: Strategy = Strategy.LONGEST_IDLE
+    ring_seconds: Annotated[int, Meta(ge=10, le=45)] = 30
+    wrap_up_seconds: Annotated[int, Meta(ge=0, le=3600)] = 0
+    calendar: OpeningHours | None = None
+    hold_queue: HoldQueue = HoldQueue()
+    recording: Recording = Recording()
+    service_level: ServiceLevel = ServiceLevel()
+
+
+class MemberRole(StrEnum):
+    """What an agent is in a queue."""
+
+    OPERATOR = "operator"
+    SUPERVISOR = "supervisor"
+    ADMIN = "admin"
+
+
+class Membership(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """An agent's place in one queue: `order` 1 is first with the fixed-order strategy."""
+
+    skill_level: Level = 100
+    order: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    role: MemberRole = MemberRole.OPERATOR
+
+
+class AgentConfig(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """An agent. `user_id` is the platform's user, `endpoint` the phone on the PBX.
+
+    `skills` are named levels, 0 to 100; a skill without a level meets no requirement.
+    """
+
+    id: Id
+    name: Name
+    user_id: PlatformId | None = None
+    endpoint: (
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:-]{1,100}(?!\n)$")] | None
+    ) = None
+    skills: Annotated[Mapping[Id, Level], Meta(max_length=100)] = {}
+    queues: Annotated[Mapping[Id, Membership], Meta(max_length=100)] = {}
+
+
+class Kind(StrEnum):
+    """Kinds of resource; the value is the name of its list everywhere."""
+
+    ROUTERS = "routers"
+    QUEUES = "queues"
+    AGENTS = "agents"
+
+
+Resource = RouterConfig | QueueConfig | AgentConfig
+ResourceT = TypeVar("ResourceT", RouterConfig, QueueConfig, AgentConfig)
+
+TYPES: Final[Mapping[Kind, type[Resource]]] = {
+    Kind.ROUTERS: RouterConfig,
+    Kind.QUEUES: QueueConfig,
+    Kind.AGENTS: AgentConfig,
+}
+
+
+def kind_of(resource: Resource) -> Kind:
+    """The kind a resource is of."""
+    match resource:
+        case RouterConfig():
+            return Kind.ROUTERS
+        case QueueConfig():
+            return Kind.QUEUES
+        case AgentConfig():
+            return Kind.AGENTS
+
+
+def from_document(document: object, type_: type[ResourceT]) -> ResourceT:
+    """A checked resource from decoded JSON; InvalidInputError names the field that is wrong."""
+    if isinstance(document, Mapping) and isinstance(
+        target := document.get("default_target"), Mapping
+    ):
+        for field in target.keys() - {"type", "id", "number"}:
+            message = "a target has a type and an id or number"
+            raise InvalidInputError(message, field=f"default_target.{field}")
+    try:
+        resource = msgspec.convert(document, type_)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+    check(resource)
+    return resource
+
+
+def check(resource: Resource) -> None:
+    """Check ranges and everything that concerns more than one field; raise InvalidInputError."""
+    try:
+        msgspec.convert(msgspec.to_builtins(resource), type(resource))
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+    if isinstance(resource, RouterConfig):
+        for field, message in router_problems(resource):
+            raise InvalidInputError(message, field=field)
+
+
+def router_problems(router: RouterConfig) -> list[tuple[str, str]]:
+    """What is wrong with a router beyond the ranges of its fields: (field, message) pairs."""
+    found: list[tuple[str, str]] = []
+    if (router.rules is None) == (router.routing_url is None):
+        found.append(("rules", "exactly one of rules and routing_url is wanted"))
+    if router.routing_url is not None and (message := _url_problem(router.routing_url)):
+        found.append(("routing_url", message))
+    if router.previous_secret is not None and router.secret is None:
+        found.append(("previous_secret", "previous_secret needs a secret beside it"))
+    target = router.default_target
+    if target.type is TargetType.PHONE:
+        if target.number is None or target.id is not None:
+            found.append(("default_target", "a phone has a number and no id"))
+    elif target.id is None or target.number is not None:
+        found.append(("default_target", f"a {target.type.value} has an id and no number"))
+    return found
+
+
+def public_form(resource: Resource) -> dict[str, object]:
+    """The resource as it may be shown, every default spelled out: a secret is only where it is from."""
+    form = _everything(resource)
+    if isinstance(resource, RouterConfig):
+        for field in ("secret", "previous_secret"):
+            reference: SecretRef | None = getattr(resource, field)
+            form[field] = None if reference is None else reference.public()
+    return form
+
+
+def merged(resource: ResourceT, patch: Mapping[str, object]) -> ResourceT:
+    """The resource with some fields replaced (JSON merge patch, one level: null means the default).
+
+    The id cannot change. InvalidInputError names the field that is wrong.
+    """
+    if "id" in patch and patch["id"] != resource.id:
+        raise InvalidInputError("an id cannot be changed", field="id")
+    document = msgspec.to_builtins(resource)
+    for field, value in patch.items():
+        if value is None and field in document:
+            del document[field]
+        elif value is not None or field not in resource.__struct_fields__:
+            document[field] = value
+    return from_document(document, type(resource))
+
+
+def with_literal_secrets(document: Mapping[str, object]) -> dict[str, object]:
+    """A router as the management API takes it: a secret is the text itself, written and never read.
+
+    References are refused there, since a tenant's administrator could otherwise have this process
+    read any file or variable and try guesses against it.
+    """
+    form = dict(document)
+    for field in ("secret", "previous_secret"):
+        value = form.get(field)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise InvalidInputError(f"{field} is the secret's text", field=field)
+        form[field] = {"value": value}
+        _checked_secret(value, field)
+    return form
+
+
+def resolve_secret(
+    reference: SecretRef, env: Mapping[str, str], read_file: Callable[[str], str]
+) -> str:
+    """The secret's text, or InvalidInputError saying why it is not to be had (never what it is)."""
+    if reference.value is not None:
+        return _checked_secret(reference.value, "secret")
+    if reference.env is not None:
+        if reference.env not in env:
+            message = f"the environment variable {reference.env} is not set"
+            raise InvalidInputError(message, field="secret")
+        return _checked_secret(env[reference.env], "secret")
+    path = reference.file or ""
+    try:
+        text = read_file(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise InvalidInputError(
+            f"the file {path} cannot be read: {reason}", field="secret"
+        ) from error
+    return _checked_secret(text.strip("\r\n"), "secret")
+
+
+def _checked_secret(text: str, field: str) -> str:
+    if len(text) < SECRET_LEAST_CHARACTERS:
+        message = (
+            f"a secret has at least {SECRET_LEAST_CHARACTERS} characters, this one {len(text)}"
+        )
+        raise InvalidInputError(message, field=field)
+    if "\n" in text or "\r" in text:
+        raise InvalidInputError("a secret is one line", field=field)
+    return text
+
+
+def _everything(struct: msgspec.Struct) -> dict[str, object]:
+    """A Struct as JSON values, without leaving out what has its default."""
+    form: dict[str, object] = {}
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if isinstance(value, msgspec.Struct):
+            form[name] = _everything(value)
+        elif isinstance(value, Mapping):
+            form[name] = {
+                key: _everything(item)
+                if isinstance(item, msgspec.Struct)
+                else msgspec.to_builtins(item)
+                for key, item in value.items()
+            }
+        else:
+            form[name] = msgspec.to_builtins(value)
+    return form
+
+
+def _url_problem(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "this is no URL"
+    if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:
+        return "an https:// URL is wanted"
+    if parts.username or parts.password or parts.fragment:
+        return "a URL without user, password and fragment is wanted"
+    if parts.scheme == "http" and not _is_private_host(parts.hostname):
+        return "http:// is only for private addresses; use https://"
+    return None
+
+
+def _is_private_host(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost"
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidInputError:
+    """msgspec ends its message in the place (" - at `$.hold_queue.max_hold_count`")."""
+    message, _, place = str(error).partition(" - at `")
+    path = place.rstrip("`").removeprefix("key` in `").removeprefix("$").removeprefix(".")
+    path = path.replace("[...]", "")
+    for words in ("unknown field `", "missing required field `"):
+        if words in message:
+            path = f"{path}.{message.rpartition(words)[2].rstrip('`')}".removeprefix(".")
+    if "matching regex" in message:
+        message = _PATTERN_WORDS.get(
+            path.rpartition(".")[2].partition("[")[0],
+            "this has characters or a length that are not allowed",
+        )
+    return InvalidInputError(message[:1].lower() + message[1:], field=path or None)
+
+
+_ID_WORDS: Final = (
+    "an id has 1 to 64 letters, digits, '_', '.' or '-' and starts with a letter or digit"
+)
+_PATTERN_WORDS: Final[Mapping[str, str]] = {
+    "id": _ID_WORDS,
+    "rules": _ID_WORDS,
+    "skills": _ID_WORDS,
+    "queues": _ID_WORDS,
+    "name": "a name is one line without control characters",
+    "phone_numbers": "a number is E.164: +, then 2 to 15 digits",
+    "user_id": "a platform's id has 1 to 64 letters, digits, '_' or '-'",
+    "call_center_id": "a platform's id has 1 to 64 letters, digits, '_' or '-'",
+    "endpoint": "an endpoint is TECHNOLOGY/NAME, like PJSIP/1001",
+}
