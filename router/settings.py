@@ -1,0 +1,170 @@
+"""The settings of the service: one frozen tree, read once, handed down in pieces.
+
+`crosspoint.yaml` is read by the same strict loader as rules files. Every key can be overridden by an
+environment variable: `http.port` by `CROSSPOINT_HTTP__PORT`. This is the only reader of the
+environment; relative paths are taken from the folder of the settings file.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from router.resources import SecretRef, resolve_secret
+
+FILE_NAME: Final = "crosspoint.yaml"
+
+_LONGEST_SECRET_FILE: Final = 4096
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to listen. `workers` processes share one port.
+
+    `reserve_ms` of every router's budget are kept for writing the answer. `drain_seconds` is how long
+    requests may go on after SIGTERM.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    reserve_ms: Annotated[int, Meta(ge=1, le=1000)] = 15
+    drain_seconds: Annotated[int, Meta(ge=0, le=300)] = 10
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The store: a URL, or none for the embedded one under the data folder.
+
+    The URL may carry a password: it is hidden in the repr.
+    """
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"StoreSettings({self.public_url()})"
+
+    def public_url(self) -> str:
+        """The URL without its password."""
+        if self.url is None:
+            return "embedded"
+        parts = urlsplit(self.url)
+        where = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=where, query="").geturl()
+
+
+class TokenSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may use the management API: tokens signed with `secret` (HS256) or a key of `jwks_file`.
+
+    `previous_secret` stays valid during a rotation.
+    """
+
+    secret: SecretRef = SecretRef(file="secrets/tokens")
+    previous_secret: SecretRef | None = None
+    jwks_file: Path | None = None
+    issuer: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    audience: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+
+
+class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the decision log holds whole phone numbers; otherwise they are masked."""
+
+    log_full_numbers: bool = False
+
+
+class ForeignSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Asking somebody else's `routing_url`: private networks that may be asked (CIDR), answer limit."""
+
+    allow: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
+    answer_limit_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 65_536
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times and limits of offering calls to agents.
+
+    `lease_ms` is how long a reservation holds without being confirmed; after `longest_call_seconds`
+    an agent whose hang-up was never reported is free again; after `unanswered_limit` unanswered
+    offers in a row an agent is paused for `unanswered_pause_seconds`; one step of priority is worth
+    `aging_seconds` of waiting.
+    """
+
+    lease_ms: Annotated[int, Meta(ge=500, le=120_000)] = 10_000
+    longest_call_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 14_400
+    unanswered_limit: Annotated[int, Meta(ge=1, le=100)] = 3
+    unanswered_pause_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
+    aging_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds: `decisions_kept` per tenant in the log, `ask_rounds` of questions to one caller."""
+
+    decisions_kept: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    ask_rounds: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The log on stderr."""
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.JSON
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. `recordings_dir` None is `recordings` under the data folder."""
+
+    http: HttpSettings = HttpSettings()
+    store: StoreSettings = StoreSettings()
+    data_dir: Path = Path("data")
+    rules_dir: Path = Path("rules")
+    site: Path | None = None
+    recordings_dir: Path | None = None
+    tokens: TokenSettings = TokenSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    foreign: ForeignSettings = ForeignSettings()
+    agents: AgentSettings = AgentSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def directory_file(self) -> Path:
+        """Where the last known routers, queues and agents are kept."""
+        return self.data_dir / "directory.json"
+
+    @property
+    def secrets_dir(self) -> Path:
+        return self.data_dir / "secrets"
+
+
+SecretSource = Callable[[SecretRef], str]
+"""Turns a reference into the secret's text; raises InvalidInputError when it is not to be had."""
+
+
+def secret_source(settings: Settings, env: Mapping[str, str] = os.environ) -> SecretSource:
+    """Read secrets from the environment, and from files below (or beside) the data folder.
+
+    This touches the disk: never on the way of a routing request.
+    """
+
+    def read(path: str) -> str:
+        with (settings.data_dir / path).open(encoding="utf-8") as file:
+            return file.read(_LONGEST_SECRET_FILE)
+
+    return lambda reference: resolve_secret(reference, env, read)
