@@ -1,0 +1,113 @@
+"""The signature of a routing request: a strict HS256 verifier and its counterpart.
+
+A JWT costs PyJWT about 40 microseconds, two thirds of what a whole decision takes, so the fast path
+has its own verifier. It accepts exactly what PyJWT accepts with `algorithms=["HS256"]` and `exp` and
+`nbf` honoured when present, except that it is stricter in two places, each with a test: base64url has
+no padding and no foreign characters (and the signature no stray bits either, so that a token has one
+spelling), and JSON is that of RFC 8259 in UTF-8 (no NaN, no UTF-16, no lone surrogates).
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from router.errors import UnauthenticatedError
+
+LONGEST_TOKEN: Final = 8 * 1024
+"""Bytes; a longer token is refused before anything is computed."""
+
+_MOST_KNOWN_HEADERS: Final = 256
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_PADDING: Final = (b"", b"", b"==", b"=")
+_HEADER: Final = urlsafe_b64encode(b'{"typ":"JWT","alg":"HS256"}').rstrip(b"=")
+
+_decode_json = msgspec.json.Decoder().decode
+_known_headers: set[bytes] = {_HEADER}
+
+
+class BadSignatureError(UnauthenticatedError):
+    """The request is not signed as this call router demands."""
+
+    code = "bad_signature"
+
+
+def verify(token: bytes, secrets: Sequence[bytes], now_s: float) -> Mapping[str, object]:
+    """The claims of a token signed with any of `secrets`; `now_s` is seconds since the epoch.
+
+    Raises BadSignatureError for everything else, and never says why: that would help only forgers.
+    """
+    if len(token) > LONGEST_TOKEN:
+        raise BadSignatureError
+    signed, dot, signature = token.rpartition(b".")
+    header, second_dot, payload = signed.partition(b".")
+    if not dot or not second_dot:
+        raise BadSignatureError
+    if header not in _known_headers:
+        _learn_header(header)
+    for secret in secrets:
+        if hmac.compare_digest(_mac(signed, secret), signature):
+            break
+    else:
+        raise BadSignatureError
+    return _claims(payload, now_s)
+
+
+def sign(payload: bytes, secret: bytes) -> bytes:
+    """A token over `payload`, a JSON object, as the platform makes it."""
+    signed = _HEADER + b"." + urlsafe_b64encode(payload).rstrip(b"=")
+    return signed + b"." + _mac(signed, secret)
+
+
+def _mac(signed: bytes, secret: bytes) -> bytes:
+    """The signature in its only accepted spelling, so that comparing it refuses every other."""
+    return urlsafe_b64encode(hmac.digest(secret, signed, "sha256")).rstrip(b"=")
+
+
+def _learn_header(segment: bytes) -> None:
+    header = _json_object(segment)
+    if header.get("alg") != "HS256" or "crit" in header or header.get("b64", True) is False:
+        raise BadSignatureError
+    if not isinstance(header.get("kid", ""), str):
+        raise BadSignatureError
+    if len(_known_headers) >= _MOST_KNOWN_HEADERS:
+        _known_headers.clear()
+    _known_headers.add(segment)
+
+
+def _claims(payload: bytes, now_s: float) -> Mapping[str, object]:
+    claims = _json_object(payload)
+    try:
+        if "exp" in claims and _whole(claims["exp"]) <= now_s:
+            raise BadSignatureError
+        if "nbf" in claims and _whole(claims["nbf"]) > now_s:
+            raise BadSignatureError
+    except (ValueError, TypeError, OverflowError):
+        raise BadSignatureError from None
+    return claims
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, (int, float, str)):
+        return int(value)
+    raise TypeError
+
+
+def _json_object(segment: bytes) -> dict[str, object]:
+    try:
+        value = _decode_json(_decode_segment(segment))
+    except (ValueError, RecursionError):  # UnicodeDecodeError and msgspec's errors are ValueErrors
+        raise BadSignatureError from None
+    if not isinstance(value, dict):
+        raise BadSignatureError
+    return value
+
+
+def _decode_segment(segment: bytes) -> bytes:
+    if len(segment) % 4 == 1 or b"+" in segment or b"/" in segment or b"=" in segment:
+        raise ValueError
+    padded = segment.translate(_STANDARD) + _PADDING[len(segment) % 4]
+    return a2b_base64(padded, strict_mode=True)
