@@ -1,11 +1,10 @@
 """Offer to call the caller back: confirm the number or key in another, check it, confirm.
 
-How it works: CHOOSING (this number, another one, or stay) -> KEYING (another number) -> CHECKING
-(may it be called?) -> CLOSING (the confirmation plays). A number that may not be called leads back
-to KEYING, so often; then the caller stays in line.
+How it works: CHOOSING (this number or another one) -> KEYING (another number) -> CHECKING (may it
+be called?). A number that may not be called leads back to KEYING, so often; then the caller stays
+in line. The promise itself is not given here: it has to be written down first.
 
-Outcomes: ACCEPTED (value: the number as known or keyed in), REFUSED (stays in line), HUNG_UP. A
-caller who hangs up after the number was found good has accepted.
+Outcomes: ACCEPTED (value: the number as known or keyed in), REFUSED (stays in line), HUNG_UP.
 """
 
 from collections.abc import Callable
@@ -24,19 +23,15 @@ from ivr.steps import (
     HungUp,
     Key,
     Outcome,
-    Play,
     Played,
     Started,
     Steps,
-    StopPlay,
     TimedOut,
 )
 
 THIS_NUMBER, ANOTHER_NUMBER = "1", "2"
 LONGEST_NUMBER = 15
 """Digits of the longest E.164 number."""
-_CLOSING_PLAY = 1_000
-"""Numbered apart from the plays of the questions, so that a late `Played` of one means nothing."""
 
 
 class Phase(StrEnum):
@@ -44,7 +39,6 @@ class Phase(StrEnum):
     CHOOSING = "choosing"
     KEYING = "keying"
     CHECKING = "checking"
-    CLOSING = "closing"
     DONE = "done"
 
 
@@ -117,21 +111,11 @@ def _checked(now: CallbackOffer, event: Event) -> Next:
     if not isinstance(event, Checked):
         return now, ()
     if event.ok:
-        said = Play(play=_CLOSING_PLAY, prompts=(Fixed(Sound.CALLBACK_ACCEPTED),))
-        return replace(now, phase=Phase.CLOSING), (said,)
+        return _finish(now, Outcome.ACCEPTED)
     now = replace(now, refused=now.refused + 1)
     if now.refused >= now.tries:
         return _finish(now, Outcome.REFUSED)
     return _key_in(now, (Fixed(Sound.CALLBACK_UNDIALABLE),))
-
-
-def _said(now: CallbackOffer, event: Event) -> Next:
-    return _finish(now, Outcome.ACCEPTED) if event == Played(_CLOSING_PLAY) else (now, ())
-
-
-def _accepted_and_gone(now: CallbackOffer, _event: Event) -> Next:
-    done, steps = _finish(now, Outcome.ACCEPTED)
-    return done, (StopPlay(), *steps)
 
 
 def _gone(now: CallbackOffer, _event: Event) -> Next:
@@ -152,7 +136,5 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Callable[[CallbackOffer, Event], N
     **{(phase, HungUp): _question_event for phase in _QUESTION},
     (Phase.CHECKING, Checked): _checked,
     (Phase.CHECKING, HungUp): _gone,
-    (Phase.CLOSING, Played): _said,
-    (Phase.CLOSING, HungUp): _accepted_and_gone,
 }
 """Every pair that means something; all others change nothing."""

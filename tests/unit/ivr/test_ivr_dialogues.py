@@ -150,14 +150,12 @@ def test_closing_time_ends_the_hold_for_those_who_may_not_stay() -> None:
 OFFER = CallbackOffer(number="+12125550142")
 
 
-def test_a_caller_confirms_their_own_number_and_is_promised_a_callback() -> None:
+def test_a_caller_confirms_their_own_number_and_accepts() -> None:
     now, steps = after(OFFER, Started())
     assert steps[0].prompts == (Fixed(Sound.CALLBACK_CONFIRM), Spelled("12125550142"))
     now, steps = now.on(Key("1"))
     assert steps == (StopPlay(), CheckNumber("+12125550142"))
-    now, steps = now.on(Checked(ok=True))
-    assert steps[0].prompts == (Fixed(Sound.CALLBACK_ACCEPTED),)
-    _, steps = now.on(Played(steps[0].play))
+    _, steps = now.on(Checked(ok=True))
     assert steps == (Finish(outcome=Outcome.ACCEPTED, value="+12125550142"),)
 
 
@@ -179,11 +177,6 @@ def test_too_many_bad_numbers_leave_the_caller_in_line() -> None:
 def test_a_withheld_number_is_asked_for_at_once() -> None:
     _, steps = after(CallbackOffer(number=None), Started())
     assert steps[0].prompts == (Fixed(Sound.CALLBACK_KEY_NUMBER),)
-
-
-def test_hanging_up_during_the_confirmation_keeps_the_promise() -> None:
-    _, steps = after(OFFER, Started(), Key("1"), Checked(ok=True), HungUp())
-    assert steps[-1] == Finish(outcome=Outcome.ACCEPTED, value="+12125550142")
 
 
 def test_hanging_up_before_the_number_was_checked_promises_nothing() -> None:
