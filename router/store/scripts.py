@@ -1,0 +1,62 @@
+"""Lua operations: loaded from the package once, called by digest.
+
+`lua/NAME.lua` is one operation. `lua/_common.lua` (helpers, constants) is put before each of them by
+plain concatenation, so what Redis runs can be read in two files.
+"""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+
+import msgspec
+
+from router.deadline import Deadline
+from router.errors import RefusalKind, StoreRefusedError
+from router.store.link import Link, OnLate, Reply
+from router.store.wire import Word
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """A Lua operation: its name, its whole source and the digest Redis knows it by."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@functools.cache
+def load_script(name: str) -> Script:
+    """The operation in `router/store/lua/NAME.lua`; `FileNotFoundError` if there is none."""
+    folder = resources.files("router.store") / "lua"
+    common = folder / "_common.lua"
+    before = common.read_text("utf-8") + "\n" if common.is_file() else ""
+    return make_script(name, before + (folder / f"{name}.lua").read_text("utf-8"))
+
+
+def make_script(name: str, source: str) -> Script:
+    """A script of that source."""
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name=name, source=source, sha=sha)
+
+
+async def run_script(  # noqa: PLR0917 - the order of EVALSHA, known by heart
+    link: Link,
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[Word],
+    deadline: Deadline,
+    on_late: OnLate | None = None,
+) -> Reply:
+    """Run it within the deadline; errors as `Link.call` has them.
+
+    A server that does not know the script (restarted, flushed, failed over) is sent the source once;
+    that is safe to repeat since nothing ran.
+    """
+    words = (len(keys), *keys, *args)
+    try:
+        return await link.call("EVALSHA", script.sha, *words, deadline=deadline, on_late=on_late)
+    except StoreRefusedError as error:
+        if error.kind is not RefusalKind.NO_SCRIPT:
+            raise
+    return await link.call("EVAL", script.source, *words, deadline=deadline, on_late=on_late)

@@ -1,0 +1,266 @@
+"""One connection to Redis: commands go out in order, replies are matched by position.
+
+How it works. A call packs its command, appends (future, deadline, hook) to one line and is written
+with everything else of this turn of the loop: implicit pipelining. Replies resolve the line from its
+head. A call that expires or is cancelled stays in the line as a tombstone that swallows its reply,
+so no reply can ever reach the wrong caller; nothing is cancelled on the wire.
+
+One timer serves all deadlines. When the head of the line misses its deadline and nothing was heard
+for a moment, the wire is *stalled*: new calls are refused at once, and the line itself is the probe,
+since any byte ends the stall. A stall that lasts is ended by dropping the connection.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import hiredis
+
+from router.deadline import Deadline
+from router.errors import (
+    CrosspointError,
+    OutcomeUnknownError,
+    RefusalKind,
+    StoreDownError,
+)
+from router.store.refusals import refused
+
+Reply: TypeAlias = "bytes | int | list[Reply] | None"
+Word: TypeAlias = bytes | str | int | float
+OnLate: TypeAlias = Callable[[Reply], None]
+
+MAX_IN_FLIGHT: Final = 4096
+MAX_UNSENT_BYTES: Final = 4 * 2**20
+MAX_REPLY_BYTES: Final = 64 * 2**20
+KEEP_STALLED_S: Final = 2.5  # a server that wakes up within this time goes on where it stopped
+
+_WRITE_BUFFER_BYTES = 2**20
+_SILENCE_S = 0.010  # one caller with hardly any time left must not close the link for all
+_TICK_S = 0.001
+_LATE_TIMER_S = 0.005
+_NEVER = float("inf")
+_NOTHING = object()
+
+
+class Wire(asyncio.Protocol):
+    """A connection that was made once and is dropped once; `RedisLink` makes the next one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.is_open = False
+        self.refusal: RefusalKind | None = None
+        self.expired = 0
+        self.late = 0
+        self.attention = asyncio.Event()
+        """Set when the owner has to look: the wire is lost, or refused in a way that concerns it."""
+        self.is_lost = False
+        self.why_closed = "the connection was lost"
+        self._loop = loop
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._line: deque[tuple[asyncio.Future[Reply], float, OnLate | None]] = deque()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._partial_bytes = 0
+        self._heard_at = loop.time()
+        self._stalled_at: float | None = None
+        self._sweep_at = _NEVER
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_reading_first = False
+        self._is_paused = False
+        self._is_leaving = False
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Commands that have no reply yet, tombstones included."""
+        return len(self._line)
+
+    def call(
+        self, words: tuple[Word, ...], deadline: Deadline, on_late: OnLate | None = None
+    ) -> asyncio.Future[Reply]:
+        """Send one command; see `Link.call`."""
+        now = self._loop.time()
+        if not self.is_open:
+            return failed(self._loop, StoreDownError(self._why_refused()))
+        if deadline <= now:
+            return failed(self._loop, StoreDownError("the deadline had passed; nothing was sent"))
+        command = hiredis.pack_command(words)  # type: ignore[arg-type]  # typed too narrowly
+        if len(self._line) >= MAX_IN_FLIGHT or self._unsent_bytes + len(command) > MAX_UNSENT_BYTES:
+            return failed(self._loop, StoreDownError("too much is waiting for the store already"))
+        if not self._line:
+            self._heard_at = now  # the wait begins
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._line.append((future, deadline, on_late))
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(command)
+        self._unsent_bytes += len(command)
+        if deadline < self._sweep_at:
+            self._sweep_no_later_than(deadline)
+        return future
+
+    def leave(self) -> None:
+        """Take no more calls and close as soon as the last reply is in."""
+        self._is_leaving = True
+        self.is_open = False
+        if not self._line and self._transport is not None:
+            self._transport.close()
+
+    def abort(self, why: str) -> None:
+        """Drop the connection now; what is in flight ends as outcome unknown."""
+        self.why_closed = why
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self._transport = transport
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        if self._stalled_at is not None:
+            self._stalled_at = None
+            self.is_open = not self._is_leaving
+        self._partial_bytes += len(data)
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _NOTHING:
+                self._partial_bytes = 0
+                self._resolve_head(reply)
+        except (hiredis.ProtocolError, IndexError):
+            self.abort("what answers there does not speak the protocol of Redis")
+            return
+        if self._partial_bytes > MAX_REPLY_BYTES:
+            self.abort("a reply was too big")
+        elif self._is_leaving and not self._line and self._transport is not None:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._flush()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.is_open = False
+        self.is_lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        sent = len(self._line) - len(self._unsent)
+        for position, (future, _, _) in enumerate(self._line):
+            error: CrosspointError = (
+                OutcomeUnknownError("the connection was lost before the answer")
+                if position < sent
+                else StoreDownError("the connection was lost; nothing was sent")
+            )
+            fail(future, error)
+        self._line.clear()
+        self._unsent.clear()
+        self.attention.set()
+
+    # private
+
+    def _flush(self) -> None:
+        if self._is_paused or not self._unsent or self._transport is None:
+            return
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._transport.write(data)
+
+    def _resolve_head(self, reply: Reply) -> None:
+        future, _, on_late = self._line.popleft()
+        if isinstance(reply, hiredis.ReplyError):
+            error = refused(str(reply))
+            if error.kind in _CONCERNS_THE_LINK:
+                self.refusal = error.kind
+                self.attention.set()
+            fail(future, error)
+        elif not future.done():
+            future.set_result(reply)
+        else:
+            self.late += 1
+            if on_late is not None:
+                self._loop.call_soon(on_late, reply)
+
+    def _sweep_no_later_than(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._sweep_at = when
+        self._timer = self._loop.call_at(when, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        if now - self._sweep_at > _LATE_TIMER_S and not self._is_reading_first:
+            # The loop was blocked. Answers may lie in the socket: let them be read first.
+            self._is_reading_first = True
+            self._timer = self._loop.call_later(_TICK_S, self._sweep)
+            return
+        self._is_reading_first = False
+        self._sweep_at = _NEVER
+        next_at = min(self._expire(now), self._watch_head(now))
+        if next_at < _NEVER and not self.is_lost:
+            self._sweep_no_later_than(max(next_at, now + _TICK_S))
+
+    def _expire(self, now: float) -> float:
+        """Fail the calls whose deadline has passed; the next deadline."""
+        earliest = _NEVER
+        for future, deadline, _ in self._line:
+            if future.done():
+                continue
+            if deadline <= now:
+                self.expired += 1
+                fail(future, OutcomeUnknownError())
+            elif deadline < earliest:
+                earliest = deadline
+        return earliest
+
+    def _watch_head(self, now: float) -> float:
+        """Open the circuit when the head is overdue, drop a long stall; when to look again."""
+        if not self._line:
+            return _NEVER
+        overdue_at = max(self._line[0][1], self._heard_at + _SILENCE_S)
+        if now < overdue_at:
+            return overdue_at
+        if self._stalled_at is None:
+            self._stalled_at = now
+            self.is_open = False
+        drop_at = self._stalled_at + KEEP_STALLED_S
+        if now >= drop_at:
+            self.abort("the store did not answer")
+        return drop_at
+
+    def _why_refused(self) -> str:
+        if self._stalled_at is not None:
+            return "the store does not answer; nothing was sent"
+        return f"{self.why_closed}; nothing was sent"
+
+
+_CONCERNS_THE_LINK = frozenset(
+    {
+        RefusalKind.READ_ONLY,
+        RefusalKind.LOADING,
+        RefusalKind.MOVED,
+        RefusalKind.CLUSTER_DOWN,
+    }
+)
+
+
+def failed(loop: asyncio.AbstractEventLoop, error: CrosspointError) -> asyncio.Future[Reply]:
+    """A future that has failed already."""
+    future: asyncio.Future[Reply] = loop.create_future()
+    fail(future, error)
+    return future
+
+
+def fail(future: asyncio.Future[Reply], error: CrosspointError) -> None:
+    """Fail a call unless its caller has gone; who drops the future does not get a log line."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()
