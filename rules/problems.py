@@ -1,7 +1,7 @@
 """What can be wrong with a file: one problem, a sorted list of them, and the error that carries it."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -9,6 +9,8 @@ MOST_PROBLEMS = 200
 """More problems than this are counted, not listed: a hostile file must not fill the screen."""
 
 _LONGEST_FOUND = 60
+_MOST_KEPT = 5 * MOST_PROBLEMS  # they come nearly, but not quite, in file order
+_MOST_COMPARISONS = 20_000  # comparing names is the costly part of a problem
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -52,16 +54,67 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileError(Exception):
-    """A file cannot be used; `problems` holds everything that is wrong with it, in file order."""
+    """A file cannot be used; `problems` holds everything that is wrong with it, in file order.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `left_out` says how many more there were; `uncounted` adds to it what was never listed.
+    """
+
+    def __init__(self, problems: Iterable[Problem], *, uncounted: int = 0) -> None:
         ordered = sorted(problems, key=lambda p: (p.mark.file, p.mark.line, p.mark.column))
         self.problems: Sequence[Problem] = ordered[:MOST_PROBLEMS]
-        self.left_out = max(0, len(ordered) - MOST_PROBLEMS)
+        self.left_out = max(0, len(ordered) - MOST_PROBLEMS) + uncounted
         lines = [str(problem) for problem in self.problems]
         if self.left_out:
             lines.append(f"... and {self.left_out} more")
         super().__init__("\n".join(lines))
+
+
+class ProblemList:
+    """Gathers the problems of one reading. Bounded in memory and work, whatever the file holds."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self._uncounted = 0
+        self._comparisons_left = _MOST_COMPARISONS
+
+    def add(
+        self,
+        mark: Mark,
+        code: str,
+        message: str,
+        *,
+        path: str = "",
+        found: str | None = None,
+        expected: str | None = None,
+        known: Collection[str] = (),
+    ) -> None:
+        """Note a problem; the name in `known` that is most like `found` becomes its `nearest`."""
+        if len(self._problems) >= _MOST_KEPT:
+            self._uncounted += 1
+            return
+        nearest = None
+        if found is not None and len(known) <= self._comparisons_left:
+            self._comparisons_left -= len(known)
+            nearest = nearest_name(found, known)
+        self._problems.append(
+            Problem(
+                mark=mark,
+                code=code,
+                message=message,
+                path=path,
+                found=None if found is None else shorten(found),
+                expected=expected,
+                nearest=nearest,
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self._problems) + self._uncounted
+
+    def raise_if_any(self) -> None:
+        """Raise FileError with everything that was noted."""
+        if self._problems:
+            raise FileError(self._problems, uncounted=self._uncounted)
 
 
 def shorten(found: str) -> str:
