@@ -32,6 +32,8 @@ PlatformId = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,64}(?!\n)$")]
 """An id of the platform's (64-bit numbers as a rule); always text here, never a float."""
 
 E164 = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}(?!\n)$")]
+EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}(?!\n)$")]
+FileName = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[^\x00]+$")]
 Level = Annotated[int, Meta(ge=0, le=100)]
 Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 """One key of a phone."""
@@ -45,8 +47,8 @@ class SecretRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shown: public forms go through `public_form`, and the repr hides it.
     """
 
-    env: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}(?!\n)$")] | None = None
-    file: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    env: EnvName | None = None
+    file: FileName | None = None
     value: Annotated[str, Meta(min_length=32, max_length=1024)] | None = None
 
     def __post_init__(self) -> None:

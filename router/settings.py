@@ -5,6 +5,7 @@ environment variable: `http.port` by `CROSSPOINT_HTTP__PORT`. This is the only r
 environment; relative paths are taken from the folder of the settings file.
 """
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -13,11 +14,17 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from router.resources import SecretRef, resolve_secret
+from router.typed_nodes import StructReader, read_bounded, secret_hook, type_info
+from rules.problems import Mark, ProblemList
+from rules.reader import MappingNode, Node, ScalarNode, read_tree
 
 FILE_NAME: Final = "crosspoint.yaml"
+
+PREFIX: Final = "CROSSPOINT_"
+"""What the environment variables that override a setting begin with."""
 
 _LONGEST_SECRET_FILE: Final = 4096
 
@@ -168,3 +175,116 @@ def secret_source(settings: Settings, env: Mapping[str, str] = os.environ) -> Se
             return file.read(_LONGEST_SECRET_FILE)
 
     return lambda reference: resolve_secret(reference, env, read)
+
+
+def load_settings(path: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of the file (None: all defaults) with the environment's overrides.
+
+    Raises FileError with everything that is wrong in both.
+    """
+    text = b"{}" if path is None else read_bounded(path)
+    file = "settings" if path is None else str(path)
+    folder = (Path.cwd() if path is None else path.parent).absolute()
+    return parse_settings(text, file, folder, env)
+
+
+def parse_settings(text: bytes, file: str, folder: Path, env: Mapping[str, str]) -> Settings:
+    """Like `load_settings`, from bytes; relative paths are taken from `folder`."""
+    problems = ProblemList()
+    tree = read_tree(text, file, problems)
+    if tree is not None:
+        for name in sorted(env):
+            tree = _override(tree, name, env[name], problems)
+        reader = StructReader(problems, folder=folder, hooks=secret_hook(problems))
+        settings = reader.read(tree, Settings)
+        if settings is not None:
+            _check_networks(settings, tree, problems)
+            problems.raise_if_any()
+            return _with_absolute_paths(settings, folder)
+    problems.raise_if_any()
+    raise AssertionError("no settings and no problem")
+
+
+def find_settings(given: str | None = None, env: Mapping[str, str] = os.environ) -> Path | None:
+    """The settings file: the one given, CROSSPOINT_CONFIG's, or one in the current folder."""
+    if chosen := given or env.get(PREFIX + "CONFIG"):
+        return Path(chosen)
+    here = Path(FILE_NAME)
+    return here if here.exists() else None
+
+
+def _override(tree: Node, name: str, text: str, problems: ProblemList) -> Node:
+    """The tree with one environment variable put in.
+
+    A variable that names no setting is a problem when it has the `__` of a section; others are left
+    alone, since orchestrators invent variables like CROSSPOINT_PORT for a service of this name.
+    """
+    if not name.startswith(PREFIX):
+        return tree
+    keys = name.removeprefix(PREFIX).lower().split("__")
+    mark = Mark(f"environment variable {name}", 1, 1)
+    kind: inspect.Type = type_info(Settings)
+    for key in keys:
+        fields = (
+            {field.name: field.type for field in kind.fields}
+            if isinstance(kind, inspect.StructType)
+            else {}
+        )
+        if key not in fields:
+            if len(keys) > 1:
+                problems.add(
+                    mark, "unknown-key", "there is no such setting", found=key, known=fields
+                )
+            return tree
+        kind = _not_none(fields[key])
+    if isinstance(kind, inspect.StructType) and len(keys) == 1:
+        return tree  # CROSSPOINT_STORE=... may be somebody else's; sections are set by their keys
+    node: Node | None = ScalarNode(mark, text, is_quoted=True)
+    if isinstance(kind, inspect.StructType | inspect.VarTupleType):
+        node = read_tree(text.encode(), mark.file, problems)
+    return tree if node is None else _put(tree, keys, node, mark)
+
+
+def _not_none(kind: inspect.Type) -> inspect.Type:
+    if isinstance(kind, inspect.UnionType):
+        return next(part for part in kind.types if not isinstance(part, inspect.NoneType))
+    return kind
+
+
+def _put(tree: Node, keys: list[str], node: Node, mark: Mark) -> Node:
+    if not keys:
+        return node
+    if not isinstance(tree, MappingNode):
+        return tree  # the reader reports it
+    inner = next((item for key, item in tree.entries if key.text == keys[0]), MappingNode(mark, ()))
+    others = tuple(entry for entry in tree.entries if entry[0].text != keys[0])
+    key = ScalarNode(mark, keys[0])
+    return MappingNode(tree.mark, (*others, (key, _put(inner, keys[1:], node, mark))))
+
+
+def _check_networks(settings: Settings, tree: Node, problems: ProblemList) -> None:
+    for network in settings.foreign.allow:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            message = "this is no network"
+            expected = "an address range like 10.0.0.0/8"
+            problems.add(
+                tree.mark,
+                "wrong-type",
+                message,
+                path="foreign.allow",
+                found=network,
+                expected=expected,
+            )
+
+
+def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    """Defaults are relative too; the reader has made the file's own paths absolute."""
+    data_dir = folder / settings.data_dir
+    return msgspec.structs.replace(
+        settings,
+        data_dir=data_dir,
+        rules_dir=folder / settings.rules_dir,
+        recordings_dir=settings.recordings_dir or data_dir / "recordings",
+    )
