@@ -1,0 +1,290 @@
+"""Every metric there is, with labels from closed sets; no number, name or call ever is a label.
+
+A decision costs half a microsecond here: it is tallied in plain lists and handed to prometheus_client
+once a second (`Observer.flush`) and before every scrape. With several workers on one port
+prometheus_client's multiprocess mode keeps the values in files, so that `/metrics` is complete
+whichever worker answers, and at most a second behind for the others: start the workers with
+`multiprocess_environment(...)` in their environment, before this module is imported.
+"""
+
+import asyncio
+import shutil
+from bisect import bisect_left
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from router.deadline import in_s
+from router.outcome import ErrorCode, Level
+
+DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+DECISION_BUCKETS_S: Final = (
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0,
+)  # fmt: skip
+"""Seconds: fine where answers normally are, then up to the usual budgets of 800 ms and 2 s."""
+
+MOST_RULES: Final = 5_000
+"""Series of rule hits; further rules are counted together as `other`."""
+
+MOST_ROUTERS: Final = 500
+"""Routers with series of their own; the rest is left out of the per-router gauges."""
+
+FLUSH_S: Final = 1.0
+LAG_S: Final = 0.25
+"""How often the loop's lag is measured."""
+
+
+class Reservation(StrEnum):
+    """What came of wanting an agent."""
+
+    RESERVED = "reserved"
+    NOBODY_FREE = "nobody_free"
+    STORE_DOWN = "store_down"
+    UNKNOWN = "unknown"
+    CONFIRMED = "confirmed"
+    RELEASED = "released"
+    UNANSWERED = "unanswered"
+
+
+class ForeignAsk(StrEnum):
+    """What came of asking somebody else's routing_url."""
+
+    ANSWERED = "answered"
+    TIMEOUT = "timeout"
+    CONNECT = "connect"
+    STATUS = "status"
+    UNREADABLE = "unreadable"
+    REFUSED = "refused"
+
+
+class Reload(StrEnum):
+    """What came of reading a changed rules file."""
+
+    LOADED = "loaded"
+    REFUSED = "refused"
+
+
+class AfterAnswer(StrEnum):
+    """Work that is done after the answer and may have to be dropped."""
+
+    DECISION_LOG = "decision_log"
+    ERROR_COUNT = "error_count"
+    MEMORY = "memory"
+    RELEASE = "release"
+
+
+class PlatformEvent(StrEnum):
+    """What became of an event that the platform sent."""
+
+    DONE = "done"
+    IGNORED = "ignored"
+    UNREADABLE = "unreadable"
+    UNAUTHENTICATED = "unauthenticated"
+    FAILED = "failed"
+
+
+class Observer:
+    """What the service tells about itself. One per process; calls neither block nor fail.
+
+    `shared_in` is the workers' common folder (`shared_folder`), None when there is one process.
+    """
+
+    def __init__(self, *, shared_in: Path | None = None) -> None:
+        self.shared_in = shared_in
+        self._seen_routers: set[str] = set()
+        self.registry = CollectorRegistry()
+        self._make_metrics()
+        self._tallies = {level: [0] * (len(DECISION_BUCKETS_S) + 1) for level in Level}
+        self._sums = dict.fromkeys(Level, 0.0)
+        self._hits: dict[tuple[str, str], int] = {}
+        self._known_hits: set[tuple[str, str]] = set()
+
+    def _make_metrics(self) -> None:
+        prefix, registry = "crosspoint_", self.registry
+        self._decision = Histogram(
+            prefix + "decision_seconds",
+            "Time from a routing request's arrival to its answer, by level",
+            ["level"],
+            buckets=DECISION_BUCKETS_S,
+            registry=registry,
+        )
+        self._rule_hits = self._counter("rule_hits", "Decisions by rule", "ruleset", "rule")
+        self._reservations = self._counter("reservations", "Reservations by outcome", "outcome")
+        self._errors = self._counter("router_errors", "Errors of routers by kind", "kind")
+        self._foreign = self._counter("foreign_asks", "Foreign routing_urls asked", "outcome")
+        self._reloads = self._counter("rules_reloads", "Rules files read", "outcome")
+        self._dropped = self._counter("after_answer_dropped", "Dropped after the answer", "what")
+        self._events = self._counter("platform_events", "Events of the platform", "outcome")
+        # Several workers report the same facts of the store; the largest is the newest or the worst.
+        self._window = self._gauge("router_error_window", "Errors in the past hour", "router")
+        self._disabled = self._gauge("routers_disabled", "Routers that are switched off")
+        self._ruleset_loaded = self._gauge(
+            "ruleset_loaded_timestamp_seconds", "When the ruleset in force was loaded", "ruleset"
+        )
+        self._ruleset_stale = self._gauge(
+            "ruleset_stale",
+            "1: the file on disk is refused, an older version is in force",
+            "ruleset",
+        )
+        self._link_down = self._gauge("store_link_down", "1: some worker has no link to the store")
+        self._lag = self._gauge("event_loop_lag_seconds", "Worst of the last second")
+        self._logs_dropped = self._gauge("log_lines_dropped", "Log lines that were dropped")
+        for outcome in Reservation:
+            self._reservations.labels(outcome.value)
+        self._decision_children = {level: self._decision.labels(level.value) for level in Level}
+
+    def decided(self, level: Level, seconds: float, ruleset: str | None, rule: str | None) -> None:
+        """One routing request was answered, `seconds` after it arrived. The hot one."""
+        self._tallies[level][bisect_left(DECISION_BUCKETS_S, seconds)] += 1
+        self._sums[level] += seconds
+        if rule is not None:
+            key = (ruleset or "", rule)
+            hits = self._hits
+            if key in hits:
+                hits[key] += 1
+            elif len(hits) < MOST_RULES:
+                hits[key] = 1
+
+    def reservation(self, outcome: Reservation) -> None:
+        self._reservations.labels(outcome.value).inc()
+
+    def router_error(self, kind: ErrorCode) -> None:
+        self._errors.labels(kind.value).inc()
+
+    def foreign_ask(self, outcome: ForeignAsk) -> None:
+        self._foreign.labels(outcome.value).inc()
+
+    def platform_event(self, outcome: PlatformEvent) -> None:
+        self._events.labels(outcome.value).inc()
+
+    def dropped(self, what: AfterAnswer, count: int = 1) -> None:
+        """Work that there was no room or time for after the answer."""
+        self._dropped.labels(what.value).inc(count)
+
+    def rules_reload(self, outcome: Reload, ruleset: str, loaded_at_s: float | None) -> None:
+        """A rules file was read; `loaded_at_s` (epoch) is the age of the version now in force."""
+        self._reloads.labels(outcome.value).inc()
+        if loaded_at_s is not None:
+            self._ruleset_loaded.labels(ruleset).set(loaded_at_s)
+        self._ruleset_stale.labels(ruleset).set(outcome is Reload.REFUSED)
+
+    def ruleset_removed(self, ruleset: str) -> None:
+        """A ruleset is no longer in force."""
+        self._ruleset_loaded.labels(ruleset).set(0)  # shared series cannot be removed
+        self._ruleset_stale.labels(ruleset).set(0)
+
+    def routers(self, error_counts: Mapping[str, int], disabled: int) -> None:
+        """The error windows of all routers, and how many are switched off."""
+        room = MOST_ROUTERS - len(self._seen_routers)
+        self._seen_routers.update(sorted(error_counts.keys() - self._seen_routers)[:room])
+        for router_id in self._seen_routers:
+            self._window.labels(router_id).set(error_counts.get(router_id, 0))
+        self._disabled.set(disabled)
+
+    def link(self, *, is_open: bool) -> None:
+        """Whether the store can be asked."""
+        self._link_down.set(not is_open)
+
+    def log_lines_dropped(self, total: int) -> None:
+        self._logs_dropped.set(total)
+
+    def flush(self) -> None:
+        """Hand the tallies to prometheus_client."""
+        for level, tally in self._tallies.items():
+            child = self._decision_children[level]
+            for index, count in enumerate(tally):
+                if count:
+                    # What observe() does, for many at once; a test compares the two.
+                    child._buckets[index].inc(count)  # noqa: SLF001 - there is no public bulk call
+                    tally[index] = 0
+            if self._sums[level]:
+                child._sum.inc(self._sums[level])  # noqa: SLF001 - as above
+                self._sums[level] = 0.0
+        hits, self._hits = self._hits, {}
+        for key, count in hits.items():
+            known = key in self._known_hits or len(self._known_hits) < MOST_RULES
+            if known:
+                self._known_hits.add(key)
+            self._rule_hits.labels(*(key if known else ("other", "other"))).inc(count)
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format. Reads files with several workers: off the loop then."""
+        registry = self.registry
+        if self.shared_in is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, str(self.shared_in))  # type: ignore[no-untyped-call]  # the library's
+        return generate_latest(registry)
+
+    async def run(self) -> None:
+        """Measure the loop's lag and flush, until cancelled. Belongs into the process's TaskGroup."""
+        loop = asyncio.get_running_loop()
+        worst, flush_at = 0.0, loop.time() + FLUSH_S
+        while True:
+            wake_at = loop.time() + LAG_S
+            await asyncio.sleep(LAG_S)
+            worst = max(worst, loop.time() - wake_at)
+            if loop.time() >= flush_at:
+                self._lag.set(worst)
+                self.flush()
+                worst, flush_at = 0.0, loop.time() + FLUSH_S
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter("crosspoint_" + name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(
+            "crosspoint_" + name,
+            text,
+            labels,
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+
+
+def shared_folder(data_dir: Path) -> Path:
+    """Where workers on one port keep their metrics together."""
+    return data_dir / "metrics"
+
+
+def multiprocess_environment(data_dir: Path) -> dict[str, str]:
+    """Make an empty folder for the workers' metrics; what to add to their environment.
+
+    For the parent, before the first worker starts: values of an earlier run must not be counted.
+    """
+    folder = shared_folder(data_dir)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return {DIRECTORY_VARIABLE: str(folder)}
+
+
+def worker_ended(data_dir: Path, pid: int) -> None:
+    """Forget the live gauges of a worker that ended; its counts stay."""
+    mark_process_dead(pid, str(shared_folder(data_dir)))  # type: ignore[no-untyped-call]  # the library's
+
+
+def routes(observer: Observer) -> list[web.RouteDef]:
+    """`/metrics`."""
+
+    async def metrics(_request: web.Request) -> web.Response:
+        observer.flush()
+        if observer.shared_in is not None:
+            async with asyncio.timeout_at(in_s(5.0)):
+                text = await asyncio.to_thread(observer.exposition)
+        else:
+            text = observer.exposition()
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return [web.get("/metrics", metrics)]
