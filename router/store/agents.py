@@ -1,0 +1,526 @@
+"""Agents in Redis: one Lua operation per method, each one round trip.
+
+A reservation is a lease with a token: `reserve` checks and takes at once, the lease ends by itself,
+and whatever is done with it later needs the token. All times are on Redis' own clock.
+
+Every method takes the deadline of who is asking; it is checked again on Redis' clock, so that a
+server that was stalled reserves nobody for a caller who has long been answered (`ExpiredError`).
+"""
+
+import random
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from router.acd.agents import (
+    MAX_EXCLUDED,
+    MAX_QUEUES,
+    AgentRecord,
+    AgentState,
+    EffectiveState,
+    Membership,
+    effective_state,
+)
+from router.deadline import Deadline, in_s
+from router.errors import InvalidInputError, NotFoundError
+from router.store import keys
+from router.store.agent_records import record_of
+from router.store.link import Link, Reply
+from router.store.operations import (
+    MAX_REQUIREMENTS,
+    HasLinks,
+    Operations,
+    UnregisteredError,
+    int_of,
+    list_of,
+    text_of,
+)
+from router.store.scripts import Script
+from rules.actions import Strategy
+from rules.requirements import Requirement
+
+LONGEST_CALL_MS: Final = 4 * 3_600_000
+"""A call whose end is never reported holds its agent for so long."""
+LONGEST_WRAP_UP_MS: Final = 3_600_000
+LONGEST_LEASE_MS: Final = 600_000
+RING_MS: Final = 60_000
+"""How long a phone that a platform reports as ringing may ring before we stop believing it."""
+UNANSWERED_LIMIT: Final = 3
+UNUSED_MS: Final = 24 * 3_600_000
+"""Requirements that nobody used for so long are forgotten."""
+MAX_GROUP: Final = 20
+"""Agents that may ring at once."""
+
+_RANK_OF = {
+    Strategy.MOST_SKILLED: "level",
+    Strategy.FIXED_ORDER: "order",
+    Strategy.ROUND_ROBIN: "turn",
+}
+
+
+class Reserved(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was reserved; several only for `simultaneous`. `token` is needed for all that follows.
+
+    A request asked again gets what it got before, and the token of then.
+    """
+
+    agents: tuple[str, ...]
+    token: str
+    lease_until_ms: int
+
+
+class Unanswered(msgspec.Struct, frozen=True, kw_only=True):
+    """How many offers in a row the agent has left unanswered, and where the agent is now."""
+
+    count: int
+    state: AgentState
+
+
+class CallSeen(StrEnum):
+    """What a phone system reports of a call of an agent."""
+
+    RINGING = "ringing"
+    CONNECTED = "connected"
+    HANGUP = "hangup"
+    MISSED = "missed"
+
+
+class StatusSeen(StrEnum):
+    """What a phone system reports of an agent; `unavailable` is off duty."""
+
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+    OCCUPIED = "occupied"
+    BUSY = "busy"
+    WRAPUP = "wrapup"
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a report changed anything (late ones and copies do not), and where the agent is now."""
+
+    applied: bool
+    state: AgentState
+
+
+class AgentView(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent as people see it: the record, and the state at the moment it was read (`now_ms`)."""
+
+    record: AgentRecord
+    effective: EffectiveState
+    now_ms: int
+
+
+class Agents(Operations):
+    """All agents of all tenants. `draw` gives numbers in [0, 1) for the strategy `random`."""
+
+    def __init__(
+        self,
+        links: HasLinks,
+        scripts: Mapping[str, Script] | None = None,
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(links, scripts)
+        self._draw = draw
+
+    # reservations
+
+    async def reserve(
+        self,
+        tenant: str,
+        *,
+        request_id: str,
+        requirement: Requirement,
+        strategy: Strategy,
+        lease_ms: int,
+        deadline: Deadline,
+        caller: str | None = None,
+        sticky_s: int | None = None,
+        count: int = 1,
+        exclude: Sequence[str] = (),
+        call: str | None = None,
+        wrap_up_ms: int = 0,
+        token: str | None = None,
+    ) -> Reserved | None:
+        """Reserve whom the strategy chooses; None: nobody is ready. Idempotent per `request_id`.
+
+        `call` (default: the request) is what the platform's events and the agents who did not answer
+        are remembered by. `count` is for `simultaneous`. `exclude`: at most 100, asked only when
+        nobody else is ready. `wrap_up_ms` begins by itself after the call. Bring a `token` of
+        `new_token()` to be able to `cancel` when the outcome stays unknown; a reservation whose
+        answer comes too late is cancelled by itself. A requirement that is not registered yet is
+        registered on the way, if the deadline allows.
+        """
+        _check(1 <= lease_ms <= LONGEST_LEASE_MS, "lease_ms", "1 to 600000 ms")
+        _check(1 <= count <= MAX_GROUP, "count", f"1 to {MAX_GROUP}")
+        _check(len(exclude) <= MAX_EXCLUDED, "exclude", f"at most {MAX_EXCLUDED} agents")
+        token = token or new_token()
+        queue, wanted = keys.queue_id(requirement.queue), keys.requirement_id(requirement)
+        call = request_id if call is None else call
+        key_names = [
+            keys.ready(tenant, wanted),
+            keys.requirements_used(tenant),
+            keys.request(tenant, request_id),
+            keys.rank(tenant, rank_of(strategy), queue),
+            keys.tried(tenant, call),
+        ]
+        if caller:
+            key_names.append(keys.talked(tenant, caller))
+        asked = count if strategy is Strategy.SIMULTANEOUS else 1
+        args: list[str | int | float] = [keys.prefix(tenant), wanted, queue, request_id, call]
+        args += [token, lease_ms, strategy.value, asked, self._draw(), (sticky_s or 0) * 1000]
+        args += [wrap_up_ms, caller or "", *exclude]
+        link = self._links.link_for(tenant)
+
+        def give_back(reply: Reply) -> None:
+            if isinstance(reply, list):
+                self._cancel_unasked(link, tenant, request_id, token, lease_ms)
+
+        try:
+            reply = await self._run(tenant, "agent_reserve", key_names, args, deadline, give_back)
+        except UnregisteredError:
+            await self.register(tenant, requirement, deadline)
+            reply = await self._run(tenant, "agent_reserve", key_names, args, deadline, give_back)
+        return None if reply is None else reserved_of(list_of(reply))
+
+    async def cancel(self, tenant: str, *, request_id: str, token: str, deadline: Deadline) -> int:
+        """Take back whatever `reserve` did under this token, known or not; how many are free again."""
+        args = (keys.prefix(tenant), token)
+        key_names = [keys.request(tenant, request_id)]
+        return int_of(await self._run(tenant, "agent_cancel", key_names, args, deadline))
+
+    async def ring(
+        self, tenant: str, agent: str, token: str, *, ring_ms: int, deadline: Deadline
+    ) -> bool:
+        """The agent's phone rings, for at most `ring_ms` from now. False: the lease is over."""
+        return await self._with_token(tenant, "agent_ring", agent, token, (ring_ms,), deadline)
+
+    async def confirm(
+        self,
+        tenant: str,
+        agent: str,
+        token: str,
+        *,
+        deadline: Deadline,
+        longest_call_ms: int = LONGEST_CALL_MS,
+    ) -> bool:
+        """The agent has answered. False: too late; somebody else of the group was first, or the
+        lease is over and the agent may be somebody else's by now."""
+        args = (longest_call_ms,)
+        return await self._with_token(tenant, "agent_confirm", agent, token, args, deadline)
+
+    async def release(
+        self, tenant: str, agent: str, token: str, *, keep_place: bool, deadline: Deadline
+    ) -> bool:
+        """Give the agent back, with the old idle time or idle from now. False: not ours any more."""
+        args = ("1" if keep_place else "0",)
+        return await self._with_token(tenant, "agent_release", agent, token, args, deadline)
+
+    async def unanswered(
+        self,
+        tenant: str,
+        agent: str,
+        token: str,
+        *,
+        deadline: Deadline,
+        limit: int = UNANSWERED_LIMIT,
+        pause_ms: int | None = None,
+    ) -> Unanswered | None:
+        """The agent did not answer. After `limit` in a row disabled, for `pause_ms` or until enabled.
+
+        The call is not offered to this agent again before the others were asked. None: the token is
+        not (or no longer) the agent's.
+        """
+        args = (keys.prefix(tenant), agent, token, limit, pause_ms or 0)
+        key_names = [keys.agent(tenant, agent)]
+        reply = await self._run(tenant, "agent_unanswered", key_names, args, deadline)
+        if reply is None:
+            return None
+        count, state = list_of(reply)
+        return Unanswered(count=int_of(count), state=AgentState(text_of(state)))
+
+    async def call_ended(
+        self,
+        tenant: str,
+        agent: str,
+        token: str,
+        *,
+        deadline: Deadline,
+        wrap_up_ms: int | None = None,
+        longest_wrap_up_ms: int = LONGEST_WRAP_UP_MS,
+    ) -> bool:
+        """The confirmed call is over: wrap-up as the reservation said, or as given here."""
+        args = ("" if wrap_up_ms is None else wrap_up_ms, longest_wrap_up_ms)
+        return await self._with_token(tenant, "agent_ended", agent, token, args, deadline)
+
+    async def end_wrap_up(self, tenant: str, agent: str, deadline: Deadline) -> bool:
+        """Free before the wrap-up's end. False: not in wrap-up."""
+        key_names, args = [keys.agent(tenant, agent)], (keys.prefix(tenant), agent)
+        return await self._run(tenant, "agent_wrapped_up", key_names, args, deadline) == 1
+
+    # what agents and supervisors set
+
+    async def set_duty(
+        self, tenant: str, agent: str, *, on: bool, deadline: Deadline, reason: str | None = None
+    ) -> AgentState:
+        """Go on or off duty, with a reason. Coming on duty also enables. `NotFoundError`."""
+        args = ("1" if on else "0", reason or "")
+        return await self._set(tenant, "agent_duty", agent, args, deadline)
+
+    async def set_do_not_disturb(
+        self, tenant: str, agent: str, *, on: bool, deadline: Deadline, queue: str | None = None
+    ) -> AgentState:
+        """Do not disturb: overall, or with calls of one queue. `NotFoundError`."""
+        args = ("1" if on else "0", "" if queue is None else keys.queue_id(queue))
+        return await self._set(tenant, "agent_dnd", agent, args, deadline)
+
+    async def set_enabled(
+        self, tenant: str, agent: str, *, on: bool, deadline: Deadline
+    ) -> AgentState:
+        """Enable an agent who left too many offers unanswered, or disable one. `NotFoundError`."""
+        return await self._set(tenant, "agent_enable", agent, ("1" if on else "0",), deadline)
+
+    # what a phone system reports
+
+    async def observe_call(
+        self,
+        tenant: str,
+        agent: str,
+        *,
+        seen: CallSeen,
+        calls: Sequence[str],
+        at_ms: int,
+        deadline: Deadline,
+        caller: str | None = None,
+        queue: str | None = None,
+        wrap_up_ms: int = 0,
+        ring_ms: int = RING_MS,
+        longest_call_ms: int = LONGEST_CALL_MS,
+        limit: int = UNANSWERED_LIMIT,
+        pause_ms: int | None = None,
+    ) -> Observed | None:
+        """Apply a call event; None: no such agent. Copies, late and missing events do no harm.
+
+        `calls` are all ids that belong together, this leg's own first; `at_ms` is the event's time on
+        the reporter's clock. A connected call confirms the agent's reservation for it. `queue`,
+        `caller` and `wrap_up_ms` are used where there was no reservation to say so.
+        """
+        _check(1 <= len(calls) <= MAX_GROUP, "calls", f"1 to {MAX_GROUP} ids")
+        args: list[str | int] = [keys.prefix(tenant), agent, seen.value, at_ms, caller or ""]
+        args += ["" if queue is None else keys.queue_id(queue), wrap_up_ms, ring_ms]
+        args += [longest_call_ms, LONGEST_WRAP_UP_MS, limit, pause_ms or 0, *calls]
+        key_names = [keys.agent(tenant, agent), keys.call_over(tenant, calls[0])]
+        return _observed(await self._run(tenant, "agent_observe_call", key_names, args, deadline))
+
+    async def observe_status(
+        self,
+        tenant: str,
+        agent: str,
+        *,
+        status: StatusSeen,
+        at_ms: int,
+        deadline: Deadline,
+        do_not_disturb: bool | None = None,
+        reason: str | None = None,
+        longest_wrap_up_ms: int = LONGEST_WRAP_UP_MS,
+    ) -> Observed | None:
+        """Apply an agent status event; None: no such agent. `do_not_disturb` None: not known."""
+        dnd = "" if do_not_disturb is None else str(int(do_not_disturb))
+        args = (
+            *(keys.prefix(tenant), agent, status.value, at_ms, dnd, reason or ""),
+            *(LONGEST_CALL_MS, longest_wrap_up_ms),
+        )
+        key_names = [keys.agent(tenant, agent)]
+        return _observed(await self._run(tenant, "agent_observe_status", key_names, args, deadline))
+
+    # configuration
+
+    async def put(
+        self,
+        tenant: str,
+        agent: str,
+        *,
+        queues: Mapping[str, Membership],
+        skills: Mapping[str, int],
+        deadline: Deadline,
+        on_duty: bool = False,
+    ) -> bool:
+        """Create or reconfigure an agent; True: created. `on_duty` counts for a new agent only.
+
+        Runtime state stays as it is (`do_not_disturb` of a membership too: use the method). At most
+        100 queues; `TooManyRequirementsError` when new queues would exceed the tenant's limit.
+        """
+        _check(len(queues) <= MAX_QUEUES, "queues", f"at most {MAX_QUEUES} queues")
+        flat: list[str | int] = []
+        for queue, membership in queues.items():
+            _check(0 <= membership.skill_level <= 100, "skill_level", "0 to 100")
+            _check(membership.order >= 0, "order", "0 or more")
+            flat += [membership.skill_level, membership.order, keys.queue_id(queue)]
+        for skill, level in skills.items():
+            _check(0 <= level <= 100, "skills", "levels 0 to 100")
+            flat += [level, keys.queue_id(skill)]
+        key_names = [
+            keys.agent(tenant, agent),
+            keys.agent_ids(tenant),
+            keys.requirements(tenant),
+            keys.requirements_used(tenant),
+        ]
+        start = "1" if on_duty else "0"
+        args = (keys.prefix(tenant), agent, start, MAX_REQUIREMENTS, len(queues), *flat)
+        return await self._run(tenant, "agent_put", key_names, args, deadline) == 1
+
+    async def remove(self, tenant: str, agent: str, deadline: Deadline) -> bool:
+        """Remove an agent; False: there was none. Reservations of the agent are void."""
+        key_names = [keys.agent(tenant, agent), keys.agent_ids(tenant)]
+        args = (keys.prefix(tenant), agent)
+        return await self._run(tenant, "agent_remove", key_names, args, deadline) == 1
+
+    async def register(self, tenant: str, requirement: Requirement, deadline: Deadline) -> None:
+        """Make a requirement known; to be done when a ruleset that uses it is loaded. Idempotent.
+
+        Takes several bounded steps for a large queue. `TooManyRequirementsError`.
+        """
+        wanted, queue = keys.requirement_id(requirement), keys.queue_id(requirement.queue)
+        key_names = [
+            keys.requirements(tenant),
+            keys.requirements_used(tenant),
+            keys.members(tenant, queue),
+        ]
+        cursor = "0"
+        while True:
+            args = (keys.prefix(tenant), wanted, cursor, MAX_REQUIREMENTS)
+            reply = await self._run(tenant, "requirement_register", key_names, args, deadline)
+            cursor = text_of(reply)
+            if cursor == "0":
+                return
+
+    async def forget_unused(
+        self, tenant: str, deadline: Deadline, unused_ms: int = UNUSED_MS
+    ) -> int:
+        """Housekeeping: remove requirements nobody used for a day; how many are left.
+
+        Run it every hour or so; interrupted anywhere it is taken up by the next run.
+        """
+        link = self._links.link_for(tenant)
+        known = list_of(await link.call("HKEYS", keys.requirements(tenant), deadline=deadline))
+        for entry in known:
+            await self._forget(tenant, text_of(entry), deadline, unused_ms)
+        return int_of(await link.call("HLEN", keys.requirements(tenant), deadline=deadline))
+
+    # reading
+
+    async def get(self, tenant: str, agent: str, deadline: Deadline) -> AgentView | None:
+        """One agent with the state of this moment; None: no such agent."""
+        args = (keys.prefix(tenant), 0, 1, agent)
+        reply = await self._run(tenant, "agent_list", [keys.agent_ids(tenant)], args, deadline)
+        return next(iter(_views(reply)), None)
+
+    async def list(
+        self, tenant: str, deadline: Deadline, *, limit: int = 50, offset: int = 0
+    ) -> tuple[Sequence[AgentView], int]:
+        """Agents in order of id, at most 500 at once, and how many there are in all."""
+        args = (keys.prefix(tenant), offset, limit)
+        reply = await self._run(tenant, "agent_list", [keys.agent_ids(tenant)], args, deadline)
+        return _views(reply), int_of(list_of(reply)[1])
+
+    # private
+
+    async def _with_token(  # noqa: PLR0917 - private, in the order of ARGV
+        self,
+        tenant: str,
+        name: str,
+        agent: str,
+        token: str,
+        more: tuple[str | int, ...],
+        deadline: Deadline,
+    ) -> bool:
+        args = (keys.prefix(tenant), agent, token, *more)
+        return await self._run(tenant, name, [keys.agent(tenant, agent)], args, deadline) == 1
+
+    async def _set(
+        self, tenant: str, name: str, agent: str, more: tuple[str, ...], deadline: Deadline
+    ) -> AgentState:
+        args = (keys.prefix(tenant), agent, *more)
+        reply = await self._run(tenant, name, [keys.agent(tenant, agent)], args, deadline)
+        if reply is None:
+            raise NotFoundError("there is no such agent")
+        return AgentState(text_of(reply))
+
+    async def _forget(
+        self, tenant: str, requirement: str, deadline: Deadline, unused_ms: int
+    ) -> None:
+        key_names = [
+            keys.requirements(tenant),
+            keys.requirements_used(tenant),
+            keys.members(tenant, requirement.partition("|")[0]),
+            keys.ready(tenant, requirement),
+            keys.waiting(tenant, requirement),
+        ]
+        cursor = "0"
+        while True:
+            args = (keys.prefix(tenant), requirement, cursor, unused_ms)
+            reply = await self._run(tenant, "requirement_remove", key_names, args, deadline)
+            cursor = text_of(reply)
+            if cursor == "0":
+                return
+
+    def _cancel_unasked(
+        self, link: Link, tenant: str, request_id: str, token: str, lease_ms: int
+    ) -> None:
+        """Give a late reservation back without waiting; if that fails too, the lease ends it."""
+        # By source, not digest: rare enough, and there is nobody to repeat it.
+        script = self._script("agent_cancel")
+        deadline = in_s(lease_ms / 1000)
+        link.call(
+            *("EVAL", script.source, 1, keys.request(tenant, request_id)),
+            *(link.redis_deadline_ms(deadline), keys.prefix(tenant), token),
+            deadline=deadline,
+        )
+
+
+def new_token() -> str:
+    """A token nobody else has."""
+    return secrets.token_hex(8)
+
+
+def rank_of(strategy: Strategy) -> str:
+    """Which of a queue's rank sets the strategy goes by; any for those that use none."""
+    return _RANK_OF.get(strategy, "turn")
+
+
+def reserved_of(reply: Sequence[Reply]) -> Reserved:
+    """Read `{lease end, token, agent...}`."""
+    until, token, *agents = reply
+    return Reserved(
+        agents=tuple(text_of(agent) for agent in agents),
+        token=text_of(token),
+        lease_until_ms=int_of(until),
+    )
+
+
+def _observed(reply: Reply) -> Observed | None:
+    if reply is None:
+        return None
+    applied, state = list_of(reply)
+    return Observed(applied=applied == 1, state=AgentState(text_of(state)))
+
+
+def _views(reply: Reply) -> Sequence[AgentView]:
+    now, _, *entries = list_of(reply)
+    now_ms = int_of(now)
+    views = []
+    for entry in entries:
+        agent, fields = list_of(entry)
+        record = record_of(text_of(agent), list_of(fields))
+        if record is not None:
+            state = effective_state(record, now_ms)
+            views.append(AgentView(record=record, effective=state, now_ms=now_ms))
+    return views
+
+
+def _check(is_right: bool, field: str, allowed: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not is_right:
+        raise InvalidInputError(f"{field}: {allowed}", field=field)

@@ -1,0 +1,185 @@
+"""Every key in Redis, one function per key.
+
+All keys of a tenant carry the hash tag `{tenant}`, so that one operation may touch several of them
+in a cluster too. Lua derives further keys of the same tenant from `prefix` (the agent that a pick
+finds cannot be known before); those have their function here as well, and the same spelling.
+
+Names of queues and skills may hold any character: in the id of a requirement the few that would
+be ambiguous are escaped.
+"""
+
+from urllib.parse import unquote
+
+from rules.requirements import Requirement
+
+_ESCAPES = str.maketrans({"%": "%25", "|": "%7C", ">": "%3E", "\n": "%0A"})
+
+
+def prefix(tenant: str) -> str:
+    """What every key of the tenant begins with."""
+    return f"cp:{{{tenant}}}:"
+
+
+def queue_id(queue: str) -> str:
+    """A queue's name as it stands in keys: also the id of its empty requirement."""
+    return queue.translate(_ESCAPES)
+
+
+def name_of(queue_or_skill_id: str) -> str:
+    """The name behind an id of a queue or a skill."""
+    return unquote(queue_or_skill_id)
+
+
+def requirement_id(requirement: Requirement) -> str:
+    """`queue|skill>least|...`: begins with the queue's id."""
+    if not requirement.skills:
+        return requirement.queue.translate(_ESCAPES)
+    skills = (f"|{skill.translate(_ESCAPES)}>{least}" for skill, least in requirement.skills)
+    return requirement.queue.translate(_ESCAPES) + "".join(skills)
+
+
+def agent(tenant: str, agent_id: str) -> str:
+    """HASH: one agent, configuration and runtime state."""
+    return f"cp:{{{tenant}}}:agent:{agent_id}"
+
+
+def agent_ids(tenant: str) -> str:
+    """ZSET, all scores 0: every agent, in order of id."""
+    return f"cp:{{{tenant}}}:agent_ids"
+
+
+def ready(tenant: str, requirement: str) -> str:
+    """ZSET agent -> ready at (ms): who can serve this requirement, and from when on."""
+    return f"cp:{{{tenant}}}:ready:{requirement}"
+
+
+def waiting(tenant: str, requirement: str) -> str:
+    """ZSET call -> effective arrival (ms): who waits for this requirement."""
+    return f"cp:{{{tenant}}}:waiting:{requirement}"
+
+
+def requirements(tenant: str) -> str:
+    """HASH requirement id -> JSON: all that are registered or on their way in or out."""
+    return f"cp:{{{tenant}}}:requirements"
+
+
+def requirements_used(tenant: str) -> str:
+    """HASH requirement id -> ms: the completely registered ones and their last use (to the hour)."""
+    return f"cp:{{{tenant}}}:requirements_used"
+
+
+def members(tenant: str, queue: str) -> str:
+    """SET: all members of a queue, on duty or not."""
+    return f"cp:{{{tenant}}}:members:{queue}"
+
+
+def rank(tenant: str, kind: str, queue: str) -> str:
+    """ZSET agent -> rank of `kind` (level, order, turn), lower first: members on duty."""
+    return f"cp:{{{tenant}}}:{kind}:{queue}"
+
+
+def queue_live(tenant: str, queue: str) -> str:
+    """HASH: moving averages and counters of one queue."""
+    return f"cp:{{{tenant}}}:queue_live:{queue}"
+
+
+def line(tenant: str, queue: str) -> str:
+    """ZSET call -> effective arrival (ms): everybody who waits in the queue, for positions."""
+    return f"cp:{{{tenant}}}:line:{queue}"
+
+
+def arrivals(tenant: str, queue: str) -> str:
+    """ZSET call -> arrival (ms): everybody who waits in the queue, for the longest wait."""
+    return f"cp:{{{tenant}}}:arrivals:{queue}"
+
+
+def held(tenant: str, queue: str) -> str:
+    """ZSET call -> arrival (ms): callers that the phone system itself holds."""
+    return f"cp:{{{tenant}}}:held:{queue}"
+
+
+def held_call(tenant: str, call: str) -> str:
+    """STRING: the queue in which the phone system holds this call."""
+    return f"cp:{{{tenant}}}:held_call:{call}"
+
+
+def call_over(tenant: str, call: str) -> str:
+    """STRING: this call (one leg of the phone system's) has ended, as far as one agent goes."""
+    return f"cp:{{{tenant}}}:call_over:{call}"
+
+
+def waiting_call(tenant: str, call: str) -> str:
+    """HASH: one call that waits or is being offered."""
+    return f"cp:{{{tenant}}}:waiting_call:{call}"
+
+
+def relax_due(tenant: str) -> str:
+    """ZSET call -> ms: when a waiting call asks for less."""
+    return f"cp:{{{tenant}}}:relax_due"
+
+
+def kept_place(tenant: str, queue: str, caller: str) -> str:
+    """STRING: arrival (ms) of a caller who dropped out and may come back."""
+    return f"cp:{{{tenant}}}:kept_place:{queue}:{caller}"
+
+
+def request(tenant: str, request_id: str) -> str:
+    """STRING, JSON: who was reserved for this request."""
+    return f"cp:{{{tenant}}}:request:{request_id}"
+
+
+def tried(tenant: str, call: str) -> str:
+    """SET: agents who left this call unanswered."""
+    return f"cp:{{{tenant}}}:tried:{call}"
+
+
+def talked(tenant: str, caller: str) -> str:
+    """STRING `ms agent`: who last talked with this caller."""
+    return f"cp:{{{tenant}}}:talked:{caller}"
+
+
+def resources(tenant: str, kind: str) -> str:
+    """HASH id -> JSON: routers, queues or agents as they were described."""
+    return f"cp:{{{tenant}}}:{kind}"
+
+
+def version(tenant: str) -> str:
+    """STRING: version of the tenant's resources, ms of the store's clock, only growing."""
+    return f"cp:{{{tenant}}}:version"
+
+
+def changes(tenant: str) -> str:
+    """ZSET `kind:id` -> version of its last change, removal included; bounded."""
+    return f"cp:{{{tenant}}}:changes"
+
+
+TENANTS = "cp:tenants"
+"""SET: every tenant that has resources."""
+
+ROUTER_IDS = "cp:router_ids"
+"""HASH router id -> tenant: a router's id is unique over all tenants."""
+
+
+def call_memory(tenant: str, scope: str, call: str) -> str:
+    """HASH: answers, rounds and digits of one call's routing requests to one router."""
+    return f"cp:{{{tenant}}}:call_memory:{scope}:{call}"
+
+
+def router_errors(tenant: str, router: str) -> str:
+    """LIST `ms code key`, newest first: a router's errors."""
+    return f"cp:{{{tenant}}}:router_errors:{router}"
+
+
+def routers_disabled(tenant: str) -> str:
+    """HASH router id -> ms: the routers that are switched off, and since when."""
+    return f"cp:{{{tenant}}}:routers_disabled"
+
+
+def router_resets(tenant: str) -> str:
+    """HASH router id -> ms: when a router's errors were last reset; older ones do not count."""
+    return f"cp:{{{tenant}}}:router_resets"
+
+
+def decisions(tenant: str) -> str:
+    """STREAM: the decision log."""
+    return f"cp:{{{tenant}}}:decisions"

@@ -1,0 +1,38 @@
+-- Reserve agents for a request: a lease that ends by itself.
+--
+-- KEYS 1 ready:<requirement> 2 requirements_used 3 request:<request> 4 ranks of the strategy
+--      5 tried:<call> 6 talked:<caller> (absent when the caller is unknown)
+-- ARGV 1 deadline (ms on this clock) 2 prefix 3 requirement id 4 queue id 5 request 6 call 7 token
+--      8 lease (ms) 9 strategy 10 count 11 draw in [0,1) 12 sticky (ms, 0: none) 13 wrap-up (ms)
+--      14 caller or '' 15... excluded agents
+-- Result {lease end, token, agent...} | nil: nobody is ready | 'UNREGISTERED' | 'EXPIRED' (no effect)
+-- Keeps  No agent has two live reservations. The same request gets the same agents while its lease
+--        lives. An expired deadline reserves nobody.
+
+local now = time_ms()
+if now > tonumber(ARGV[1]) then return 'EXPIRED' end
+
+if not use_requirement(KEYS[2], ARGV[3], now) then return 'UNREGISTERED' end
+local before = given_before(call('GET', KEYS[3]))
+if before then return before end
+
+local excluded, excluded_count = {}, 0
+local function exclude(id)
+  if not excluded[id] then excluded[id], excluded_count = true, excluded_count + 1 end
+end
+for i = 15, #ARGV do exclude(ARGV[i]) end
+for _, id in ipairs(call('SMEMBERS', KEYS[5])) do exclude(id) end -- at most MAX_TRIED
+
+local wish = {
+  strategy = ARGV[9], count = tonumber(ARGV[10]), draw = tonumber(ARGV[11]),
+  sticky = last_agent_of(KEYS[6], tonumber(ARGV[12]), now),
+  excluded = excluded, excluded_count = excluded_count,
+}
+local lease = tonumber(ARGV[8])
+local about = {
+  token = ARGV[7], request = ARGV[5], call = ARGV[6], queue = ARGV[4], caller = ARGV[14],
+  wrap_up_ms = ARGV[13],
+}
+local taken = pick_and_take(ARGV[2], KEYS[1], KEYS[4], wish, now, lease, about)
+if #taken == 0 then return nil end
+return { tostring(now + lease), ARGV[7], unpack(taken) }

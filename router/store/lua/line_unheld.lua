@@ -1,0 +1,15 @@
+-- The phone system reports that a caller is not held any more.
+--
+-- KEYS 1 held_call:<call> 2 call_over:<call>
+-- ARGV 1 deadline (ms on this clock) 2 prefix 3 call
+-- Result 1 | 0: it was not held | 'EXPIRED'
+-- Keeps  A late report that the call is held will be ignored.
+
+local now = time_ms()
+if now > tonumber(ARGV[1]) then return 'EXPIRED' end
+
+call('SET', KEYS[2], now, 'PX', CALL_OVER_MS)
+local queue = call('GET', KEYS[1])
+if not queue then return 0 end
+call('DEL', KEYS[1])
+return call('ZREM', ARGV[2] .. 'held:' .. queue, ARGV[3])
