@@ -1,0 +1,1 @@
+"""Asterisk over its manager interface: typed actions out, typed events in."""
