@@ -1,0 +1,361 @@
+"""One routing request from its facts to its answer, inside its deadline, whatever is broken.
+
+How it works. The rules are asked without live facts first: most calls need nothing else, and are
+answered without leaving this process. Only when a rule wants live facts, an agent or a question to the
+caller is the store asked: call memory and live facts in one round trip, then one reserve per agent
+wanted. Whatever fails takes the next rung of the ladder (`router/fallback.py`).
+"""
+
+import asyncio
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import Final, Protocol
+from uuid import uuid4
+
+import msgspec
+
+from router import dialogue, fallback
+from router.deadline import Deadline
+from router.dialogue import Memory, Remembered
+from router.errors import CrosspointError, OutcomeUnknownError
+from router.outcome import Asked, ErrorCode, Level, Outcome, Taken, Why
+from rules.actions import Action, Ask, Callback, Decision, Menu, ReserveAgent
+from rules.facts import LiveFacts
+from rules.ruleset import Ruleset
+
+MOST_QUEUES_ASKED: Final = 32
+"""Of a ruleset that asks about more queues, only those that were missed are looked up."""
+
+SEATBELT_S: Final = 0.008
+"""The store answers 5 ms after a deadline at the latest; should it ever not, this ends the wait."""
+
+
+class Rulesets(Protocol):
+    """The rules in force."""
+
+    def get(self, name: str) -> Ruleset | None: ...
+
+
+class Store(Protocol):
+    """What a decision needs of the store. Each raises a CrosspointError at its deadline at the latest."""
+
+    def is_open(self, tenant: str) -> bool:
+        """False when asking would fail at once."""
+
+    async def look_up(
+        self, asked: Asked, queues: Collection[str], deadline: Deadline
+    ) -> tuple[Memory, LiveFacts]:
+        """The call's memory and the queues' live facts, in one round trip."""
+
+    async def reserve(
+        self, asked: Asked, wanted: ReserveAgent, request_id: str, deadline: Deadline, /
+    ) -> Taken | None:
+        """Reserve one agent, once per request id; None when nobody is free."""
+
+
+class LocalMemory(Protocol):
+    """What this process remembers of calls by itself."""
+
+    def of(self, asked: Asked) -> Memory: ...
+
+
+class Foreign(Protocol):
+    """Somebody else's routing_url."""
+
+    async def ask(self, asked: Asked, deadline: Deadline) -> Action:
+        """Its answer as an action; raises ForeignError."""
+
+
+class ForeignError(CrosspointError):
+    """Somebody else's routing_url gave no usable answer."""
+
+    code = "foreign"
+
+    def __init__(self, error: ErrorCode) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Decider:
+    """Decides calls. One per process; holds no state of its own."""
+
+    def __init__(
+        self,
+        *,
+        rulesets: Rulesets,
+        store: Store,
+        memory: LocalMemory,
+        foreign: Foreign,
+        most_rounds: int = dialogue.MOST_ROUNDS,
+    ) -> None:
+        self._rulesets = rulesets
+        self.store = store
+        self._memory = memory
+        self._foreign = foreign
+        self.most_rounds = most_rounds
+
+    async def decide(self, asked: Asked, deadline: Deadline) -> Outcome:
+        """Never fails, and takes no longer than `deadline` and SEATBELT_S."""
+        try:
+            if not asked.router.is_enabled:
+                return fallback.router_default(asked, Level.DISABLED, Why.DISABLED.value)
+            if asked.router.routing_url is not None:
+                async with asyncio.timeout_at(deadline):
+                    return await self._ask_foreign(asked, deadline)
+            return await self._decide(asked, deadline)
+        except ForeignError as failure:
+            return _failed(asked, failure.error)
+        except TimeoutError:
+            return _failed(asked, ErrorCode.TIMEOUT)
+        except Exception as ours:  # noqa: BLE001 - the boundary: a call is answered, whatever we did
+            return _failed(asked, ErrorCode.EXCEPTION, ours)
+
+    async def _decide(self, asked: Asked, deadline: Deadline) -> Outcome:
+        memory = self._memory.of(asked)
+        if memory.answers:
+            earlier = dialogue.repeated(memory, asked.fingerprint, asked.silent, asked.now_s)
+            if earlier is not None:
+                return _again(earlier)
+        ruleset = self._rulesets.get(asked.router.rules or "")
+        if ruleset is None:
+            return fallback.router_default(asked, Level.DEFAULT, Why.NO_RULES.value)
+        decision = None
+        if not asked.fingerprint:
+            decision = ruleset.evaluate(asked.call, asked.now_s)
+            if not decision.missing and not isinstance(decision.action, _WANTS_STORE):
+                return await _Call(
+                    self,
+                    asked,
+                    ruleset,
+                    decision=decision,
+                    memory=memory,
+                    live={},
+                    is_store_down=False,
+                ).carry_out(None)
+        async with asyncio.timeout_at(deadline + SEATBELT_S):
+            return await self._decide_with_store(asked, ruleset, decision, memory, deadline)
+
+    async def _decide_with_store(
+        self,
+        asked: Asked,
+        ruleset: Ruleset,
+        decision: Decision | None,
+        memory: Memory,
+        deadline: Deadline,
+    ) -> Outcome:
+        live: LiveFacts = {}
+        is_down = not self.store.is_open(asked.router.tenant)
+        if not is_down:
+            try:
+                queues = _queues_to_ask(ruleset, decision, asked)
+                known, live = await self.store.look_up(asked, queues, deadline)
+                memory = memory.merged(known)
+            except CrosspointError:
+                is_down = True
+        earlier = dialogue.repeated(memory, asked.fingerprint, asked.silent, asked.now_s)
+        if earlier is not None:
+            return _again(earlier)
+        asked = asked._replace(call=dialogue.with_earlier_digits(asked.call, asked.silent, memory))
+        if decision is None or live:
+            decision = ruleset.evaluate(asked.call, asked.now_s, live)
+        return await _Call(
+            self,
+            asked,
+            ruleset,
+            decision=decision,
+            memory=memory,
+            live=live,
+            is_store_down=is_down,
+        ).carry_out(deadline)
+
+    async def _ask_foreign(self, asked: Asked, deadline: Deadline) -> Outcome:
+        action = await self._foreign.ask(asked, deadline)
+        body = asked.dialect.express(action, asked.names, None)
+        if body is None:
+            raise ForeignError(ErrorCode.UNREADABLE)
+        return Outcome(
+            body=body,
+            level=Level.FULL,
+            reasons=(Why.FOREIGN.value,),
+            asked=action.name if isinstance(action, Ask) else None,
+            again_after_s=action.timeout_s if isinstance(action, Ask) else 0.0,
+        )
+
+
+class _Call:
+    """Carries out what the rules decided for one call, rung by rung."""
+
+    def __init__(
+        self,
+        decider: Decider,
+        asked: Asked,
+        ruleset: Ruleset,
+        *,
+        decision: Decision,
+        memory: Memory,
+        live: LiveFacts,
+        is_store_down: bool,
+    ) -> None:
+        self._decider = decider
+        self._asked = asked
+        self._ruleset = ruleset
+        self._decision = decision
+        self._memory = memory
+        self._live = live
+        self._is_store_down = is_store_down
+        self._unsure: str | None = None
+        self._give_back: list[Taken] = []
+        self._reasons: list[str] = []
+        if is_store_down:
+            self._reasons.append(Why.STORE_DOWN.value)
+        self._reasons.extend(f"{Why.FACTS_MISSING}:{queue}" for queue in sorted(decision.missing))
+
+    async def carry_out(self, deadline: Deadline | None) -> Outcome:
+        """The first rung that can be expressed; each action leads to finitely many others."""
+        action: Action | None = self._decision.action
+        while action is not None:
+            step = action
+            match action:
+                case ReserveAgent():
+                    outcome = await self._reserve(action, deadline)
+                    if outcome is not None:
+                        return outcome
+                case Ask() | Menu():
+                    step = self._question(action)
+                    if step is action and (outcome := self._told(action)):
+                        return outcome
+                case Callback():
+                    self._say(Why.NO_CALLBACK, action.queue)
+                case _:
+                    if outcome := self._told(action):
+                        return outcome
+            if step is not action:
+                action = step
+                continue
+            action = fallback.lower_rung(action, self._ruleset.document)
+            if action is self._ruleset.document.default:
+                self._say(Why.RULESET_DEFAULT)
+        return self._finished(fallback.router_default(self._asked, Level.DEFAULT, *self._reasons))
+
+    async def _reserve(self, wanted: ReserveAgent, deadline: Deadline | None) -> Outcome | None:
+        if self._is_store_down or deadline is None:
+            self._say(Why.NO_AGENT, wanted.queue)
+            return None
+        request_id = _request_id(self._asked, wanted)
+        try:
+            taken = await self._decider.store.reserve(self._asked, wanted, request_id, deadline)
+        except CrosspointError as error:
+            self._is_store_down = True
+            self._say(Why.STORE_DOWN)
+            if isinstance(error, OutcomeUnknownError):
+                self._unsure = request_id
+            return None
+        if taken is None:
+            self._say(Why.NO_AGENT, wanted.queue)
+            return None
+        agent = self._asked.names.agent(taken.agent)
+        body = self._asked.dialect.express(wanted, self._asked.names, agent)
+        if body is None:
+            self._give_back.append(taken)
+            self._say(Why.NO_ADDRESS, taken.agent)
+            return None
+        self._say(Why.RESERVED, taken.agent)
+        return self._outcome(body, agent=taken.agent)
+
+    def _question(self, action: Ask | Menu) -> Action:
+        step, why = dialogue.next_step(
+            action, self._asked.call.digits, self._memory.rounds, self._decider.most_rounds
+        )
+        self._say(why, action.name)
+        return step
+
+    def _told(self, action: Action) -> Outcome | None:
+        body = self._asked.dialect.express(action, self._asked.names, None)
+        if body is None:
+            self._say(Why.NO_ADDRESS)
+            return None
+        if isinstance(action, Ask | Menu):
+            return self._outcome(body, asked=action.name, again_after_s=float(action.timeout_s))
+        return self._outcome(body)
+
+    def _outcome(
+        self,
+        body: bytes,
+        *,
+        agent: str | None = None,
+        asked: str | None = None,
+        again_after_s: float = 0.0,
+    ) -> Outcome:
+        return Outcome(
+            body=body,
+            level=Level.NO_STORE if self._is_store_down else Level.FULL,
+            rule=self._decision.rule,
+            digest=self._ruleset.digest,
+            reasons=tuple(self._reasons),
+            live=self._live,
+            agent=agent,
+            asked=asked,
+            again_after_s=again_after_s,
+            round=self._memory.rounds.get(asked, 0) + 1 if asked else 0,
+            unsure=self._unsure,
+            give_back=tuple(self._give_back),
+            call=self._asked.call,
+        )
+
+    def _finished(self, outcome: Outcome) -> Outcome:
+        """The router's default target, with what is known of the way there."""
+        return msgspec.structs.replace(
+            self._outcome(outcome.body), level=outcome.level, reasons=outcome.reasons
+        )
+
+    def _say(self, why: Why, subject: str | None = None) -> None:
+        self._reasons.append(why.value if subject is None else f"{why.value}:{subject}")
+
+
+_WANTS_STORE: Final = (ReserveAgent, Ask, Menu)
+
+
+def _again(earlier: Remembered) -> Outcome:
+    return Outcome(
+        body=earlier.body,
+        level=earlier.level,
+        rule=earlier.rule,
+        digest=earlier.digest,
+        reasons=(Why.REPEATED.value,),
+        agent=earlier.agent,
+        asked=earlier.asked,
+        again_after_s=earlier.again_after_s,
+        is_repeat=True,
+    )
+
+
+def _failed(asked: Asked, error: ErrorCode, cause: Exception | None = None) -> Outcome:
+    """The default target; `cause` is logged once the answer is out."""
+    reason = f"{Why.FAILED.value}:{error.value}"
+    outcome = fallback.router_default(asked, Level.DEFAULT, reason, error=error)
+    return outcome if cause is None else msgspec.structs.replace(outcome, cause=cause)
+
+
+def _queues_to_ask(ruleset: Ruleset, decision: Decision | None, asked: Asked) -> Collection[str]:
+    """Whose live facts to fetch: none when a first look at the rules has missed none."""
+    if decision is not None and not decision.missing:
+        return ()
+    if len(ruleset.asked_queues) <= MOST_QUEUES_ASKED:
+        return ruleset.asked_queues
+    if decision is None:
+        decision = ruleset.evaluate(asked.call, asked.now_s)
+    return decision.missing
+
+
+def _request_id(asked: Asked, wanted: ReserveAgent) -> str:
+    """The same for the same question of the same call, so that asking twice reserves once."""
+    if not asked.call.call_id:
+        return uuid4().hex
+    parts = (
+        asked.router.id,
+        asked.call.call_id,
+        asked.fingerprint,
+        wanted.queue,
+        *(f"{skill}>{least}" for skill, least in sorted(wanted.skills.items())),
+    )
+    return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,128 @@
+"""One entry of the decision log per decision: with what, why, how good, how long.
+
+Unless the settings allow whole numbers, whatever a caller is known by is masked here, before it
+leaves the process; an explanation made from a masked entry says so.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from router.outcome import Asked, Level, Outcome
+from rules.facts import CallFacts, Contact, LiveFacts, Scalar
+from rules.wording import mask, mask_digits, mask_if_telling
+
+_PRIVATE: Final = frozenset({"name", "phone", "email", "number", "external_number"})
+"""Last parts of attribute names whose values are masked whatever they look like."""
+
+_MOST_REASONS: Final = 32
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A decision as it is kept. `at_s` is seconds since the epoch, `answer` the JSON on the wire.
+
+    `live` are the live facts it was made with, `digest` the version of the rules. With these and the
+    call as it was, the rules give the same decision again.
+    """
+
+    at_s: float
+    router: str
+    level: Level
+    call: CallFacts
+    answer: str
+    duration_us: int
+    rules: str | None = None
+    rule: str | None = None
+    digest: str | None = None
+    reasons: tuple[str, ...] = ()
+    live: LiveFacts = {}
+    agent: str | None = None
+    error: str | None = None
+    is_masked: bool = False
+
+
+class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry and the id the log gave it."""
+
+    id: str
+    entry: Entry
+
+
+def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numbers: bool) -> Entry:
+    """What to log of one decision."""
+    call = outcome.call or asked.call
+    return Entry(
+        at_s=asked.now_s,
+        router=asked.router.id,
+        level=outcome.level,
+        call=call if with_full_numbers else masked(call),
+        answer=outcome.body.decode(errors="replace"),
+        duration_us=duration_us,
+        rules=asked.router.rules,
+        rule=outcome.rule,
+        digest=outcome.digest,
+        reasons=outcome.reasons[:_MOST_REASONS],
+        live=outcome.live,
+        agent=outcome.agent,
+        error=None if outcome.error is None else outcome.error.value,
+        is_masked=not with_full_numbers,
+    )
+
+
+def masked(call: CallFacts) -> CallFacts:
+    """The call without what identifies the caller."""
+    contact = call.contact
+    return CallFacts(
+        call_id=call.call_id,
+        caller=None if call.caller is None else mask(call.caller),
+        called=None if call.called is None else mask(call.called),
+        router=call.router,
+        contact=None if contact is None else _masked_contact(contact),
+        digits={name: mask_digits(keys) for name, keys in call.digits.items()},
+        attributes=_masked_attributes(call.attributes) if call.attributes else {},
+    )
+
+
+def _masked_contact(contact: Contact) -> Contact:
+    return Contact(
+        id=contact.id,
+        type=contact.type,
+        name=None if contact.name is None else mask(contact.name),
+        email=None if contact.email is None else mask(contact.email),
+    )
+
+
+def _masked_attributes(attributes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    return {
+        key: _masked_attribute(key, value) if isinstance(value, str) else value
+        for key, value in attributes.items()
+    }
+
+
+def _masked_attribute(key: str, value: str) -> str:
+    last = key.rpartition(".")[2]
+    if last in _PRIVATE or last.endswith(("_number", "_name", "_email", "_phone")):
+        return mask(value)
+    return value if last.endswith("id") else mask_if_telling(value)
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which decisions to list, newest first. `before` is the id of the last one already seen."""
+
+    router: str | None = None
+    rule: str | None = None
+    level: Level | None = None
+    call_id: str | None = None
+    since_s: float | None = None
+    until_s: float | None = None
+    before: str | None = None
+
+    def lets(self, entry: Entry) -> bool:
+        """Whether an entry is wanted, but for its time and id, which the log looks up itself."""
+        return (
+            (self.router is None or entry.router == self.router)
+            and (self.rule is None or entry.rule == self.rule)
+            and (self.level is None or entry.level == self.level)
+            and (self.call_id is None or entry.call.call_id == self.call_id)
+        )

@@ -1,0 +1,134 @@
+"""What came of one routing request: the answer, how good it is, and why it is this one."""
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from router.resources import AgentConfig, QueueConfig
+from rules.actions import Action, Target
+from rules.facts import CallFacts, LiveFacts
+
+
+class Level(StrEnum):
+    """What an answer could use (header X-Crosspoint-Level), best first."""
+
+    FULL = "full"
+    NO_STORE = "no_store"
+    DEFAULT = "default"
+    DISABLED = "disabled"
+
+
+class ErrorCode(StrEnum):
+    """What counts against a router's error budget."""
+
+    TIMEOUT = "timeout"
+    CONNECT = "connect"
+    STATUS = "status"
+    UNREADABLE = "unreadable"
+    EXCEPTION = "exception"
+
+
+class Why(StrEnum):
+    """Steps on the way to an answer. A reason is one of these, or `step:subject`."""
+
+    DISABLED = "router_disabled"
+    REPEATED = "repeated"
+    UNREADABLE = "unreadable_request"
+    NO_RULES = "no_rules"
+    RULE = "rule"
+    FACTS_MISSING = "facts_missing"
+    STORE_DOWN = "store_down"
+    RESERVED = "reserved"
+    NO_AGENT = "no_agent"
+    NO_ADDRESS = "no_address"
+    ASKED = "asked"
+    CHOSEN = "chosen"
+    NO_INPUT = "no_valid_input"
+    ROUNDS_USED_UP = "rounds_used_up"
+    NO_CALLBACK = "callback_not_available"
+    RULESET_DEFAULT = "ruleset_default"
+    ROUTER_DEFAULT = "router_default"
+    FOREIGN = "foreign"
+    FAILED = "failed"
+
+
+class Names(Protocol):
+    """Who and what there is in one tenant."""
+
+    def queue(self, queue_id: str) -> QueueConfig | None: ...
+    def agent(self, agent_id: str) -> AgentConfig | None: ...
+    def unreachable(self, queue_id: str, address: str) -> tuple[str, ...]:
+        """Members without this address (`user_id`, `endpoint`), who are no use to a platform."""
+
+
+class Dialect(Protocol):
+    """How one platform is answered; `address` is the field of an agent that it can ring."""
+
+    address: str
+
+    def express(self, action: Action, names: Names, agent: AgentConfig | None) -> bytes | None:
+        """The answer on the wire; None when this platform cannot be told so. Pure.
+
+        `agent` is who was reserved for a ReserveAgent. A Route to any target can be expressed.
+        """
+
+
+class RouterView(msgspec.Struct, frozen=True, kw_only=True):
+    """A call router as a decision sees it. `budget_s` counts from arrival to answer."""
+
+    id: str
+    tenant: str
+    default_target: Target
+    rules: str | None = None
+    routing_url: str | None = None
+    secrets: tuple[bytes, ...] = ()
+    budget_s: float = 0.8
+    is_enabled: bool = True
+    needs_signature: bool = False
+
+
+class Taken(NamedTuple):
+    """An agent who is reserved for a call; `token` proves it."""
+
+    agent: str
+    token: str
+
+
+class Asked(NamedTuple):
+    """One routing request on its way through. `fingerprint` stands for what was keyed in."""
+
+    router: RouterView
+    call: CallFacts
+    silent: frozenset[str]
+    fingerprint: str
+    dialect: Dialect
+    names: Names
+    now_s: float
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer and where it comes from.
+
+    `asked` is the name of the question put to the caller, `round` how often it
+    has been put by now, `again_after_s` how long that takes at least. Two kinds of reservation are left to clear up after the answer: `unsure` is the request id
+    of one of which nobody knows whether it happened, `give_back` those that were of no use. `call` is the
+    call as it was decided (with digits from earlier requests) where it differs from what was asked.
+    """
+
+    body: bytes
+    level: Level
+    rule: str | None = None
+    digest: str | None = None
+    reasons: tuple[str, ...] = ()
+    live: LiveFacts = {}
+    agent: str | None = None
+    asked: str | None = None
+    again_after_s: float = 0.0
+    round: int = 0
+    error: ErrorCode | None = None
+    unsure: str | None = None
+    give_back: tuple[Taken, ...] = ()
+    call: CallFacts | None = None
+    is_repeat: bool = False
+    cause: Exception | None = None

@@ -1,0 +1,103 @@
+"""The decision log in the store: one bounded stream per tenant."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from router.deadline import Deadline
+from router.decisions_log import Entry, Filters, LoggedDecision
+from router.errors import InvalidInputError, NotFoundError
+from router.store import keys
+from router.store.link import Link, Reply
+from router.store.scripts import load_script, run_script
+
+MOST_LISTED: Final = 200
+MOST_LOOKED_AT: Final = 10_000
+"""Entries one listing reads at most; a rare match further back needs a narrower time or `before`."""
+
+_PAGE: Final = 500
+_PER_SCRIPT: Final = 64
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Decisions newest first. `next_before` continues; None when there are no more."""
+
+    decisions: tuple[LoggedDecision, ...]
+    next_before: str | None = None
+
+
+async def append_decisions(
+    link: Link, tenant: str, entries: Sequence[Entry], *, kept: int, deadline: Deadline
+) -> None:
+    """Write entries, oldest first, many per operation; the log keeps about `kept` of them."""
+    script = load_script("decisions_append")
+    for start in range(0, len(entries), _PER_SCRIPT):
+        texts = [_encode(entry) for entry in entries[start : start + _PER_SCRIPT]]
+        await run_script(link, script, [keys.decisions(tenant)], [kept, *texts], deadline)
+
+
+async def list_decisions(
+    link: Link, tenant: str, filters: Filters, *, limit: int, deadline: Deadline
+) -> Page:
+    """At most `limit` (1 to MOST_LISTED) decisions that the filters let through, newest first."""
+    limit = max(1, min(limit, MOST_LISTED))
+    newest = _newest(filters)
+    oldest = "-" if filters.since_s is None else str(int(filters.since_s * 1000))
+    found: list[LoggedDecision] = []
+    for _ in range(MOST_LOOKED_AT // _PAGE):
+        reply = await link.call(
+            "XREVRANGE", keys.decisions(tenant), newest, oldest, "COUNT", _PAGE, deadline=deadline
+        )
+        page = list(_entries(reply))
+        for decision in page:
+            if filters.lets(decision.entry):
+                found.append(decision)
+                if len(found) == limit:
+                    return Page(decisions=tuple(found), next_before=decision.id)
+        if len(page) < _PAGE:
+            return Page(decisions=tuple(found))
+        newest = f"({page[-1].id}"
+    return Page(decisions=tuple(found), next_before=newest[1:])
+
+
+async def get_decision(
+    link: Link, tenant: str, decision_id: str, deadline: Deadline
+) -> LoggedDecision:
+    """One decision; NotFoundError when the log has no such id (any more)."""
+    if not _is_id(decision_id):
+        raise NotFoundError("there is no such decision in the log")
+    key = keys.decisions(tenant)
+    reply = await link.call("XRANGE", key, decision_id, decision_id, deadline=deadline)
+    for decision in _entries(reply):
+        return decision
+    raise NotFoundError("there is no such decision in the log")
+
+
+def _newest(filters: Filters) -> str:
+    if filters.before is not None:
+        if not _is_id(filters.before):
+            raise InvalidInputError("`before` is not the id of a decision", field="before")
+        return f"({filters.before}"
+    return "+" if filters.until_s is None else str(int(filters.until_s * 1000))
+
+
+def _is_id(text: str) -> bool:
+    ms, dash, number = text.partition("-")
+    parts = (ms, number) if dash else (ms,)
+    return all(part.isascii() and part.isdigit() and len(part) <= 19 for part in parts)
+
+
+def _entries(reply: Reply) -> Iterator[LoggedDecision]:
+    """Entries of a stream; one that another version wrote and this one cannot read is left out."""
+    for item in reply if isinstance(reply, list) else ():
+        match item:
+            case [bytes(entry_id), [b"e", bytes(text)]]:
+                try:
+                    yield LoggedDecision(id=entry_id.decode(), entry=_decode(text))
+                except msgspec.MsgspecError:
+                    continue
+            case _:
+                continue
