@@ -26,6 +26,7 @@ from rules.reader import MappingNode, Node, ScalarNode, SequenceNode, read_tree
 
 T = TypeVar("T")
 D = TypeVar("D")
+S = TypeVar("S")
 K = TypeVar("K")
 
 
@@ -79,10 +80,8 @@ class Value(msgspec.Struct, frozen=True):
             return []
         if not isinstance(self.node, SequenceNode):
             self.fail("wrong-type", "this is not a list", "a list")
-        return [
-            Value(item, f"{self.path}[{index}]", self.problems)
-            for index, item in enumerate(self.node.items)
-        ]
+        path, problems = self.path, self.problems
+        return [Value(item, f"{path}[{at}]", problems) for at, item in enumerate(self.node.items)]
 
     def entries(self) -> list["Entry"]:
         """The entries of a mapping, in file order; nothing at all is an empty mapping."""
@@ -160,7 +159,8 @@ class Fields:
         self._value = value
         self._entries = {entry.name: entry for entry in value.entries()}
         self._known: list[str] = []
-        self._has_failed = False
+        self.has_failed = False
+        """Whether anything was wrong so far: until then, what was returned is what it says."""
 
     @property
     def mark(self) -> Mark:
@@ -170,12 +170,24 @@ class Fields:
         """Whether the key is there, whatever it holds."""
         return key in self._entries
 
+    def mark_of(self, key: str) -> Mark | None:
+        """Where the value of a key stands; None when the key is absent."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.value.mark
+
+    def names_in(self, key: str) -> list[str]:
+        """The keys of the mapping that stands under `key`, readable or not."""
+        entry = self._entries.get(key)
+        if entry is None or not entry.value.is_mapping:
+            return []
+        return [name.name for name in entry.value.entries()]
+
     def required(self, key: str, read: Reader[T]) -> T:
         """The value of a key that has to be there."""
         self._known.append(key)
         if key in self._entries:
             return self._read(key, read)
-        self._has_failed = True
+        self.has_failed = True
         self._value.problems.add(
             self._value.mark,
             "missing-key",
@@ -190,27 +202,34 @@ class Fields:
         self._known.append(key)
         return self._read(key, read) if key in self._entries else default
 
-    def fail(self, key: str, code: str, message: str, expected: str | None = None) -> None:
-        """Note a problem about a field that was readable, or about the whole if it is absent."""
-        self._has_failed = True
-        value = self._entries[key].value if key in self._entries else self._value
-        value.note(code, message, expected)
+    def fail(
+        self,
+        key: str,
+        code: str,
+        message: str,
+        expected: str | None = None,
+        *,
+        known: Collection[str] = (),
+    ) -> None:
+        """Note a problem about a field that was readable; `done` will raise."""
+        self.has_failed = True
+        self._entries[key].value.note(code, message, expected, known=known)
 
     def done(self) -> None:
         """Note unknown keys; raise UnreadableError if anything at all was wrong."""
         known = set(self._known)
         for name, entry in self._entries.items():
             if name not in known:
-                self._has_failed = True
+                self.has_failed = True
                 entry.key.note("unknown-key", "unknown key", one_of(self._known), known=known)
-        if self._has_failed:
+        if self.has_failed:
             raise UnreadableError
 
     def _read(self, key: str, read: Reader[T]) -> T:
         try:
             return read(self._entries[key].value)
         except UnreadableError:
-            self._has_failed = True
+            self.has_failed = True
             return cast("T", None)  # done() raises before anybody can look at it
 
 
@@ -221,15 +240,15 @@ def one_of(names: Collection[str]) -> str:
     return f"one of {', '.join(shown)}{more}" if shown else "no key at all"
 
 
-def each(values: list[Value], read: Reader[T]) -> tuple[T, ...]:
-    """All of them read; raises UnreadableError only when the last was looked at."""
+def each(sources: Collection[S], read: Callable[[S], T]) -> tuple[T, ...]:
+    """All of them (values or entries) read; raises UnreadableError only after the last."""
     result: list[T] = []
-    for value in values:
+    for source in sources:
         try:
-            result.append(read(value))
+            result.append(read(source))
         except UnreadableError:
             continue
-    if len(result) < len(values):
+    if len(result) < len(sources):
         raise UnreadableError
     return tuple(result)
 
@@ -239,12 +258,16 @@ def list_of(read: Reader[T], *, most: int | None = None) -> Reader[tuple[T, ...]
 
     def read_list(value: Value) -> tuple[T, ...]:
         values = value.items()
-        if most is not None and len(values) > most:
-            found = f"{len(values)} items"
-            value.fail("too-many", "too many items", f"at most {most} items", found=found)
+        _check_count(value, len(values), most, "items")
         return each(values, read)
 
     return read_list
+
+
+def _check_count(value: Value, count: int, most: int | None, noun: str) -> None:
+    if most is not None and count > most:
+        expected = f"at most {most} {noun}"
+        value.fail("too-many", f"too many {noun}", expected, found=f"{count} {noun}")
 
 
 def one_or_more(read: Reader[T]) -> Reader[tuple[T, ...]]:
@@ -261,23 +284,15 @@ def one_or_more(read: Reader[T]) -> Reader[tuple[T, ...]]:
     return read_some
 
 
-def mapping_of(read_key: Reader[K], read: Reader[T]) -> Reader[Mapping[K, T]]:
-    """A mapping with keys of the file's own choosing, both sides read."""
+def mapping_of(
+    read_key: Reader[K], read: Reader[T], *, most: int | None = None
+) -> Reader[Mapping[K, T]]:
+    """A mapping with keys of the file's own choosing, both sides read; at most `most` entries."""
 
     def read_mapping(value: Value) -> Mapping[K, T]:
         entries = value.entries()
-        result: dict[K, T] = {}
-        read_well = 0
-        for entry in entries:
-            try:
-                key = read_key(entry.key)
-                result[key] = read(entry.value)
-            except UnreadableError:
-                continue
-            read_well += 1
-        if read_well < len(entries):
-            raise UnreadableError
-        return result
+        _check_count(value, len(entries), most, "entries")
+        return dict(each(entries, lambda entry: (read_key(entry.key), read(entry.value))))
 
     return read_mapping
 
@@ -286,16 +301,16 @@ def exactly_one(readers: Mapping[str, Reader[T]], noun: str) -> Reader[T]:
     """A mapping with exactly one key, which chooses the reader of its value."""
 
     def read_one(value: Value) -> T:
-        expected = f"{noun}: exactly {one_of(readers)}"
+        expected = f"exactly {one_of(readers)}"
         if not value.is_mapping:
-            value.fail("wrong-type", f"this is not {noun}", expected)
+            value.fail("wrong-type", f"this is no {noun}", expected)
         entries = value.entries()
         unknown = [entry for entry in entries if entry.name not in readers]
         for entry in unknown:
             entry.key.note("unknown-key", "unknown key", one_of(readers), known=readers)
         if len(entries) != 1:
             found = ", ".join(entry.name for entry in entries[:10]) or "no key"
-            value.fail("not-one-key", f"this is not one {noun}", expected, found=found)
+            value.fail("not-one-key", f"this has to be one {noun}", expected, found=found)
         if unknown:
             raise UnreadableError
         return readers[entries[0].name](entries[0].value)

@@ -1,0 +1,121 @@
+"""Phone numbers: any spelling to E.164, and what libphonenumber knows about a number.
+
+A number that is E.164 already costs one regular expression and never reaches libphonenumber. What
+does is remembered in caches of bounded size, so that a busy caller is looked up once.
+"""
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType, ValidationResult
+
+COUNTRIES: frozenset[str] = frozenset(phonenumbers.SUPPORTED_REGIONS)
+"""ISO 3166-1 alpha-2 codes that numbers can belong to."""
+
+
+class NumberKind(StrEnum):
+    """libphonenumber's types. Where a country does not tell, it is `fixed_line_or_mobile` (US)."""
+
+    FIXED_LINE = "fixed_line"
+    MOBILE = "mobile"
+    FIXED_LINE_OR_MOBILE = "fixed_line_or_mobile"
+    TOLL_FREE = "toll_free"
+    PREMIUM_RATE = "premium_rate"
+    SHARED_COST = "shared_cost"
+    VOIP = "voip"
+    PERSONAL_NUMBER = "personal_number"
+    PAGER = "pager"
+    UAN = "uan"
+    VOICEMAIL = "voicemail"
+    UNKNOWN = "unknown"
+
+
+_REMEMBERED = 8192
+_LONGEST_SPELLING = 100
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_NO_COUNTRY = "001"  # international toll-free and the like
+_URI = re.compile(r"<?(?:sips?|tel):([^@;>]*)[^>]*>?", re.IGNORECASE)
+_ANONYMOUS = frozenset(
+    {"", "anonymous", "blocked", "private", "restricted", "unavailable", "unknown", "withheld"}
+)
+
+
+def preload() -> None:
+    """Read the facts about all countries now (0.1 s), not at the first call from each."""
+    phonenumbers.PhoneMetadata.load_all()
+
+
+def is_plain_e164(text: str) -> bool:
+    """Whether this is spelled `+` and 7 to 15 digits; it need not be a number anybody has."""
+    return _E164.fullmatch(text) is not None
+
+
+def is_anonymous(text: str | None) -> bool:
+    """Whether a caller shows no number: None, nothing, or a word such as `Anonymous`, in a URI too."""
+    if text is None:
+        return True
+    if text[:1] == "+" or len(text) > _LONGEST_SPELLING:
+        return False
+    return _user_part(text).lower() in _ANONYMOUS
+
+
+def normalise(text: str | None, country: str | None) -> str | None:
+    """E.164 of a number in any spelling, or None: anonymous, or not a phone number.
+
+    `country` (alpha-2) is where a number without `+` belongs; without one only `+` will do.
+    """
+    if text is None:
+        return None
+    if _E164.fullmatch(text):
+        return text
+    return None if len(text) > _LONGEST_SPELLING else _normalise(text, country)
+
+
+def parse_number(text: str, country: str | None) -> str | None:
+    """Like `normalise`, for numbers in files: also None where no such number can exist."""
+    return None if len(text) > _LONGEST_SPELLING else _to_e164(text, country)
+
+
+@lru_cache(_REMEMBERED)
+def country_of(e164: str) -> str | None:
+    """The alpha-2 code of the country a number belongs to; None: not known, or no country's."""
+    number = _parsed(e164, None)
+    country = None if number is None else phonenumbers.region_code_for_number(number)
+    return None if country == _NO_COUNTRY else country
+
+
+@lru_cache(_REMEMBERED)
+def type_of(e164: str) -> str | None:
+    """The NumberKind of a number; None when it is no number at all."""
+    number = _parsed(e164, None)
+    if number is None:
+        return None
+    return PhoneNumberType.to_string(phonenumbers.number_type(number)).lower()
+
+
+@lru_cache(_REMEMBERED)
+def _normalise(text: str, country: str | None) -> str | None:
+    return None if is_anonymous(text) else _to_e164(_user_part(text), country)
+
+
+def _user_part(text: str) -> str:
+    uri = _URI.fullmatch(text.strip())
+    return uri[1] if uri else text.strip()
+
+
+def _to_e164(text: str, country: str | None) -> str | None:
+    number = _parsed(text, country)
+    if number is None or number.extension is not None:
+        return None
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        return None
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def _parsed(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, country)
+    except NumberParseException:
+        return None
