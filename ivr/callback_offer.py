@@ -42,7 +42,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class CallbackOffer(msgspec.Struct, frozen=True, kw_only=True):
+class CallbackOffer(msgspec.Struct, frozen=True, kw_only=True, tag="callback_offer"):
     """One offer. `number` is the caller's own, None when it is withheld."""
 
     number: str | None

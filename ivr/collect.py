@@ -67,7 +67,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     no_input: tuple[Prompt, ...] = (Fixed(Sound.NO_INPUT),)
 
 
-class Collect(msgspec.Struct, frozen=True, kw_only=True):
+class Collect(msgspec.Struct, frozen=True, kw_only=True, tag="collect"):
     """One question being asked. `lost` counts the tries lost, `play` numbers the plays."""
 
     question: Question

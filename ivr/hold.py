@@ -74,7 +74,7 @@ class HoldPolicy(msgspec.Struct, frozen=True, kw_only=True):
         return wanted and self.longest_wait_s >= SHORTEST_WAIT_ANNOUNCED_S
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True):
+class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
     """One caller on hold. `offered`: a callback was on offer when the line was last looked at."""
 
     policy: HoldPolicy

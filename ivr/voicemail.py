@@ -40,7 +40,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class Voicemail(msgspec.Struct, frozen=True, kw_only=True):
+class Voicemail(msgspec.Struct, frozen=True, kw_only=True, tag="voicemail"):
     """One message being taken; it may last `longest_s` seconds."""
 
     greeting: tuple[Prompt, ...] = (Fixed(Sound.VOICEMAIL_GREETING),)

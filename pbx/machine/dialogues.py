@@ -1,0 +1,156 @@
+"""The dialogue with the caller inside the call: pass events to it, act on how it ends."""
+
+from msgspec.structs import replace
+
+from ivr.consent import is_consent
+from ivr.hold import Hold
+from ivr.prompts import Fixed, Sound
+from ivr.steps import AskStanding, Finish, Key, Outcome, Played
+from ivr.steps import Event as DialogueEvent
+from pbx.machine.acting import (
+    Next,
+    act,
+    ask_rules,
+    carry_out,
+    hang_up,
+    leave_line,
+    offer_callback,
+    say_and_hang_up,
+)
+from pbx.machine.commands import KeepMessage, Note, PromiseCallback, StandInLine
+from pbx.machine.plans import CallbackPlan, EndPlan, QueuePlan, VoicemailPlan
+from pbx.machine.state import CallState, Phase
+from rules.actions import Ask, Menu
+
+MOST_TYPED = 32
+"""Keys kept that no dialogue has asked for."""
+
+
+def hear(state: CallState, event: DialogueEvent) -> Next:
+    """Give an event to the dialogue."""
+    if state.dialogue is None:
+        return _without_dialogue(state, event)
+    dialogue, steps = state.dialogue.on(event)
+    state = replace(state, dialogue=dialogue)
+    if isinstance(dialogue, Hold) and state.offers and AskStanding() in steps:
+        # Phones ring: the caller hears only music, the announcement comes when they have stopped.
+        steps = tuple(step for step in steps if not isinstance(step, AskStanding))
+        state = replace(state, standing_due=True)
+    return state, steps
+
+
+def keep_key(state: CallState, event: Key) -> Next:
+    """Remember a key that nobody asked for yet."""
+    return replace(state, typed=(state.typed + event.key)[:MOST_TYPED]), ()
+
+
+def _without_dialogue(state: CallState, event: DialogueEvent) -> Next:
+    if event != Played(state.play):
+        return keep_key(state, event) if isinstance(event, Key) else (state, ())
+    if state.phase is Phase.ENDING and isinstance(state.plan, EndPlan):
+        return hang_up(state, state.plan.cause)
+    if state.phase is Phase.CONSENT and state.plan is not None:
+        told = replace(state, consent=True)
+        then, steps = carry_out(told, state.plan)
+        return then, (Note(what="recording_announced"), *steps)
+    return state, ()
+
+
+def finished(state: CallState, end: Finish) -> Next:
+    """Act on how the dialogue of this phase has ended."""
+    state = replace(state, dialogue=None, typed=end.typed)
+    match state.phase:
+        case Phase.ASKING:
+            return _asked(state, end)
+        case Phase.CONSENT:
+            return _consented(state, end)
+        case Phase.HOLDING:
+            return _held(state, end)
+        case Phase.OFFERING_CALLBACK:
+            return _offered(state, end)
+        case Phase.VOICEMAIL:
+            return _messaged(state, end)
+        case _:
+            return state, ()
+
+
+def _asked(state: CallState, end: Finish) -> Next:
+    asked = state.asking
+    if asked is None:
+        return ask_rules(state)
+    if end.outcome is Outcome.CHOSEN:
+        state = replace(state, digits={**state.digits, asked.name: end.value})
+        if isinstance(asked, Ask):
+            return ask_rules(state)
+        return act(replace(state, menus=(*state.menus, asked)[-8:]), asked.choices[end.value])
+    if end.outcome is Outcome.BACK:
+        return _back(state, asked)
+    then, steps = act(state, asked.otherwise)
+    return then, (Note(what=f"menu_{end.outcome}"), *steps)
+
+
+def _back(state: CallState, asked: Ask | Menu) -> Next:
+    """To the menu before this one; in the first menu, hear it again."""
+    if not state.menus:
+        return act(state, asked)
+    *rest, previous = state.menus
+    return act(replace(state, menus=tuple(rest)), previous)
+
+
+def _consented(state: CallState, end: Finish) -> Next:
+    agreed = is_consent(end)
+    noted = Note(what="recording_consent" if agreed else "recording_refused")
+    if state.plan is None:
+        return state, (noted,)
+    then, steps = carry_out(replace(state, consent=agreed), state.plan)
+    return then, (noted, *steps)
+
+
+def _held(state: CallState, end: Finish) -> Next:
+    plan = state.queue
+    if plan is None:
+        return hang_up(state)
+    if end.outcome is Outcome.CALLBACK_WANTED:
+        return offer_callback(state)
+    left, steps = leave_line(state)
+    after = plan.escape if end.outcome is Outcome.ESCAPED and plan.escape else plan.otherwise
+    then, more = act(left, after)
+    return then, (Note(what=f"queue_{end.outcome}"), *steps, *more)
+
+
+def _offered(state: CallState, end: Finish) -> Next:
+    if end.outcome is Outcome.ACCEPTED:
+        queue = state.queue or state.plan
+        name = queue.queue if isinstance(queue, QueuePlan | CallbackPlan) else ""
+        promise = PromiseCallback(queue=name, number=end.value)
+        return replace(state, phase=Phase.PROMISING), (promise,)
+    return no_callback(state)
+
+
+def no_callback(state: CallState) -> Next:
+    """Back into the line, or to what the rules say where there is none."""
+    if state.in_line and state.queue is not None:
+        return replace(state, phase=Phase.PLACING), (StandInLine(state.queue),)
+    if isinstance(state.plan, CallbackPlan):
+        return act(state, state.plan.otherwise)
+    return hang_up(state)
+
+
+def promised(state: CallState) -> Next:
+    """The callback is written down: say so and let the caller go."""
+    state, steps = leave_line(replace(state, in_line=False))
+    said = (Fixed(Sound.CALLBACK_ACCEPTED), Fixed(Sound.GOODBYE))
+    then, more = say_and_hang_up(state, EndPlan(prompts=said))
+    return then, (Note(what="callback_promised"), *steps, *more)
+
+
+def _messaged(state: CallState, end: Finish) -> Next:
+    then, steps = hang_up(state)
+    return then, message_left(state, end) + steps
+
+
+def message_left(state: CallState, end: Finish) -> tuple[KeepMessage, ...]:
+    """What to do about the message of a voicemail dialogue that has ended so."""
+    if end.outcome is Outcome.SAVED and isinstance(state.plan, VoicemailPlan):
+        return (KeepMessage(state.plan.mailbox),)
+    return ()

@@ -1,0 +1,144 @@
+"""A controller has taken over: go on with what was being done when the last state was written down.
+
+Who took over has already fed what happened meanwhile: `LegGone` for legs that are no more, `LegUp`
+for phones that have answered. What may have been carried out already is asked for again only where
+doing it twice does no harm; no phone is rung twice.
+"""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from ivr.callback_offer import CallbackOffer
+from ivr.collect import Collect
+from ivr.steps import Music, SetTimer, Timer
+from ivr.voicemail import Voicemail
+from pbx.machine import queueing, talking
+from pbx.machine.acting import Next, act, ask_rules, begin, carry_out, hang_up
+from pbx.machine.commands import Answer, Bridge, BridgeLegs, ConfirmAgent, Ringback, StandInLine
+from pbx.machine.dialing import begin_call
+from pbx.machine.dialogues import no_callback
+from pbx.machine.events import Begin, Recovered, SplitDone
+from pbx.machine.plans import EndPlan
+from pbx.machine.state import CallState, Phase
+
+
+def recovered(state: CallState, event: Recovered) -> Next:
+    resume = RESUME.get(state.phase)
+    return resume(state, event) if resume is not None else (state, ())
+
+
+def _begin(state: CallState, _event: Recovered) -> Next:
+    return begin_call(state, Begin())
+
+
+def _answer(state: CallState, _event: Recovered) -> Next:
+    return state, (Answer(),)
+
+
+def _decide(state: CallState, _event: Recovered) -> Next:
+    return ask_rules(state)
+
+
+def _plan(state: CallState, _event: Recovered) -> Next:
+    return act(state, state.action) if state.action is not None else ask_rules(state)
+
+
+def _talk_again(state: CallState, _event: Recovered) -> Next:
+    """Begin the dialogue anew: what the caller heard and keyed meanwhile is not known."""
+    match state.dialogue:
+        case Collect() as asked:
+            fresh = Collect(question=asked.question, lost=asked.lost, play=asked.play)
+            return begin(state, state.phase, fresh)
+        case CallbackOffer() as offer:
+            return begin(state, state.phase, CallbackOffer(number=offer.number))
+        case Voicemail() as message:
+            return begin(state, state.phase, Voicemail(longest_s=message.longest_s))
+        case _:
+            return carry_out(state, state.plan) if state.plan is not None else ask_rules(state)
+
+
+def _line_again(state: CallState, _event: Recovered) -> Next:
+    """The same place, music again; with a phone ringing only the music."""
+    if state.queue is None:
+        return ask_rules(state)
+    if state.offers:
+        return state, (Music(on=True),)
+    waiting = replace(state, phase=Phase.PLACING, dialogue=None, in_line=True)
+    return waiting, (Music(on=True), StandInLine(state.queue))
+
+
+def _connect(state: CallState, _event: Recovered) -> Next:
+    agent = state.agent
+    if agent is not None and agent.agent is not None and state.token:
+        return state, (ConfirmAgent(agent=agent.agent, token=state.token),)
+    return queueing.whisper(state)
+
+
+def _dial(state: CallState, _event: Recovered) -> Next:
+    return state, (Music(on=True) if state.is_up else Ringback(),)
+
+
+def _talk(state: CallState, event: Recovered) -> Next:
+    if state.agent is None:
+        return hang_up(state)
+    if {state.channel, state.agent.id} <= event.bridged:
+        return state, ()
+    return state, (Music(on=False), Bridge(state.agent.id))
+
+
+def _split(state: CallState, event: Recovered) -> Next:
+    if state.channel in event.bridged:
+        return replace(state, phase=Phase.TALKING, intent=None), ()
+    return talking.split_done(state, SplitDone())
+
+
+def _hold(state: CallState, _event: Recovered) -> Next:
+    return state, (Music(on=True),)
+
+
+def _consult(state: CallState, event: Recovered) -> Next:
+    if state.agent is None or state.third is None:
+        return hang_up(state)
+    if state.third.id in event.bridged:
+        return state, (Music(on=True),)
+    return state, (Music(on=True), BridgeLegs(state.agent.id, state.third.id))
+
+
+def _park(state: CallState, _event: Recovered) -> Next:
+    limit = SetTimer(timer=Timer.LONGEST_WAIT, after_s=talking.LONGEST_PARKED_S)
+    return state, (Music(on=True), limit)
+
+
+def _promise(state: CallState, _event: Recovered) -> Next:
+    # Whether the promise was written down is not known; a second one for the same number is
+    # refused by the store, so asking the caller again is safe.
+    return no_callback(state)
+
+
+def _end(state: CallState, _event: Recovered) -> Next:
+    return hang_up(state, state.plan.cause if isinstance(state.plan, EndPlan) else 16)
+
+
+RESUME: dict[Phase, Callable[[CallState, Recovered], Next]] = {
+    Phase.NEW: _begin,
+    Phase.ANSWERING: _answer,
+    Phase.DECIDING: _decide,
+    Phase.PLANNING: _plan,
+    Phase.ASKING: _talk_again,
+    Phase.CONSENT: _talk_again,
+    Phase.OFFERING_CALLBACK: _talk_again,
+    Phase.VOICEMAIL: _talk_again,
+    Phase.PLACING: _line_again,
+    Phase.HOLDING: _line_again,
+    Phase.CONNECTING: _connect,
+    Phase.DIALING: _dial,
+    Phase.PROMISING: _promise,
+    Phase.TALKING: _talk,
+    Phase.SPLITTING: _split,
+    Phase.HELD: _hold,
+    Phase.CONSULTING: _consult,
+    Phase.PARKED: _park,
+    Phase.ENDING: _end,
+}
+"""Phases that are not here go on by themselves: their next event is on its way."""

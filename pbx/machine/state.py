@@ -1,0 +1,133 @@
+"""Everything about one call, as one frozen value that can be written down and read back."""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from ivr.callback_offer import CallbackOffer
+from ivr.collect import Collect
+from ivr.hold import Hold
+from ivr.voicemail import Voicemail
+from pbx.machine.plans import LegId, Plan, QueuePlan
+from rules.actions import Action, Ask, Menu
+
+
+class Kind(StrEnum):
+    """Who began the call, and how."""
+
+    INBOUND = "inbound"
+    CALLBACK_AGENT_FIRST = "callback_agent_first"
+    CALLBACK_CUSTOMER_FIRST = "callback_customer_first"
+    CLICK_TO_CALL = "click_to_call"
+    OUTBOUND_IVR = "outbound_ivr"
+
+
+class Phase(StrEnum):
+    """Where the caller is."""
+
+    NEW = "new"
+    RINGING_AGENT = "ringing_agent"
+    RINGING_CUSTOMER = "ringing_customer"
+    ANSWERING = "answering"
+    DECIDING = "deciding"
+    PLANNING = "planning"
+    ASKING = "asking"
+    CONSENT = "consent"
+    PLACING = "placing"
+    HOLDING = "holding"
+    CONNECTING = "connecting"
+    DIALING = "dialing"
+    OFFERING_CALLBACK = "offering_callback"
+    PROMISING = "promising"
+    VOICEMAIL = "voicemail"
+    TALKING = "talking"
+    SPLITTING = "splitting"
+    HELD = "held"
+    CONSULTING = "consulting"
+    CONFERENCE = "conference"
+    PARKED = "parked"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """A party other than the caller: an agent's phone, a third party, a supervisor."""
+
+    id: LegId
+    endpoint: str
+    agent: str | None = None
+    is_up: bool = False
+
+
+class Intent(StrEnum):
+    """Why a bridge is being taken apart."""
+
+    HOLD = "hold"
+    TRANSFER = "transfer"
+    PARK = "park"
+    END_CONSULTATION = "end_consultation"
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True):
+    leg: Leg
+    mode: Literal["listen", "whisper", "barge"]
+
+
+class CallState(msgspec.Struct, frozen=True, kw_only=True):
+    """One call.
+
+    `channel` is the caller's (for outgoing kinds the customer's) leg; `is_up` whether it is
+    answered. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
+    talks to; `third` a party being consulted, added or unparked to; `members` those in a conference.
+    `action` and `plan` are what is being done; `queue` the plan under which a place is held
+    (`in_line`). `standing_due`: an announcement waits until the phones stop ringing. `consent` None:
+    the caller was not told of a recording yet. `typed` are keys nobody has used yet. `rounds` counts
+    the questions asked.
+    """
+
+    id: str
+    kind: Kind
+    channel: LegId
+    phase: Phase = Phase.NEW
+    is_up: bool = False
+    customer_endpoint: str = ""
+    caller_number: str | None = None
+    shown_number: str | None = None
+    ring_s: int = 30
+    action: Action | None = None
+    rule: str = ""
+    digits: dict[str, str] = {}
+    typed: str = ""
+    asking: Ask | Menu | None = None
+    menus: tuple[Menu, ...] = ()
+    dialogue: Collect | Hold | CallbackOffer | Voicemail | None = None
+    plan: Plan | None = None
+    queue: QueuePlan | None = None
+    in_line: bool = False
+    standing_due: bool = False
+    offers: tuple[Leg, ...] = ()
+    token: str = ""
+    agent: Leg | None = None
+    third: Leg | None = None
+    supervision: Supervision | None = None
+    members: tuple[Leg, ...] = ()
+    intent: Intent | None = None
+    consent: bool | None = None
+    recording: bool = False
+    play: int = 0
+    rounds: int = 0
+
+    def legs(self) -> tuple[Leg, ...]:
+        """Every leg besides the caller's."""
+        single = (self.agent, self.third, self.supervision.leg if self.supervision else None)
+        return (*self.offers, *self.members, *(leg for leg in single if leg is not None))
+
+
+def without_offer(state: CallState, leg: LegId) -> CallState:
+    return replace(state, offers=tuple(offer for offer in state.offers if offer.id != leg))
+
+
+def find_leg(state: CallState, leg: LegId) -> Leg | None:
+    return next((known for known in state.legs() if known.id == leg), None)

@@ -1,0 +1,235 @@
+"""The table: which event means what in which phase. Nothing else changes the state of a call."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from ivr.steps import (
+    Checked,
+    Closing,
+    Finish,
+    HungUp,
+    Key,
+    Played,
+    Recorded,
+    Standing,
+    TimedOut,
+    Timer,
+)
+from pbx.machine import dialing, queueing, talking
+from pbx.machine.acting import (
+    Next,
+    Step,
+    act,
+    ask_rules,
+    carry_out,
+    drop_dialogue,
+    hang_up,
+    leave_line,
+)
+from pbx.machine.commands import Command, Commands, HangUp, Note, Over, WrapUp
+from pbx.machine.dialogues import finished, hear, keep_key, message_left, no_callback, promised
+from pbx.machine.events import (
+    AddParticipant,
+    Answered,
+    Begin,
+    Bridged,
+    BridgeOver,
+    CallbackPromised,
+    ChangeRecording,
+    CompleteTransfer,
+    Confirmed,
+    ConsultWith,
+    Decided,
+    Event,
+    HangUpCall,
+    HoldCall,
+    LegGone,
+    LegPlayed,
+    LegUp,
+    Matched,
+    NotPlaced,
+    ParkCall,
+    Placed,
+    Planned,
+    RecordingFailed,
+    Recovered,
+    ResumeCall,
+    SplitDone,
+    SplitFailed,
+    Supervise,
+    TransferTo,
+    UnparkTo,
+)
+from pbx.machine.plans import EndPlan
+from pbx.machine.recovering import recovered
+from pbx.machine.state import CallState, Phase
+
+
+def on(state: CallState, event: Event) -> tuple[CallState, Commands]:
+    """Take one event. What means nothing in this phase changes nothing; an ended call stays so."""
+    if state.phase is Phase.ENDED:
+        return state, ()
+    then, steps = _handle(state, event)
+    said: list[Command] = []
+    while True:
+        said += [step for step in steps if not isinstance(step, Finish)]
+        if not steps or not isinstance(steps[-1], Finish):
+            return then, tuple(said)
+        # A dialogue has just ended; keys typed ahead may end the next one at once.
+        then, steps = finished(then, steps[-1])
+
+
+def _handle(state: CallState, event: Event) -> Next:
+    if isinstance(event, LegGone) and event.leg == state.channel:
+        return _caller_gone(state, event)
+    handle = TRANSITIONS.get((state.phase, type(event))) or EVERYWHERE.get(type(event))
+    return handle(state, event) if handle is not None else (state, ())
+
+
+# --- what is the same in every phase ------------------------------------------------------------------
+
+
+def _caller_gone(state: CallState, event: LegGone) -> Next:
+    """The caller is gone: let everybody go, keep what was said, close the record."""
+    if state.phase is Phase.RINGING_CUSTOMER:
+        return dialing.customer_not_reached(state, event.why)
+    steps: list[Step] = [Note(what=f"caller_{event.why}", detail=str(event.cause))]
+    if state.dialogue is not None:
+        _, ended = state.dialogue.on(HungUp())
+        steps += [step for step in ended if not isinstance(step, Finish)]
+        steps += message_left(state, ended[-1]) if isinstance(ended[-1], Finish) else ()
+    state, left = leave_line(state, keep=True)
+    steps += left
+    for leg in state.legs():
+        steps.append(HangUp(leg=leg.id))
+        if leg.agent is not None:
+            steps.append(WrapUp(leg.agent))
+    return replace(state, phase=Phase.ENDED, dialogue=None), (*steps, Over())
+
+
+def _hang_up_call(state: CallState, _event: HangUpCall) -> Next:
+    state, left = leave_line(state)
+    state, stopped = drop_dialogue(state)
+    then, steps = hang_up(state)
+    return then, (Note(what="hung_up_by_control"), *stopped, *left, *steps)
+
+
+def _nobody_waits_for(state: CallState, event: LegUp) -> Next:
+    return state, (HangUp(leg=event.leg),)
+
+
+def _note_failed_recording(state: CallState, _event: RecordingFailed) -> Next:
+    return replace(state, recording=False), (Note(what="recording_failed"),)
+
+
+# --- arriving -----------------------------------------------------------------------------------------
+
+
+def _answered(state: CallState, _event: Answered) -> Next:
+    state = replace(state, is_up=True)
+    if state.plan is not None:
+        return carry_out(state, state.plan)
+    return act(state, state.action) if state.action is not None else ask_rules(state)
+
+
+def _decided(state: CallState, event: Decided) -> Next:
+    then, steps = act(replace(state, rule=event.rule), event.action)
+    return then, (Note(what="decided", detail=event.decision), *steps)
+
+
+def _planned(state: CallState, event: Planned) -> Next:
+    return carry_out(state, event.plan)
+
+
+def _promise_kept(state: CallState, event: CallbackPromised) -> Next:
+    return promised(state) if event.ok else no_callback(state)
+
+
+def _hang_up_again(state: CallState, event: TimedOut) -> Next:
+    if event != TimedOut(Timer.LONGEST_WAIT) or not isinstance(state.plan, EndPlan):
+        return state, ()
+    return hang_up(state, state.plan.cause)
+
+
+# Any: the table pairs each handler with the one kind of event that its signature names.
+Handler = Callable[[CallState, Any], Next]
+
+_DIALOGUE = (Key, Played, TimedOut, Standing, Recorded, Checked, Closing)
+_IN_DIALOGUE = (
+    Phase.ASKING,
+    Phase.CONSENT,
+    Phase.HOLDING,
+    Phase.OFFERING_CALLBACK,
+    Phase.VOICEMAIL,
+)
+_IN_LINE = (Phase.PLACING, Phase.HOLDING, Phase.OFFERING_CALLBACK)
+_WITH_AGENT = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.PARKED)
+
+TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
+    (Phase.NEW, Begin): dialing.begin_call,
+    (Phase.RINGING_AGENT, LegUp): dialing.first_agent_up,
+    (Phase.RINGING_AGENT, Confirmed): dialing.first_agent_confirmed,
+    (Phase.RINGING_AGENT, LegGone): dialing.first_agent_gone,
+    (Phase.RINGING_CUSTOMER, LegUp): dialing.customer_up,
+    (Phase.RINGING_CUSTOMER, LegGone): dialing.first_agent_gone,
+    (Phase.ANSWERING, Answered): _answered,
+    (Phase.DECIDING, Decided): _decided,
+    (Phase.PLANNING, Planned): _planned,
+    **{(phase, kind): hear for phase in _IN_DIALOGUE for kind in _DIALOGUE},
+    (Phase.PLACING, Placed): queueing.placed,
+    (Phase.HOLDING, Placed): queueing.placed,
+    (Phase.PLACING, NotPlaced): queueing.not_placed,
+    (Phase.HOLDING, NotPlaced): queueing.not_placed,
+    **{(phase, Matched): queueing.matched for phase in _IN_LINE},
+    (Phase.HOLDING, LegUp): queueing.offer_up,
+    (Phase.HOLDING, LegGone): queueing.offer_gone,
+    (Phase.CONNECTING, Confirmed): queueing.confirmed,
+    (Phase.CONNECTING, LegPlayed): queueing.whispered,
+    (Phase.CONNECTING, LegGone): queueing.agent_gone_before_joined,
+    (Phase.DIALING, LegUp): dialing.dialed_up,
+    (Phase.DIALING, LegGone): dialing.dialed_gone,
+    (Phase.DIALING, Answered): dialing.caller_up,
+    (Phase.PROMISING, CallbackPromised): _promise_kept,
+    (Phase.TALKING, Bridged): talking.bridged,
+    (Phase.TALKING, BridgeOver): talking.bridge_over,
+    **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, Phase.CONFERENCE)},
+    **{(phase, LegGone): talking.leg_gone for phase in _WITH_AGENT},
+    (Phase.CONFERENCE, LegGone): talking.member_gone,
+    (Phase.TALKING, HoldCall): talking.hold,
+    (Phase.TALKING, TransferTo): talking.transfer,
+    (Phase.HELD, TransferTo): talking.transfer,
+    (Phase.TALKING, ParkCall): talking.park,
+    (Phase.TALKING, ConsultWith): talking.consult,
+    (Phase.HELD, ConsultWith): talking.consult,
+    (Phase.TALKING, AddParticipant): talking.add,
+    (Phase.CONFERENCE, AddParticipant): talking.add,
+    (Phase.TALKING, Supervise): talking.supervise,
+    **{
+        (phase, ChangeRecording): talking.change_recording
+        for phase in (Phase.TALKING, Phase.HELD, Phase.CONFERENCE)
+    },
+    (Phase.SPLITTING, SplitDone): talking.split_done,
+    (Phase.SPLITTING, SplitFailed): talking.split_failed,
+    (Phase.HELD, ResumeCall): talking.resume,
+    (Phase.CONSULTING, ResumeCall): talking.resume,
+    (Phase.CONSULTING, CompleteTransfer): talking.complete,
+    (Phase.PARKED, UnparkTo): talking.unpark,
+    (Phase.PARKED, TimedOut): talking.parked_too_long,
+    (Phase.ENDING, Played): hear,
+    (Phase.ENDING, TimedOut): _hang_up_again,
+    (Phase.ENDING, LegPlayed): dialing.agent_told,
+    (Phase.ENDING, LegGone): dialing.agent_gone_at_end,
+}
+"""Every pair that means something. Events of no meaning in a phase fall to `EVERYWHERE`."""
+
+EVERYWHERE: dict[type[object], Handler] = {
+    HangUpCall: _hang_up_call,
+    Key: keep_key,
+    LegUp: _nobody_waits_for,
+    Matched: queueing.refuse_match,
+    RecordingFailed: _note_failed_recording,
+    Recovered: recovered,
+}
+"""What an event means where the table says nothing else."""

@@ -1,0 +1,650 @@
+"""The life of a call: what happens to the caller, whatever comes."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ivr.hold import HoldPolicy
+from ivr.prompts import Fixed, Sound, Speech
+from ivr.steps import (
+    Checked,
+    Closing,
+    Key,
+    Music,
+    Play,
+    Played,
+    Record,
+    Recorded,
+    Standing,
+    StopPlay,
+    TimedOut,
+    Timer,
+)
+from pbx.machine.commands import (
+    Answer,
+    AskRules,
+    Bridge,
+    BridgeLegs,
+    Cancel,
+    Command,
+    Confer,
+    ConfirmAgent,
+    HangUp,
+    KeepMessage,
+    LeaveLine,
+    MakePlan,
+    Note,
+    NoteUnanswered,
+    Over,
+    PromiseCallback,
+    ReleaseAgent,
+    Ring,
+    Say,
+    SetRecording,
+    Split,
+    Spy,
+    StandInLine,
+    WrapUp,
+)
+from pbx.machine.events import (
+    AddParticipant,
+    Answered,
+    Begin,
+    Bridged,
+    BridgeOver,
+    CallbackPromised,
+    ChangeRecording,
+    CompleteTransfer,
+    Confirmed,
+    ConsultWith,
+    Decided,
+    Event,
+    Gone,
+    HangUpCall,
+    HoldCall,
+    LegGone,
+    LegPlayed,
+    LegUp,
+    Matched,
+    NotPlaced,
+    NotPlacedBecause,
+    ParkCall,
+    Placed,
+    Planned,
+    RecordingFailed,
+    Recovered,
+    ResumeCall,
+    SplitDone,
+    SplitFailed,
+    Supervise,
+    TransferTo,
+    UnparkTo,
+)
+from pbx.machine.plans import (
+    CallbackPlan,
+    DialPlan,
+    EndPlan,
+    LegId,
+    Offer,
+    QueuePlan,
+    RecordingPolicy,
+    VoicemailPlan,
+)
+from pbx.machine.state import CallState, Kind, Leg, Phase
+from pbx.machine.table import TRANSITIONS, on
+from rules.actions import Ask, End, Enqueue, Menu, Route, Target, TargetType
+
+CALLER, ADA, BEN, THIRD, BOSS = (LegId(name) for name in ("caller", "ada", "ben", "third", "boss"))
+RECEPTION = Route(target=Target(type=TargetType.DEPARTMENT, id="1"))
+SUPPORT = Enqueue(queue="support")
+MENU = Menu(name="main", prompt="sales 1", choices={"1": SUPPORT, "2": RECEPTION}, otherwise=End())
+ASK = Ask(name="pin", prompt="your number", digits=2, otherwise=RECEPTION)
+WHISPER = (Fixed(Sound.WHISPER_QUEUE), Speech("Support"))
+
+QUEUE = QueuePlan(
+    queue="support",
+    otherwise=RECEPTION,
+    hold=HoldPolicy(callback_key="9", callback_threshold=0),
+    ring_s=20,
+    whisper=WHISPER,
+)
+RECORDED = msgspec.structs.replace(
+    QUEUE, recording=RecordingPolicy(record=True, announce=True), whisper=()
+)
+ADA_OFFER = Matched(offers=(Offer(agent="ada", endpoint="PJSIP/1", leg=ADA),), token="t1")
+BOTH_OFFER = Matched(
+    offers=(
+        Offer(agent="ada", endpoint="PJSIP/1", leg=ADA),
+        Offer(agent="ben", endpoint="PJSIP/2", leg=BEN),
+    ),
+    token="t2",
+)
+DIAL = DialPlan(offers=(Offer(endpoint="PJSIP/9", leg=THIRD),), ring_s=30)
+
+INBOUND = CallState(id="c1", kind=Kind.INBOUND, channel=CALLER, caller_number="+12125550142")
+CLICK = CallState(
+    id="c2",
+    kind=Kind.CLICK_TO_CALL,
+    channel=CALLER,
+    customer_endpoint="PJSIP/out/sip:1@x",
+    agent=Leg(id=ADA, endpoint="PJSIP/1", agent="ada"),
+)
+
+
+def after(state: CallState, *events: Event) -> tuple[CallState, tuple[Command, ...]]:
+    """The call after these events, and what the last of them asked for, notes left out."""
+    steps: tuple[Command, ...] = ()
+    for event in events:
+        state, steps = on(state, event)
+    return state, tuple(step for step in steps if not isinstance(step, Note))
+
+
+TO_QUEUE = (Begin(), Decided(rule="r", action=SUPPORT), Planned(QUEUE), Answered())
+TO_HOLD = (*TO_QUEUE, Placed(left_s=900))
+TO_WHISPER = (*TO_HOLD, ADA_OFFER, LegUp(ADA), Confirmed(agent="ada", ok=True))
+TO_TALK = (*TO_WHISPER, LegPlayed(ADA))
+SPLIT_HOLD = (*TO_TALK, HoldCall(), SplitDone())
+TO_CONSULT = (*TO_TALK, ConsultWith(endpoint="PJSIP/3", leg=THIRD), SplitDone(), LegUp(THIRD))
+
+
+def gone(leg: LegId, why: Gone = Gone.HUNG_UP) -> LegGone:
+    return LegGone(leg=leg, why=why)
+
+
+# --- arriving -------------------------------------------------------------------------------------
+
+
+def test_a_call_that_arrives_asks_the_rules_before_it_is_answered() -> None:
+    assert after(INBOUND, Begin())[1] == (AskRules(),)
+
+
+def test_a_menu_is_answered_played_and_its_choice_planned() -> None:
+    state, steps = after(INBOUND, Begin(), Decided(rule="r", action=MENU))
+    assert steps == (Answer(),)
+    state, steps = after(state, Answered())
+    assert steps == (Play(play=1, prompts=(Speech("sales 1"),)),)
+    state, steps = after(state, Key("1"))
+    assert steps == (StopPlay(), MakePlan(SUPPORT))
+    assert state.digits == {"main": "1"}
+
+
+def test_digits_asked_for_go_back_to_the_rules() -> None:
+    state, steps = after(
+        INBOUND, Begin(), Decided(rule="r", action=ASK), Answered(), Key("4"), Key("2")
+    )
+    assert steps[-1] == AskRules()
+    assert state.digits == {"pin": "42"}
+
+
+def test_keys_typed_while_nobody_asked_answer_the_next_question() -> None:
+    state, steps = after(
+        INBOUND, Begin(), Key("4"), Key("2"), Decided(rule="r", action=ASK), Answered()
+    )
+    assert steps == (AskRules(),)
+    assert state.digits == {"pin": "42"}
+
+
+def test_the_back_key_leads_to_the_menu_before() -> None:
+    outer = Menu(name="outer", prompt="languages", choices={"1": MENU}, otherwise=End())
+    state, _ = after(INBOUND, Begin(), Decided(rule="r", action=outer), Answered(), Key("1"))
+    _, steps = after(state, Key("#"))
+    assert steps[-1] == Play(play=1, prompts=(Speech("languages"),))
+
+
+def test_rules_that_ask_in_a_circle_end() -> None:
+    state, _ = after(INBOUND, Begin())
+    for _ in range(40):
+        state, steps = after(state, Decided(rule="r", action=ASK))
+        if steps[-1] == MakePlan(RECEPTION):
+            break
+        if steps == (Answer(),):
+            state, _ = after(state, Answered())
+        state, _ = after(state, Key("1"), Key("2"))
+    assert steps[-1] == MakePlan(RECEPTION)
+
+
+# --- in line --------------------------------------------------------------------------------------
+
+
+def test_a_queue_answers_takes_a_place_and_plays_music() -> None:
+    state, steps = after(INBOUND, *TO_QUEUE)
+    assert steps == (StandInLine(QUEUE),)
+    state, steps = after(state, Placed(left_s=700))
+    assert steps[0] == Music(on=True)
+    assert state.phase is Phase.HOLDING
+    assert state.dialogue.policy.left_s == 700
+
+
+def test_an_agent_is_rung_confirmed_whispered_to_and_joined() -> None:
+    state, steps = after(INBOUND, *TO_HOLD, ADA_OFFER)
+    assert steps == (Ring(leg=ADA, endpoint="PJSIP/1", ring_s=20),)
+    state, steps = after(state, LegUp(ADA))
+    assert steps == (ConfirmAgent(agent="ada", token="t1"),)
+    state, steps = after(state, Confirmed(agent="ada", ok=True))
+    assert steps == (Say(leg=ADA, prompts=WHISPER),)
+    state, steps = after(state, LegPlayed(ADA))
+    assert steps[-2:] == (Music(on=False), Bridge(ADA))
+    assert state.phase is Phase.TALKING
+
+
+def test_an_unanswered_offer_is_counted_and_the_next_agent_looked_for_at_once() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, ADA_OFFER)
+    state, steps = after(state, gone(ADA, Gone.NO_ANSWER))
+    assert steps == (
+        NoteUnanswered(agent="ada", token="t1", why=Gone.NO_ANSWER),
+        StandInLine(QUEUE),
+    )
+    assert state.in_line
+
+
+def test_of_several_phones_the_first_to_answer_takes_the_call() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, BOTH_OFFER)
+    state, steps = after(state, LegUp(BEN))
+    assert steps == (Cancel(ADA), ConfirmAgent(agent="ben", token="t2"))
+    assert after(state, LegUp(ADA))[1] == (HangUp(leg=ADA),)
+
+
+def test_a_caller_hears_no_announcement_while_a_phone_rings() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, Standing(position=1, waiting=1), Played(1), ADA_OFFER)
+    state, steps = after(state, TimedOut(Timer.ANNOUNCE))
+    assert steps == ()
+    _, steps = after(state, gone(ADA, Gone.BUSY))
+    assert "AskStanding()" in [repr(step) for step in steps]
+
+
+def test_a_lost_reservation_hangs_the_phone_up_and_looks_again() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, ADA_OFFER, LegUp(ADA))
+    state, steps = after(state, Confirmed(agent="ada", ok=False))
+    assert steps == (HangUp(leg=ADA), StandInLine(QUEUE))
+    assert state.phase is Phase.HOLDING
+
+
+def test_an_agent_who_hangs_up_during_the_whisper_leaves_the_caller_in_place() -> None:
+    state, steps = after(INBOUND, *TO_WHISPER, gone(ADA))
+    assert steps == (WrapUp("ada"), StandInLine(QUEUE))
+    assert (state.phase, state.in_line) == (Phase.HOLDING, True)
+
+
+@pytest.mark.parametrize("because", NotPlacedBecause)
+def test_a_caller_whom_the_queue_does_not_take_goes_where_the_rules_say(
+    because: NotPlacedBecause,
+) -> None:
+    _, steps = after(INBOUND, *TO_QUEUE, NotPlaced(because))
+    assert steps == (MakePlan(RECEPTION),)
+
+
+def test_escape_gives_the_place_up_and_stops_the_phones() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, ADA_OFFER)
+    state, steps = after(state, Key("*"))
+    assert steps[-4:] == (
+        Cancel(ADA),
+        ReleaseAgent(agent="ada", token="t1"),
+        LeaveLine(keep=False),
+        MakePlan(RECEPTION),
+    )
+
+
+def test_a_match_that_comes_too_late_gives_the_agent_back() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, Key("*"))
+    assert after(state, ADA_OFFER)[1] == (ReleaseAgent(agent="ada", token="t1"),)
+
+
+def test_the_longest_wait_and_closing_time_lead_to_the_overflow() -> None:
+    for event in (TimedOut(Timer.LONGEST_WAIT), Closing()):
+        _, steps = after(INBOUND, *TO_HOLD, event)
+        assert steps[-2:] == (LeaveLine(keep=False), MakePlan(RECEPTION))
+
+
+def test_a_caller_who_hangs_up_in_line_keeps_the_place_for_a_while() -> None:
+    state, steps = after(INBOUND, *TO_HOLD, gone(CALLER))
+    assert LeaveLine(keep=True) in steps
+    assert steps[-1] == Over()
+    assert state.phase is Phase.ENDED
+
+
+def test_a_recorded_call_announces_it_before_the_line_and_records_from_the_join() -> None:
+    state, steps = after(
+        INBOUND, Begin(), Decided(rule="r", action=SUPPORT), Planned(RECORDED), Answered()
+    )
+    assert steps == (Play(play=1, prompts=(Fixed(Sound.RECORDING_NOTICE),)),)
+    state, steps = after(state, Played(1))
+    assert steps == (StandInLine(RECORDED),)
+    _, steps = after(
+        state, Placed(left_s=900), ADA_OFFER, LegUp(ADA), Confirmed(agent="ada", ok=True)
+    )
+    assert steps[-3:] == (Music(on=False), SetRecording(to="on"), Bridge(ADA))
+
+
+@pytest.mark.parametrize(("key", "records"), [("1", True), ("2", False)])
+def test_no_consent_no_recording(*, key: str, records: bool) -> None:
+    plan = msgspec.structs.replace(
+        RECORDED, recording=RecordingPolicy(record=True, ask_consent=True)
+    )
+    state, _ = after(
+        INBOUND, Begin(), Decided(rule="r", action=SUPPORT), Planned(plan), Answered(), Key(key)
+    )
+    state, steps = after(
+        state, Placed(left_s=9), ADA_OFFER, LegUp(ADA), Confirmed(agent="ada", ok=True)
+    )
+    assert (SetRecording(to="on") in steps) is records
+    assert state.recording is records
+    refused = after(state, ChangeRecording("on"))[1]
+    assert refused == ()
+
+
+# --- callback -------------------------------------------------------------------------------------
+
+
+def test_a_callback_is_written_down_before_the_caller_is_told() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, Standing(position=2, waiting=2), Key("9"), Key("1"))
+    state, steps = after(state, Checked(ok=True))
+    assert steps == (PromiseCallback(queue="support", number="+12125550142"),)
+    state, steps = after(state, CallbackPromised(ok=True))
+    assert steps[-1].prompts == (Fixed(Sound.CALLBACK_ACCEPTED), Fixed(Sound.GOODBYE))
+    assert LeaveLine() not in steps  # the place is the callback's now
+    assert after(state, Played(steps[-1].play))[1][0] == HangUp(cause=16)
+
+
+def test_a_callback_that_cannot_be_written_down_leaves_the_caller_in_line() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, Standing(position=2, waiting=2), Key("9"), Key("1"))
+    _, steps = after(state, Checked(ok=True), CallbackPromised(ok=False))
+    assert steps == (StandInLine(QUEUE),)
+
+
+def test_an_agent_found_during_the_offer_is_better_than_a_promise() -> None:
+    state, _ = after(INBOUND, *TO_HOLD, Standing(position=2, waiting=2), Key("9"))
+    _, steps = after(state, ADA_OFFER)
+    assert steps[0] == StopPlay()
+    assert steps[-1] == Ring(leg=ADA, endpoint="PJSIP/1", ring_s=20)
+
+
+def test_the_action_callback_refused_does_what_the_rules_say() -> None:
+    plan = CallbackPlan(queue="support", otherwise=RECEPTION)
+    state, _ = after(INBOUND, Begin(), Decided(rule="r", action=SUPPORT), Planned(plan), Answered())
+    for play in (1, 2, 3):
+        state, steps = after(state, Played(play), TimedOut(Timer.FIRST_KEY))
+    assert steps == (MakePlan(RECEPTION),)
+
+
+# --- voicemail and end ----------------------------------------------------------------------------
+
+
+def test_a_message_is_kept_also_when_the_caller_hangs_up() -> None:
+    to_record = (
+        Begin(),
+        Decided(rule="r", action=RECEPTION),
+        Planned(VoicemailPlan(mailbox="1")),
+        Answered(),
+        Played(1),
+        Played(2),
+    )
+    state, steps = after(INBOUND, *to_record)
+    assert steps == (Record(longest_s=180),)
+    assert KeepMessage("1") in after(state, gone(CALLER))[1]
+    assert KeepMessage("1") in after(state, Recorded(duration_s=5), Played(3))[1]
+    assert KeepMessage("1") not in after(state, Recorded(duration_s=0.1))[1]
+
+
+def test_an_end_without_words_is_not_answered() -> None:
+    _, steps = after(INBOUND, Begin(), Decided(rule="r", action=End()), Planned(EndPlan(cause=21)))
+    assert steps[0] == HangUp(cause=21)
+
+
+# --- talking --------------------------------------------------------------------------------------
+
+
+def test_when_the_agent_hangs_up_wrap_up_begins_and_the_caller_is_let_go() -> None:
+    state, steps = after(INBOUND, *TO_TALK, BridgeOver())
+    assert steps[:3] == (HangUp(leg=ADA), WrapUp("ada"), HangUp(cause=16))
+    assert after(state, gone(CALLER))[1] == (Over(),)
+
+
+def test_when_the_caller_hangs_up_wrap_up_begins() -> None:
+    _, steps = after(INBOUND, *TO_TALK, gone(CALLER))
+    assert steps == (HangUp(leg=ADA), WrapUp("ada"), Over())
+
+
+def test_hold_takes_the_bridge_apart_and_resume_joins_again() -> None:
+    state, steps = after(INBOUND, *TO_TALK, HoldCall())
+    assert steps == (Split(CALLER, ADA),)
+    state, steps = after(state, SplitDone())
+    assert steps == (Music(on=True),)
+    assert after(state, ResumeCall())[1] == (Music(on=False), Bridge(ADA))
+
+
+def test_a_bridge_that_cannot_be_taken_apart_leaves_both_talking() -> None:
+    state, _ = after(INBOUND, *TO_TALK, HoldCall(), SplitFailed())
+    assert state.phase is Phase.TALKING
+
+
+def test_a_blind_transfer_frees_the_agent_and_carries_the_action_out() -> None:
+    _, steps = after(INBOUND, *TO_TALK, TransferTo(SUPPORT), SplitDone())
+    assert steps == (Music(on=True), HangUp(leg=ADA), WrapUp("ada"), MakePlan(SUPPORT))
+
+
+def test_a_consultation_joins_agent_and_third_and_a_transfer_the_caller_and_third() -> None:
+    state, steps = after(INBOUND, *TO_CONSULT)
+    assert steps == (Music(on=True), BridgeLegs(ADA, THIRD))
+    state, steps = after(state, CompleteTransfer())
+    assert steps == (Music(on=False), Bridge(THIRD), HangUp(leg=ADA), WrapUp("ada"))
+    assert state.agent.id == THIRD
+
+
+@pytest.mark.parametrize("why", [Gone.NO_ANSWER, Gone.BUSY, Gone.UNREACHABLE, Gone.DECLINED])
+def test_a_third_party_who_does_not_answer_leaves_the_call_unharmed(why: Gone) -> None:
+    consulting = (*TO_TALK, ConsultWith(endpoint="PJSIP/3", leg=THIRD), SplitDone())
+    state, steps = after(INBOUND, *consulting, gone(THIRD, why))
+    assert steps == (Music(on=False), Bridge(ADA))
+    adding = (*TO_TALK, AddParticipant(endpoint="PJSIP/3", leg=THIRD))
+    state, steps = after(INBOUND, *adding, gone(THIRD, why))
+    assert steps == ()
+    assert state.phase is Phase.TALKING
+
+
+def test_three_talk_when_the_third_answers_and_two_go_on_when_one_leaves() -> None:
+    adding = (*TO_TALK, AddParticipant(endpoint="PJSIP/3", leg=THIRD), LegUp(THIRD))
+    state, steps = after(INBOUND, *adding)
+    assert steps == (Confer((ADA, THIRD)),)
+    state, steps = after(state, gone(ADA))
+    assert steps == (WrapUp("ada"),)
+    assert after(state, gone(THIRD))[1][0] == HangUp(cause=16)
+
+
+def test_a_parked_caller_is_taken_by_whoever_answers() -> None:
+    state, steps = after(INBOUND, *TO_TALK, ParkCall(), SplitDone())
+    assert steps[:3] == (HangUp(leg=ADA), WrapUp("ada"), Music(on=True))
+    state, _ = after(state, UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben"))
+    state, steps = after(state, LegUp(BEN))
+    assert steps == (Music(on=False), Bridge(BEN))
+    assert state.agent.agent == "ben"
+
+
+def test_a_parked_caller_whom_nobody_takes_is_told() -> None:
+    parked = (*TO_TALK, ParkCall(), SplitDone(), TimedOut(Timer.LONGEST_WAIT))
+    assert isinstance(after(INBOUND, *parked)[1][-1], Play)
+
+
+def test_a_supervisor_listens_and_changes_the_mode_without_a_new_leg() -> None:
+    watch = Supervise(endpoint="PJSIP/7", leg=BOSS, mode="listen")
+    state, steps = after(INBOUND, *TO_TALK, watch)
+    assert steps == (Ring(leg=BOSS, endpoint="PJSIP/7", ring_s=30),)
+    state, steps = after(state, LegUp(BOSS))
+    assert steps == (Spy(leg=BOSS, on=ADA, mode="listen"),)
+    barge = Supervise(endpoint="PJSIP/7", leg=BOSS, mode="barge")
+    assert after(state, barge)[1] == (Spy(leg=BOSS, on=ADA, mode="barge"),)
+
+
+def test_recording_is_paused_and_resumed_only_when_there_is_one() -> None:
+    state, _ = after(INBOUND, *TO_TALK)
+    assert after(state, ChangeRecording("pause"))[1] == ()
+    state, steps = after(state, ChangeRecording("on"))
+    assert steps == (SetRecording(to="on"),)
+    assert after(state, ChangeRecording("pause"))[1] == (SetRecording(to="pause"),)
+
+
+# --- dialling out -----------------------------------------------------------------------------------
+
+
+def test_a_caller_is_answered_only_when_the_far_end_is() -> None:
+    state, steps = after(INBOUND, Begin(), Decided(rule="r", action=RECEPTION), Planned(DIAL))
+    assert steps[-1] == Ring(leg=THIRD, endpoint="PJSIP/9", ring_s=30)
+    state, steps = after(state, LegUp(THIRD))
+    assert steps == (Answer(),)
+    assert after(state, Answered())[1] == (Music(on=False), Bridge(THIRD))
+
+
+@pytest.mark.parametrize(
+    ("why", "cause"), [(Gone.BUSY, 17), (Gone.NO_ANSWER, 19), (Gone.UNREACHABLE, 20)]
+)
+def test_the_cause_of_a_failed_dial_is_passed_on(why: Gone, cause: int) -> None:
+    state, _ = after(INBOUND, Begin(), Decided(rule="r", action=RECEPTION), Planned(DIAL))
+    assert after(state, gone(THIRD, why))[1][0] == HangUp(cause=cause)
+
+
+def test_click_to_call_rings_the_agent_first_then_the_customer() -> None:
+    state, steps = after(CLICK, Begin())
+    assert steps[0].leg == ADA
+    state, steps = after(state, LegUp(ADA))
+    assert steps[-1].leg == CALLER
+    state, steps = after(state, LegUp(CALLER))
+    assert steps == (Music(on=False), Bridge(ADA))
+
+
+def test_click_to_call_ends_when_the_agent_does_not_answer() -> None:
+    state, steps = after(CLICK, Begin(), gone(ADA, Gone.NO_ANSWER))
+    assert steps[-1] == Over()
+    assert state.phase is Phase.ENDED
+
+
+def test_a_busy_customer_is_told_to_the_agent_and_the_call_ends() -> None:
+    state, steps = after(CLICK, Begin(), LegUp(ADA), gone(CALLER, Gone.BUSY))
+    assert steps == (Say(leg=ADA, prompts=(Fixed(Sound.TRY_LATER),)),)
+    state, steps = after(state, LegPlayed(ADA))
+    assert steps == (HangUp(leg=ADA),)
+    assert after(state, gone(ADA))[1] == (WrapUp("ada"), Over())
+
+
+def test_an_agent_who_leaves_while_the_customer_rings_stops_the_ringing() -> None:
+    _, steps = after(CLICK, Begin(), LegUp(ADA), gone(ADA))
+    assert steps == (WrapUp("ada"), Cancel(CALLER))
+
+
+def test_an_outbound_menu_starts_when_the_customer_answers() -> None:
+    call = CallState(
+        id="c3", kind=Kind.OUTBOUND_IVR, channel=CALLER, customer_endpoint="PJSIP/x", action=MENU
+    )
+    assert after(call, Begin(), LegUp(CALLER))[1] == (Play(play=1, prompts=(Speech("sales 1"),)),)
+
+
+# --- all of it --------------------------------------------------------------------------------------
+
+EVENTS: list[Event] = [
+    Begin(),
+    Answered(),
+    *(Decided(rule="r", action=action) for action in (MENU, ASK, SUPPORT, RECEPTION, End())),
+    *(
+        Planned(plan)
+        for plan in (
+            QUEUE,
+            RECORDED,
+            DIAL,
+            VoicemailPlan(mailbox="1"),
+            CallbackPlan(queue="support", otherwise=RECEPTION),
+            EndPlan(prompts=(Fixed(Sound.GOODBYE),)),
+        )
+    ),
+    Placed(left_s=300),
+    NotPlaced(NotPlacedBecause.FULL),
+    ADA_OFFER,
+    BOTH_OFFER,
+    *(LegUp(leg) for leg in (ADA, BEN, THIRD, BOSS)),
+    *(gone(leg, why) for leg in (ADA, BEN, THIRD, BOSS) for why in (Gone.HUNG_UP, Gone.BUSY)),
+    *(Confirmed(agent="ada", ok=ok) for ok in (True, False)),
+    LegPlayed(ADA),
+    Bridged(),
+    BridgeOver(),
+    SplitDone(),
+    SplitFailed(),
+    CallbackPromised(ok=True),
+    CallbackPromised(ok=False),
+    RecordingFailed(),
+    Recovered(alive=frozenset({CALLER, ADA})),
+    Recovered(alive=frozenset({CALLER, ADA}), bridged=frozenset({CALLER, ADA})),
+    HoldCall(),
+    ResumeCall(),
+    TransferTo(SUPPORT),
+    ConsultWith(endpoint="PJSIP/3", leg=THIRD),
+    CompleteTransfer(),
+    AddParticipant(endpoint="PJSIP/3", leg=THIRD),
+    ParkCall(),
+    UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben"),
+    Supervise(endpoint="PJSIP/7", leg=BOSS, mode="listen"),
+    *(ChangeRecording(to) for to in ("on", "off", "pause", "resume")),
+    HangUpCall(),
+    *(Key(key) for key in "129*#"),
+    *(Played(play) for play in (1, 2, 3)),
+    *(TimedOut(timer) for timer in Timer),
+    Standing(position=2, waiting=3, wait_s=99),
+    Recorded(duration_s=3),
+    Checked(ok=True),
+    Checked(ok=False),
+    Closing(),
+]
+
+WALKS = st.lists(st.sampled_from(EVENTS), max_size=60)
+STARTS = st.sampled_from([(INBOUND, ()), (INBOUND, TO_HOLD), (INBOUND, TO_TALK), (CLICK, ())])
+
+
+@settings(max_examples=500)
+@given(start=STARTS, events=WALKS)
+def test_any_walk_ends_with_the_caller_and_forgets_nobody(
+    start: tuple[CallState, tuple[Event, ...]], events: list[Event]
+) -> None:
+    state, first = start
+    rung: set[LegId] = set()
+    reserved: list[str] = []
+    overs = 0
+    for event in [*first, *events, gone(CALLER), gone(ADA), gone(CALLER)]:
+        was = state
+        state, steps = on(state, event)
+        assert msgspec.json.decode(msgspec.json.encode(state), type=CallState) == state
+        if was.phase is Phase.ENDED:
+            assert (state, steps) == (was, ())
+        if isinstance(event, LegGone):
+            rung.discard(event.leg)
+        if isinstance(event, Matched) and was.phase is not Phase.ENDED:
+            known = bool(was.offers) and event.token == was.token
+            reserved += [] if known else [offer.agent for offer in event.offers]
+        for step in steps:
+            match step:
+                case Ring():
+                    rung.add(step.leg)
+                case Cancel() | HangUp():
+                    rung.discard(step.leg)
+                case NoteUnanswered() | ReleaseAgent():
+                    if step.agent in reserved:
+                        reserved.remove(step.agent)
+                case ConfirmAgent():
+                    # A confirmed reservation releases the others of its group in the same step.
+                    reserved.clear()
+                case Over():
+                    overs += 1
+                case _:
+                    pass
+    assert state.phase is Phase.ENDED
+    assert overs == 1
+    assert rung <= {CALLER}
+    assert reserved == []
+
+
+@pytest.mark.parametrize("phase", set(Phase) - {Phase.ENDED})
+def test_the_end_of_the_caller_is_known_in_every_phase(phase: Phase) -> None:
+    """A caller is never lost: whatever the phase, the hang-up closes the call."""
+    state = msgspec.structs.replace(INBOUND, phase=phase)
+    state, _ = after(state, gone(CALLER), gone(ADA))
+    assert state.phase in {Phase.ENDED, Phase.ENDING}
+
+
+def test_every_phase_has_a_row() -> None:
+    assert {phase for phase, _ in TRANSITIONS} == set(Phase) - {Phase.ENDED}
