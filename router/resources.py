@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from router.errors import InvalidInputError
+from router.hours import OpeningHours, calendar_of
 from rules.actions import Strategy, Target, TargetType
 
 SECRET_LEAST_CHARACTERS: Final = 32
@@ -129,33 +130,6 @@ class ServiceLevel(
     seconds: Annotated[int, Meta(ge=1, le=18_000)] = 60
 
 
-Spans = Annotated[tuple[str, ...], Meta(max_length=24)]
-
-
-class HolidayHours(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
-    """Holidays as a rules file writes them."""
-
-    country: str | None = None
-    subdivision: str | None = None
-    closed: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
-    special: Annotated[Mapping[str, Spans], Meta(max_length=1000)] = {}
-
-
-class OpeningHours(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
-    """A calendar as a rules file writes it (`mon-fri: ["08:00-18:00"]`); kept as written.
-
-    `router/site.py` turns it into a compiled calendar with the rules' own parser.
-    """
-
-    hours: Annotated[Mapping[str, Spans], Meta(max_length=24)]
-    timezone: str = "UTC"
-    holidays: HolidayHours | None = None
-
-
 class QueueConfig(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
@@ -263,6 +237,8 @@ def check(resource: Resource) -> None:
     if isinstance(resource, RouterConfig):
         for field, message in router_problems(resource):
             raise InvalidInputError(message, field=field)
+    elif isinstance(resource, QueueConfig) and resource.calendar is not None:
+        calendar_of(resource.calendar)
 
 
 def router_problems(router: RouterConfig) -> list[tuple[str, str]]:

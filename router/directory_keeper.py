@@ -1,0 +1,187 @@
+"""Keeps the directory true: looks at the store's version four times a second, keeps the last picture.
+
+How it works. Every look asks for what has changed since the last one, per tenant. What came is built
+into a new `Directory` in a thread and swapped in at once. A store that is gone changes nothing here;
+a store that has come back without a tenant's data does not either (removing resources never takes
+the version away, only losing them does): the state then says `lost` until they are applied again.
+"""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from router.deadline import Deadline, in_s
+from router.directory import Directory, TenantResources, build, without_literals
+from router.errors import CrosspointError
+from router.settings import SecretSource
+
+LOOK_EVERY_S: Final = 0.25
+LOOK_S: Final = 5.0  # a look that reads ten thousand agents takes its time; one without news none
+SECRETS_EVERY_S: Final = 10.0  # files with secrets may be exchanged under a running process
+LARGEST_FILE_BYTES: Final = 256 * 2**20
+
+_log = structlog.get_logger(__name__)
+
+
+class ResourceReader(Protocol):
+    """What is needed of `router/store/resources.py`."""
+
+    async def tenants(self, *, deadline: Deadline) -> list[str]: ...
+    async def load(self, tenant: str, *, deadline: Deadline) -> TenantResources: ...
+    async def renew(
+        self, tenant: str, known: TenantResources, *, deadline: Deadline
+    ) -> TenantResources: ...
+
+
+class KeeperState(StrEnum):
+    """How true the picture is."""
+
+    EMPTY = "empty"
+    """Nothing is known yet."""
+    FROM_FILE = "from_file"
+    """As it was when this machine last saw the store."""
+    FRESH = "fresh"
+    STALE = "stale"
+    """The store is not to be had; as it was a moment ago."""
+    LOST = "lost"
+    """The store has come back without what it held; as it was before."""
+
+
+class DirectoryKeeper:
+    """Owns the present `Directory`. `run` is a task of the process; everything else is at once."""
+
+    def __init__(
+        self, resources: ResourceReader, secrets: SecretSource, file: Path | None = None
+    ) -> None:
+        self._resources = resources
+        self._secrets = secrets
+        self._file = file
+        self._directory = Directory()
+        self._state = KeeperState.EMPTY
+        self._callbacks: list[Callable[[Directory], None]] = []
+        self._secrets_read_s = 0.0
+
+    @property
+    def directory(self) -> Directory:
+        """The present picture; look it up again for every request."""
+        return self._directory
+
+    @property
+    def state(self) -> KeeperState:
+        return self._state
+
+    def on_change(self, callback: Callable[[Directory], None]) -> None:
+        """Have it called, on the event loop, with every new picture."""
+        self._callbacks.append(callback)
+
+    def load_file(self) -> bool:
+        """Start with the picture in the file, if there is one. Reads the disk: before serving."""
+        if self._file is None:
+            return False
+        try:
+            found = _read(self._file)
+        except FileNotFoundError:
+            return False
+        except (OSError, msgspec.DecodeError) as error:
+            _log.warning("directory_file_unreadable", reason=type(error).__name__)
+            return False
+        self._replace(build(found, self._secrets))
+        self._state = KeeperState.FROM_FILE
+        return True
+
+    async def refresh(self, deadline: Deadline) -> None:
+        """Look once. Raises the link's errors; the picture stays as it was then."""
+        known = self._directory.resources()
+        names = await self._resources.tenants(deadline=deadline)
+        found: dict[str, TenantResources] = {}
+        for name in names:
+            if (before := known.get(name)) is not None and not before.withheld:
+                found[name] = await self._resources.renew(name, before, deadline=deadline)
+            else:
+                found[name] = await self._resources.load(name, deadline=deadline)
+        lost = {
+            name
+            for name, before in known.items()
+            if before.version > 0 and (name not in found or found[name].version == 0)
+        }
+        wanted = found | {name: known[name] for name in lost}
+        await self._take(known, wanted)
+        self._change_state(KeeperState.LOST if lost else KeeperState.FRESH)
+
+    async def run(self) -> None:
+        """Look forever; errors only change the state."""
+        while True:
+            try:
+                await self.refresh(in_s(LOOK_S))
+            except CrosspointError as error:
+                if self._state is not KeeperState.EMPTY:
+                    self._change_state(KeeperState.STALE, error.code)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _take(
+        self, known: dict[str, TenantResources], wanted: dict[str, TenantResources]
+    ) -> None:
+        now_s = asyncio.get_running_loop().time()
+        is_same = known.keys() == wanted.keys() and all(
+            known[name] is wanted[name] for name in wanted
+        )
+        if is_same and now_s - self._secrets_read_s < SECRETS_EVERY_S:
+            return
+        self._secrets_read_s = now_s
+        directory = await asyncio.to_thread(build, wanted, self._secrets, self._directory)
+        if is_same and directory.routers == self._directory.routers:
+            return
+        self._replace(directory)
+        if self._file is not None and not is_same:
+            await asyncio.to_thread(self._write, self._file, wanted)
+
+    def _replace(self, directory: Directory) -> None:
+        self._directory = directory
+        for callback in self._callbacks:
+            callback(directory)
+
+    def _change_state(self, state: KeeperState, reason: str | None = None) -> None:
+        if state is self._state:
+            return
+        self._state = state
+        level = _log.info if state is KeeperState.FRESH else _log.warning
+        level("directory_state", state=state.value, reason=reason)
+
+    def _write(self, file: Path, resources: dict[str, TenantResources]) -> None:
+        try:
+            write_directory(file, resources)
+        except OSError as error:
+            _log.warning("directory_file_not_written", reason=type(error).__name__)
+
+
+def write_directory(file: Path, resources: dict[str, TenantResources]) -> None:
+    """Write the picture without literal secrets: whole or not at all, readable by us only."""
+    safe = {name: without_literals(tenant) for name, tenant in resources.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)  # mkstemp: mode 0600
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(msgspec.json.encode(safe))
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _read(file: Path) -> dict[str, TenantResources]:
+    with file.open("rb") as source:
+        text = source.read(LARGEST_FILE_BYTES + 1)
+    if len(text) > LARGEST_FILE_BYTES:
+        raise OSError
+    return msgspec.json.decode(text, type=dict[str, TenantResources])

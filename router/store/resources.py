@@ -1,0 +1,380 @@
+"""Routers, queues and agents in the store: one JSON text per resource, one version per tenant.
+
+Writing goes "what moves first, what is written down last": an agent's or queue's live part is put
+before its description, and removed before it. A crash in between leaves the description as it was, so
+that the same operation, repeated, does the whole again. What changes by itself is not touched.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Final, Protocol
+
+import msgspec
+
+from router.deadline import Deadline
+from router.directory import TenantResources
+from router.errors import ConflictError, InvalidInputError, NotFoundError
+from router.resources import (
+    TYPES,
+    AgentConfig,
+    Kind,
+    QueueConfig,
+    Resource,
+    ResourceT,
+    RouterConfig,
+    check,
+    kind_of,
+    merged,
+)
+from router.store import keys
+from router.store.link import Link, Reply
+from router.store.scripts import load_script, run_script
+
+MOST_CHANGES_KEPT: Final = 5000
+MOST_CHANGES_TOLD: Final = 500
+_CHUNK: Final = 200
+_TRIES: Final = 5
+
+_encoder: Final = msgspec.json.Encoder(order="deterministic")
+_decoders: Final = {kind: msgspec.json.Decoder(type_) for kind, type_ in TYPES.items()}
+
+
+class Outcome(StrEnum):
+    """What a write did."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+class Mode(StrEnum):
+    """What may be there before a write."""
+
+    ANY = "any"
+    ABSENT = "absent"
+    SAME = "same"
+
+
+class LinkSource(Protocol):
+    """Which connection leads to a tenant's keys, or to one key."""
+
+    def link_for(self, tenant: str) -> Link: ...
+    def link_for_key(self, key: str) -> Link: ...
+
+
+class LiveParts(Protocol):
+    """The live side of agents and queues (`router/store/agents.py`): idempotent, keeps what lives."""
+
+    async def put_queue(self, tenant: str, queue: QueueConfig, *, deadline: Deadline) -> None: ...
+    async def remove_queue(self, tenant: str, queue_id: str, *, deadline: Deadline) -> None: ...
+    async def put_agent(self, tenant: str, agent: AgentConfig, *, deadline: Deadline) -> None: ...
+    async def remove_agent(self, tenant: str, agent_id: str, *, deadline: Deadline) -> None: ...
+
+
+class Pulse(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a tenant's resources: `changed` None means that everything has to be read."""
+
+    version: int
+    disabled: frozenset[str]
+    changed: tuple[tuple[Kind, str], ...] | None
+
+
+class Resources:
+    """Create, read, update, remove. Errors are those of the link, and those named per method."""
+
+    def __init__(self, links: LinkSource, live: LiveParts) -> None:
+        self._links = links
+        self._live = live
+
+    async def put(
+        self,
+        tenant: str,
+        resource: Resource,
+        *,
+        deadline: Deadline,
+        expected: Resource | None = None,
+        mode: Mode = Mode.ANY,
+    ) -> Outcome:
+        """Write it. With `expected` only over exactly that (mode `same`).
+
+        InvalidInputError: a field is wrong, or an agent's queue is not there. ConflictError: another
+        tenant has a router of that id, or what is there is not what the mode asks for.
+        """
+        check(resource)
+        link = self._links.link_for(tenant)
+        if isinstance(resource, AgentConfig):
+            await self._need_queues(link, tenant, resource, deadline)
+        elif isinstance(resource, RouterConfig):
+            await self._claim(tenant, resource.id, deadline)
+        await self._need_tenant(tenant, deadline)
+        if mode is Mode.ABSENT and await self._text(tenant, resource, deadline) is not None:
+            raise ConflictError(f"{resource.id} is there already")
+        await self._put_live(tenant, resource, deadline)
+        return await self._write(link, tenant, resource, expected, mode, deadline)
+
+    async def patch(
+        self,
+        tenant: str,
+        type_: type[ResourceT],
+        resource_id: str,
+        change: Callable[[ResourceT], ResourceT] | Mapping[str, object],
+        *,
+        deadline: Deadline,
+    ) -> ResourceT:
+        """Change some fields: a mapping (see `merged`) or a function of what is there.
+
+        Nobody else's change between reading and writing is lost. NotFoundError, InvalidInputError.
+        """
+        for _ in range(_TRIES):
+            present = await self.get(tenant, type_, resource_id, deadline=deadline)
+            if present is None:
+                raise NotFoundError(f"there is no {resource_id}")
+            wanted = merged(present, change) if isinstance(change, Mapping) else change(present)
+            try:
+                await self.put(tenant, wanted, deadline=deadline, expected=present, mode=Mode.SAME)
+            except ConflictError:
+                continue
+            return wanted
+        raise ConflictError("somebody else keeps changing this; try again")
+
+    async def remove(
+        self, tenant: str, type_: type[Resource], resource_id: str, *, deadline: Deadline
+    ) -> None:
+        """Remove it. NotFoundError when it is not there, ConflictError for a queue with members."""
+        kind = _kind(type_)
+        link = self._links.link_for(tenant)
+        if kind is Kind.QUEUES:
+            await self._need_no_members(tenant, resource_id, deadline)
+            await self._live.remove_queue(tenant, resource_id, deadline=deadline)
+        elif kind is Kind.AGENTS:
+            await self._live.remove_agent(tenant, resource_id, deadline=deadline)
+        was_there = await run_script(
+            link,
+            load_script("resource_remove"),
+            [keys.resources(tenant, kind), keys.version(tenant), keys.changes(tenant)],
+            [f"{kind.value}:{resource_id}", resource_id, MOST_CHANGES_KEPT],
+            deadline,
+        )
+        if kind is Kind.ROUTERS:
+            await self._give_up(tenant, resource_id, deadline)
+        if was_there != 1:
+            raise NotFoundError(f"there is no {resource_id}")
+
+    async def get(
+        self, tenant: str, type_: type[ResourceT], resource_id: str, *, deadline: Deadline
+    ) -> ResourceT | None:
+        """The resource as the store has it, None when it is not there."""
+        link = self._links.link_for(tenant)
+        kind = _kind(type_)
+        text = await link.call("HGET", keys.resources(tenant, kind), resource_id, deadline=deadline)
+        return msgspec.json.decode(_bytes(text), type=type_) if text is not None else None
+
+    async def load(self, tenant: str, *, deadline: Deadline) -> TenantResources:
+        """Everything of a tenant, read in pieces.
+
+        The version is that of the beginning: whatever changes meanwhile is told by the next pulse.
+        """
+        pulse = await self.pulse(tenant, 0, deadline=deadline)
+        found: dict[Kind, dict[str, Resource]] = {}
+        for kind in Kind:
+            found[kind] = await self._scan(tenant, kind, deadline)
+        return _resources(pulse, found)
+
+    async def renew(
+        self, tenant: str, known: TenantResources, *, deadline: Deadline
+    ) -> TenantResources:
+        """The same picture when nothing has changed, else a new one, with as little reading as possible."""
+        pulse = await self.pulse(tenant, known.version, deadline=deadline)
+        if pulse.changed is None:
+            return await self.load(tenant, deadline=deadline)
+        if not pulse.changed and pulse.disabled == known.disabled:
+            return known
+        found: dict[Kind, dict[str, Resource]] = {
+            Kind.ROUTERS: dict(known.routers),
+            Kind.QUEUES: dict(known.queues),
+            Kind.AGENTS: dict(known.agents),
+        }
+        for kind in Kind:
+            ids = [id_ for of, id_ in pulse.changed if of is kind]
+            await self._refresh(tenant, kind, ids, found[kind], deadline)
+        return _resources(pulse, found)
+
+    async def pulse(self, tenant: str, known_version: int, *, deadline: Deadline) -> Pulse:
+        """What has changed since a version."""
+        reply = await run_script(
+            self._links.link_for(tenant),
+            load_script("resource_pulse"),
+            [keys.version(tenant), keys.changes(tenant), keys.routers_disabled(tenant)],
+            [known_version, MOST_CHANGES_KEPT, MOST_CHANGES_TOLD],
+            deadline,
+        )
+        version, is_complete, changed, disabled = _items(reply)
+        return Pulse(
+            version=int(_bytes(version)),
+            disabled=frozenset(_texts(disabled)),
+            changed=tuple(map(_change, _texts(changed))) if is_complete == 1 else None,
+        )
+
+    async def tenants(self, *, deadline: Deadline) -> list[str]:
+        """Every tenant that has, or had, resources."""
+        link = self._links.link_for_key(keys.TENANTS)
+        return sorted(_texts(await link.call("SMEMBERS", keys.TENANTS, deadline=deadline)))
+
+    async def _write(  # noqa: PLR0917 - the parts of one write
+        self,
+        link: Link,
+        tenant: str,
+        resource: Resource,
+        expected: Resource | None,
+        mode: Mode,
+        deadline: Deadline,
+    ) -> Outcome:
+        kind = kind_of(resource)
+        reply = await run_script(
+            link,
+            load_script("resource_put"),
+            [
+                keys.resources(tenant, kind),
+                keys.version(tenant),
+                keys.changes(tenant),
+                keys.resources(tenant, Kind.QUEUES),
+            ],
+            [
+                f"{kind.value}:{resource.id}",
+                resource.id,
+                _encoder.encode(resource),
+                mode.value,
+                _encoder.encode(expected) if expected is not None else b"",
+                MOST_CHANGES_KEPT,
+                *(resource.queues if isinstance(resource, AgentConfig) else ()),
+            ],
+            deadline,
+        )
+        outcome, detail = _texts(reply)
+        if outcome == "missing":
+            raise _no_queue(detail)
+        if outcome == "conflict":
+            raise ConflictError(f"{resource.id} is not what it was when it was read")
+        return Outcome(outcome)
+
+    async def _put_live(self, tenant: str, resource: Resource, deadline: Deadline) -> None:
+        if isinstance(resource, AgentConfig):
+            await self._live.put_agent(tenant, resource, deadline=deadline)
+        elif isinstance(resource, QueueConfig):
+            await self._live.put_queue(tenant, resource, deadline=deadline)
+
+    async def _text(self, tenant: str, resource: Resource, deadline: Deadline) -> Reply:
+        key = keys.resources(tenant, kind_of(resource))
+        return await self._links.link_for(tenant).call("HGET", key, resource.id, deadline=deadline)
+
+    async def _claim(self, tenant: str, router_id: str, deadline: Deadline) -> None:
+        link = self._links.link_for_key(keys.ROUTER_IDS)
+        await link.call("HSETNX", keys.ROUTER_IDS, router_id, tenant, deadline=deadline)
+        owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
+        if owner is not None and _bytes(owner).decode() != tenant:
+            raise ConflictError(f"the router id {router_id} is in use by another tenant")
+
+    async def _give_up(self, tenant: str, router_id: str, deadline: Deadline) -> None:
+        link = self._links.link_for_key(keys.ROUTER_IDS)
+        owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
+        if owner is not None and _bytes(owner).decode() == tenant:
+            await link.call("HDEL", keys.ROUTER_IDS, router_id, deadline=deadline)
+
+    async def _need_tenant(self, tenant: str, deadline: Deadline) -> None:
+        link = self._links.link_for_key(keys.TENANTS)
+        await link.call("SADD", keys.TENANTS, tenant, deadline=deadline)
+
+    async def _need_queues(
+        self, link: Link, tenant: str, agent: AgentConfig, deadline: Deadline
+    ) -> None:
+        wanted = list(agent.queues)
+        if not wanted:
+            return
+        key = keys.resources(tenant, Kind.QUEUES)
+        found = _items(await link.call("HMGET", key, *wanted, deadline=deadline))
+        for queue, text in zip(wanted, found, strict=True):
+            if text is None:
+                raise _no_queue(queue)
+
+    async def _need_no_members(self, tenant: str, queue_id: str, deadline: Deadline) -> None:
+        agents = await self._scan(tenant, Kind.AGENTS, deadline)
+        members = [
+            agent.id
+            for agent in agents.values()
+            if isinstance(agent, AgentConfig) and queue_id in agent.queues
+        ]
+        if members:
+            message = f"{len(members)} agents are members of {queue_id}, {members[0]} for one"
+            raise ConflictError(message)
+
+    async def _scan(self, tenant: str, kind: Kind, deadline: Deadline) -> dict[str, Resource]:
+        """All of a kind in pieces, so that no reply keeps the connection to itself."""
+        link = self._links.link_for(tenant)
+        found: dict[str, Resource] = {}
+        cursor = b"0"
+        while True:
+            key = keys.resources(tenant, kind)
+            reply = await link.call("HSCAN", key, cursor, "COUNT", _CHUNK, deadline=deadline)
+            next_cursor, pairs = _items(reply)
+            cursor = _bytes(next_cursor)
+            words = [_bytes(word) for word in _items(pairs)]
+            for id_, text in zip(words[::2], words[1::2], strict=True):
+                found[id_.decode()] = _decoders[kind].decode(text)
+            if cursor == b"0":
+                return dict(sorted(found.items()))
+
+    async def _refresh(
+        self, tenant: str, kind: Kind, ids: list[str], into: dict[str, Resource], deadline: Deadline
+    ) -> None:
+        if not ids:
+            return
+        link = self._links.link_for(tenant)
+        reply = await link.call("HMGET", keys.resources(tenant, kind), *ids, deadline=deadline)
+        for id_, text in zip(ids, _items(reply), strict=True):
+            if text is None:
+                into.pop(id_, None)
+            else:
+                into[id_] = _decoders[kind].decode(_bytes(text))
+
+
+def _resources(pulse: Pulse, found: Mapping[Kind, Mapping[str, Resource]]) -> TenantResources:
+    def of(kind: Kind, type_: type[ResourceT]) -> dict[str, ResourceT]:
+        items = found[kind].items()
+        return {id_: resource for id_, resource in items if isinstance(resource, type_)}
+
+    return TenantResources(
+        version=pulse.version,
+        routers=of(Kind.ROUTERS, RouterConfig),
+        queues=of(Kind.QUEUES, QueueConfig),
+        agents=of(Kind.AGENTS, AgentConfig),
+        disabled=pulse.disabled,
+    )
+
+
+def _kind(type_: type[Resource]) -> Kind:
+    return next(kind for kind, known in TYPES.items() if known is type_)
+
+
+def _change(text: str) -> tuple[Kind, str]:
+    kind, _, id_ = text.partition(":")
+    return Kind(kind), id_
+
+
+def _no_queue(queue: str) -> InvalidInputError:
+    return InvalidInputError(f"there is no queue {queue}", field=f"queues.{queue}")
+
+
+def _items(reply: Reply) -> list[Reply]:
+    if not isinstance(reply, list):
+        raise TypeError("a list was expected from the store")
+    return reply
+
+
+def _bytes(reply: Reply) -> bytes:
+    if not isinstance(reply, bytes):
+        raise TypeError("text was expected from the store")
+    return reply
+
+
+def _texts(reply: Reply) -> list[str]:
+    return [_bytes(item).decode() for item in _items(reply)]

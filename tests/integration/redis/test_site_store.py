@@ -1,0 +1,311 @@
+"""Routers, queues and agents in a real store; the site applied to it; the directory that follows it."""
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from router.deadline import in_s
+from router.directory_keeper import DirectoryKeeper, KeeperState
+from router.errors import ConflictError, InvalidInputError, NotFoundError, StoreDownError
+from router.resources import (
+    AgentConfig,
+    Membership,
+    QueueConfig,
+    RouterConfig,
+    SecretRef,
+    resolve_secret,
+)
+from router.site import Action, Plan, carry_out, plan
+from router.site_file import Site
+from router.store import keys
+from router.store.agents import Agents
+from router.store.endpoints import parse_store_url
+from router.store.errors import set_enabled
+from router.store.links import Links
+from router.store.live_parts import AgentsAndQueues
+from router.store.resources import Mode, Outcome, Resources
+from rules.actions import Target, TargetType
+from tests.servers import Server
+
+if TYPE_CHECKING:
+    from router.directory import Directory
+
+TENANT = "acme"
+LONG = "s" * 32
+MAIN = RouterConfig(
+    id="main", name="Main", rules="acme", default_target=Target(type=TargetType.OFFICE, id="1")
+)
+SUPPORT = QueueConfig(id="support", name="Support", call_center_id="8001")
+ADA = AgentConfig(id="ada", name="Ada", user_id="3001", queues={"support": Membership(order=2)})
+SITE = Site(tenant=TENANT, routers=(MAIN,), queues=(SUPPORT,), agents=(ADA,))
+
+
+class Store:
+    """Everything over one link to a real server."""
+
+    def __init__(self, links: Links) -> None:
+        self.links = links
+        self.agents = Agents(links)
+        self.resources = Resources(links, AgentsAndQueues(self.agents))
+
+    async def apply(self, site: Site, *, prune: bool = False) -> Plan:
+        current = await self.resources.load(site.tenant, deadline=in_s(5))
+        made = plan(site, current, prune=prune)
+        await carry_out(made, self.resources)
+        return made
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    async with Links(parse_store_url(redis_url)) as links:
+        await links.wait_open(in_s(5))
+        yield Store(links)
+
+
+def secrets(reference: SecretRef) -> str:
+    return resolve_secret(reference, {"MAIN": LONG}, lambda _path: LONG)
+
+
+def keeper_of(store: Store, file: Path | None = None) -> DirectoryKeeper:
+    return DirectoryKeeper(store.resources, secrets, file)
+
+
+async def test_a_site_is_created_then_unchanged_then_updated(store: Store) -> None:
+    first = await store.apply(SITE)
+    assert {change.action for change in first.changes} == {Action.CREATE}
+    assert (await store.apply(SITE)).steps == ()
+    renamed = msgspec.structs.replace(ADA, name="Ada L.", skills={"spanish": 50})
+    third = await store.apply(msgspec.structs.replace(SITE, agents=(renamed,)))
+    (step,) = third.steps
+    assert (step.action, step.id) == (Action.UPDATE, "ada")
+    assert [(field.field, field.before) for field in step.fields] == [
+        ("name", "Ada"),
+        ("skills", {}),
+    ]
+    assert await store.resources.get(TENANT, AgentConfig, "ada", deadline=in_s(5)) == renamed
+
+
+async def test_only_prune_removes_what_the_site_does_not_name(store: Store) -> None:
+    await store.apply(SITE)
+    empty = Site(tenant=TENANT)
+    assert (await store.apply(empty)).steps == ()
+    pruned = await store.apply(empty, prune=True)
+    assert [step.id for step in pruned.steps] == ["main", "ada", "support"]
+    left = await store.resources.load(TENANT, deadline=in_s(5))
+    assert (left.routers, left.queues, left.agents) == ({}, {}, {})
+    assert await store.agents.get(TENANT, "ada", in_s(5)) is None
+
+
+async def test_an_apply_leaves_alone_what_changes_by_itself(store: Store) -> None:
+    await store.apply(SITE)
+    deadline = in_s(5)
+    await store.agents.set_duty(TENANT, "ada", on=True, deadline=deadline)
+    link = store.links.link_for(TENANT)
+    await set_enabled(link, TENANT, "main", deadline, enabled=False)
+    changed = msgspec.structs.replace(
+        SITE,
+        agents=(msgspec.structs.replace(ADA, name="A"),),
+        routers=(msgspec.structs.replace(MAIN, name="M"),),
+    )
+    await store.apply(changed)
+    view = await store.agents.get(TENANT, "ada", in_s(5))
+    assert view is not None
+    assert view.record.on_duty
+    assert view.record.queues["support"].order == 2
+    keeper = keeper_of(store)
+    await keeper.refresh(in_s(5))
+    router = keeper.directory.router("main")
+    assert router is not None
+    assert (router.config.name, router.enabled) == ("M", False)
+
+
+async def test_a_routers_id_belongs_to_one_tenant(store: Store) -> None:
+    await store.resources.put(TENANT, MAIN, deadline=in_s(5))
+    with pytest.raises(ConflictError, match="another tenant"):
+        await store.resources.put("other", MAIN, deadline=in_s(5))
+    await store.resources.remove(TENANT, RouterConfig, "main", deadline=in_s(5))
+    assert await store.resources.put("other", MAIN, deadline=in_s(5)) is Outcome.CREATED
+
+
+async def test_an_agent_needs_its_queues_and_a_queue_keeps_its_members(store: Store) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        await store.resources.put(TENANT, ADA, deadline=in_s(5))
+    assert caught.value.field == "queues.support"
+    await store.apply(SITE)
+    with pytest.raises(ConflictError, match="ada"):
+        await store.resources.remove(TENANT, QueueConfig, "support", deadline=in_s(5))
+
+
+async def test_writes_say_what_they_did_and_refuse_what_is_not_there(store: Store) -> None:
+    put = store.resources.put
+    assert await put(TENANT, SUPPORT, deadline=in_s(5), mode=Mode.ABSENT) is Outcome.CREATED
+    assert await put(TENANT, SUPPORT, deadline=in_s(5)) is Outcome.UNCHANGED
+    with pytest.raises(ConflictError):
+        await put(TENANT, SUPPORT, deadline=in_s(5), mode=Mode.ABSENT)
+    stale = msgspec.structs.replace(SUPPORT, name="Old")
+    with pytest.raises(ConflictError):
+        await put(TENANT, SUPPORT, deadline=in_s(5), mode=Mode.SAME, expected=stale)
+    with pytest.raises(NotFoundError):
+        await store.resources.remove(TENANT, RouterConfig, "main", deadline=in_s(5))
+    with pytest.raises(NotFoundError):
+        await store.resources.patch(TENANT, AgentConfig, "bob", {"name": "B"}, deadline=in_s(5))
+
+
+async def test_of_racing_patches_none_is_lost(store: Store) -> None:
+    await store.apply(SITE)
+    skills = ["french", "german", "spanish"]
+
+    def learn(skill: str) -> Callable[[AgentConfig], AgentConfig]:
+        return lambda agent: msgspec.structs.replace(agent, skills={**agent.skills, skill: 50})
+
+    await asyncio.gather(
+        *(
+            store.resources.patch(TENANT, AgentConfig, "ada", learn(skill), deadline=in_s(5))
+            for skill in skills
+        )
+    )
+    agent = await store.resources.get(TENANT, AgentConfig, "ada", deadline=in_s(5))
+    assert agent is not None
+    assert sorted(agent.skills) == skills
+
+
+async def test_the_directory_follows_every_change_with_what_changed_only(store: Store) -> None:
+    keeper = keeper_of(store)
+    seen: list[Directory] = []
+    keeper.on_change(seen.append)
+    await store.apply(SITE)
+    await keeper.refresh(in_s(5))
+    before = keeper.directory
+    assert keeper.state is KeeperState.FRESH
+    assert before.agent_by_user_id(TENANT, "3001") == ADA
+    entry = before.queue_by_call_center_id(TENANT, "8001")
+    assert entry is not None
+    assert entry.config == SUPPORT
+
+    await keeper.refresh(in_s(5))
+    assert keeper.directory is before
+    await store.resources.patch(TENANT, AgentConfig, "ada", {"user_id": "9"}, deadline=in_s(5))
+    await keeper.refresh(in_s(5))
+    after = keeper.directory
+    assert after.agent_by_user_id(TENANT, "3001") is None
+    assert after.queue(TENANT, "support") is entry
+    await store.resources.remove(TENANT, AgentConfig, "ada", deadline=in_s(5))
+    await keeper.refresh(in_s(5))
+    assert keeper.directory.agent(TENANT, "ada") is None
+    assert len(seen) == 3
+
+
+async def test_many_changes_at_once_are_read_whole(store: Store) -> None:
+    await store.resources.put(TENANT, SUPPORT, deadline=in_s(5))
+    keeper = keeper_of(store)
+    await keeper.refresh(in_s(5))
+    agents = tuple(
+        AgentConfig(id=f"a{number}", name="A", queues={"support": Membership()})
+        for number in range(700)
+    )
+    await store.apply(msgspec.structs.replace(SITE, agents=agents))
+    await keeper.refresh(in_s(5))
+    assert len(keeper.directory.tenants[TENANT].resources.agents) == 700
+
+
+async def test_a_signed_router_has_its_secrets_the_new_one_first(store: Store) -> None:
+    signed = msgspec.structs.replace(
+        MAIN, secret=SecretRef(env="MAIN"), previous_secret=SecretRef(value="p" * 32)
+    )
+    lost = msgspec.structs.replace(MAIN, id="lost", secret=SecretRef(env="GONE"))
+    for router in (signed, lost):
+        await store.resources.put(TENANT, router, deadline=in_s(5))
+    keeper = keeper_of(store)
+    await keeper.refresh(in_s(5))
+    entry, without = keeper.directory.router("main"), keeper.directory.router("lost")
+    assert entry is not None
+    assert (entry.is_signed, entry.secrets) == (True, (LONG, "p" * 32))
+    assert LONG not in repr(entry)
+    assert without is not None
+    assert (without.is_signed, without.secrets) == (True, ())
+    assert "GONE" in (without.secret_problem or "")
+
+
+async def test_a_start_without_the_store_answers_from_the_file(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "data" / "directory.json"
+    literal = msgspec.structs.replace(MAIN, id="literal", secret=SecretRef(value=LONG))
+    await store.apply(msgspec.structs.replace(SITE, routers=(MAIN, literal)))
+    keeper = keeper_of(store, file)
+    await keeper.refresh(in_s(5))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert LONG not in file.read_text()
+    assert [path.name for path in file.parent.iterdir()] == ["directory.json"]
+
+    again = keeper_of(store, file)
+    assert again.load_file()
+    assert again.state is KeeperState.FROM_FILE
+    assert again.directory.agent(TENANT, "ada") == ADA
+    withheld = again.directory.router("literal")
+    assert withheld is not None
+    assert (withheld.is_signed, withheld.secrets) == (True, ())
+    await again.refresh(in_s(5))
+    fresh = again.directory.router("literal")
+    assert fresh is not None
+    assert fresh.secrets == (LONG,)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"acme": 3}', json.dumps({"a": {"routers": 1}})])
+async def test_a_broken_file_is_no_directory_and_no_crash(
+    store: Store, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "directory.json"
+    file.write_text(text)
+    assert not keeper_of(store, file).load_file()
+
+
+async def test_a_store_that_is_gone_or_comes_back_empty_changes_nothing(
+    new_server: Callable[..., Server],
+) -> None:
+    server = new_server()
+    async with Links(parse_store_url(server.url)) as links:
+        await links.wait_open(in_s(5))
+        store = Store(links)
+        await store.apply(SITE)
+        keeper = keeper_of(store)
+        task = asyncio.create_task(keeper.run())
+        await _until(lambda: keeper.state is KeeperState.FRESH)
+        server.kill()
+        await _until(lambda: keeper.state is KeeperState.STALE)
+        assert keeper.directory.router("main") is not None
+        server.start()
+        await _until(lambda: keeper.state is KeeperState.LOST)
+        assert keeper.directory.agent(TENANT, "ada") == ADA
+        await store.apply(SITE)
+        await _until(lambda: keeper.state is KeeperState.FRESH)
+        task.cancel()
+
+
+async def test_a_store_that_is_down_is_said_to_be(tmp_path: Path) -> None:
+    async with Links(parse_store_url(f"unix://{tmp_path}/none")) as links:
+        store = Store(links)
+        with pytest.raises(StoreDownError):
+            await keeper_of(store).refresh(in_s(1))
+
+
+async def test_the_version_grows_even_when_the_clock_does_not(store: Store) -> None:
+    link = store.links.link_for(TENANT)
+    future = 4_000_000_000_000
+    await link.call("SET", keys.version(TENANT), future, deadline=in_s(5))
+    await store.resources.put(TENANT, SUPPORT, deadline=in_s(5))
+    pulse = await store.resources.pulse(TENANT, future, deadline=in_s(5))
+    assert pulse.version == future + 1
+    assert [id_ for _, id_ in pulse.changed or ()] == ["support"]
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the state of another task, without an event
+            await asyncio.sleep(0.01)

@@ -1,0 +1,232 @@
+"""site.yaml: the documented example, all problems at once, names across files, hostile input."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.errors import InvalidInputError
+from router.hours import OpeningHours, calendar_of
+from router.resources import SecretRef, check
+from router.settings import parse_settings
+from router.site_file import Site, load_site, parse_site, site_files
+from rules.actions import Strategy, Target, TargetType
+from rules.conditions import CalendarState
+from rules.problems import FileError
+
+EXAMPLE = """
+version: 1
+tenant: acme                          # default: default
+routers:
+  - id: main
+    name: Main line
+    secret: {env: MAIN_ROUTER_SECRET}
+    rules: acme
+    default_target: {type: department, id: "6001002003004005"}
+    budget_ms: 800
+    phone_numbers: ["+12125550100"]
+queues:
+  - id: support
+    name: Support
+    call_center_id: "8001"
+    strategy: longest_idle
+    ring_seconds: 30
+    wrap_up_seconds: 10
+    calendar: {timezone: America/New_York, hours: {mon-fri: ["08:00-18:00"]}}
+    hold_queue:
+      max_hold_count: 50
+      max_hold_seconds: 900
+      announce_position: true
+      announcement_interval_seconds: 120
+      allow_queue_callback: true
+      queue_callback_threshold: 5
+      queue_callback_dtmf: "9"
+      queue_escape_dtmf: "*"
+      stay_in_queue_after_closing: false
+      unattended_queue: false
+    recording: {inbound: true, outbound: false, allow_pause: true, announce: true}
+    service_level: {percent: 95, seconds: 60}
+agents:
+  - id: ada
+    name: Ada
+    user_id: "3001"
+    endpoint: PJSIP/1001
+    skills: {spanish: 80, product_a: 60}
+    queues: {support: {skill_level: 90, order: 1}}
+"""
+TUESDAY_NOON_S = 1_796_144_400.0  # 2026-12-01 12:00 in New York
+TUESDAY_NIGHT_S = TUESDAY_NOON_S + 11 * 3600
+
+
+def parse(*texts: str, rulesets: tuple[str, ...] | None = None) -> Site:
+    return parse_site([(f"{n}.yaml", text.encode()) for n, text in enumerate(texts)], rulesets)
+
+
+def problems_of(*texts: str, rulesets: tuple[str, ...] | None = None) -> list[str]:
+    with pytest.raises(FileError) as caught:
+        parse(*texts, rulesets=rulesets)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_documented_example_is_read_field_by_field() -> None:
+    site = parse(EXAMPLE, rulesets=("acme",))
+    assert site.tenant == "acme"
+    (router,), (queue,), (agent,) = site.routers, site.queues, site.agents
+    assert router.secret == SecretRef(env="MAIN_ROUTER_SECRET")
+    assert router.default_target == Target(type=TargetType.DEPARTMENT, id="6001002003004005")
+    assert (queue.strategy, queue.wrap_up_seconds) == (Strategy.LONGEST_IDLE, 10)
+    assert queue.hold_queue.allow_queue_callback
+    assert queue.recording.inbound
+    assert (agent.skills, agent.queues["support"].skill_level) == (
+        {"spanish": 80, "product_a": 60},
+        90,
+    )
+    assert queue.calendar is not None
+    calendar = calendar_of(queue.calendar)
+    assert CalendarState.OPEN in calendar.state_at(TUESDAY_NOON_S)
+    assert CalendarState.CLOSED in calendar.state_at(TUESDAY_NIGHT_S)
+    for resource in (router, queue, agent):
+        check(resource)
+
+
+def test_all_problems_come_at_once_with_place_and_nearest_name() -> None:
+    text = (
+        EXAMPLE.replace("rules: acme", "rules: acmee")
+        .replace("ring_seconds: 30", "ring_seconds: 300")
+        .replace("strategy: longest_idle", "strategy: longest_idel")
+    )
+    ranges = problems_of(text)
+    assert len(ranges) == 2
+    assert "0.yaml:16:15" in ranges[0]
+    assert "did you mean 'longest_idle'?" in ranges[0]
+    assert "expected 10 to 45" in ranges[1]
+
+    text = (
+        EXAMPLE.replace("rules: acme", "rules: acmee")
+        .replace("{support: {skill_level", "{suport: {skill_level")
+        .replace('{type: department, id: "6001002003004005"}', '{type: phone, id: "6"}')
+    )
+    names = problems_of(text, rulesets=("acme",))
+    assert len(names) == 3
+    assert "did you mean 'acme'?" in names[0]
+    assert "a phone has a number" in names[1]
+    assert "did you mean 'support'?" in names[2]
+    assert "agents[0].queues.suport" in names[2]
+
+
+def test_hours_are_checked_by_the_rules_own_reader() -> None:
+    text = EXAMPLE.replace('mon-fri: ["08:00-18:00"]', 'mon-fry: ["08:00-18:00"], sat: [x]')
+    assert len(problems_of(text)) == 2
+    with pytest.raises(InvalidInputError) as caught:
+        calendar_of(OpeningHours(hours={"mon": ("25:00-26:00",)}))
+    assert (caught.value.field or "").startswith("calendar.hours.mon")
+
+
+def test_hours_may_be_written_short() -> None:
+    hours = "{hours: {mon: 08:00-12:00, tue: []}, holidays: {country: US, special: {12-24: 08:00-10:00}}}"
+    text = EXAMPLE.replace('{timezone: America/New_York, hours: {mon-fri: ["08:00-18:00"]}}', hours)
+    calendar = parse(text).queues[0].calendar
+    assert calendar is not None
+    assert calendar.hours == {"mon": ("08:00-12:00",), "tue": ()}
+    assert calendar.holidays is not None
+    assert calendar.holidays.special == {"12-24": ("08:00-10:00",)}
+    calendar_of(calendar)
+
+
+def test_what_may_stand_once_is_not_taken_twice() -> None:
+    twice = "version: 1\nagents:\n" + "  - {id: ada, name: A, user_id: '1'}\n" * 2
+    found = problems_of(twice)
+    assert len(found) == 2
+    assert "this stands at 0.yaml:3:" in found[0]
+
+
+def test_a_site_may_be_spread_over_files_of_one_tenant() -> None:
+    queues = "version: 1\nqueues: [{id: support, name: S}]\n"
+    agents = "version: 1\nagents: [{id: ada, name: A, queues: {support: {}}}]\n"
+    site = parse(queues, agents)
+    assert (len(site.queues), len(site.agents)) == (1, 1)
+    assert "no such queue" in problems_of(agents)[0]
+    assert "one tenant" in problems_of(queues, agents + "tenant: other\n")[0]
+
+
+@pytest.mark.parametrize("secret", ["hunter2-hunter2", "{value: hunter2-hunter2}"])
+def test_a_literal_secret_is_refused_and_not_repeated(secret: str) -> None:
+    (problem,) = problems_of(EXAMPLE.replace("{env: MAIN_ROUTER_SECRET}", secret))
+    assert "hunter2" not in problem
+
+
+def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text("version: 1\nqueues: [{id: q, name: Q}]\n")
+    (tmp_path / "a.yaml").write_text("version: 1\n")
+    assert [path.name for path in site_files(tmp_path)] == ["a.yaml", "b.yaml"]
+    assert load_site(site_files(tmp_path)).queues[0].id == "q"
+
+
+def test_files_that_say_nothing_of_a_site_are_refused() -> None:
+    for text in (
+        "",
+        "x",
+        "- 1",
+        "{}",
+        "version: 2",
+        "version: 1\nusers: []",
+        "version: 1\nagents: 3",
+    ):
+        assert problems_of(text)
+
+
+_PIECES = st.sampled_from(
+    [
+        "",
+        "{",
+        "}",
+        "[",
+        ": ",
+        "- ",
+        "\n",
+        "&a ",
+        "*a",
+        "!!x ",
+        "null",
+        "-1",
+        "9" * 20,
+        '"',
+        "'",
+        "é",
+        "\x00",
+        "version: 1",
+        "id: ",
+        "secret: {value: x}",
+        "mon-fri",
+        "\t",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(EXAMPLE)), st.integers(0, 40), _PIECES, st.booleans())
+def test_whatever_is_broken_in_a_file_only_a_file_error_comes(
+    at: int, length: int, piece: str, is_settings: bool
+) -> None:
+    base = EXAMPLE
+    if is_settings:
+        base = "http: {host: 0.0.0.0, port: 80}\nforeign: {allow: [10.0.0.0/8]}\nsite: a\nlog: {}\n"
+        at %= len(base)
+    text = (base[:at] + piece + base[at + length :]).encode("utf-8", "replace")
+    with contextlib.suppress(FileError):
+        if is_settings:
+            parse_settings(text, "crosspoint.yaml", Path("/srv"), {})
+        else:
+            parse_site([("site.yaml", text)], ["acme"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(["HTTP__PORT", "FOREIGN__ALLOW", "TOKENS__SECRET", "DATA_DIR"]),
+    st.text(max_size=20),
+)
+def test_whatever_stands_in_the_environment_only_a_file_error_comes(name: str, text: str) -> None:
+    with contextlib.suppress(FileError):
+        parse_settings(b"{}", "crosspoint.yaml", Path("/srv"), {f"CROSSPOINT_{name}": text})
