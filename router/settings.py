@@ -46,13 +46,11 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The store: a URL, or none for the embedded one under the data folder.
 
-    The URL may carry a password: it is hidden in the repr.
+    The URL (see `router/store/endpoints.py`: Sentinel, cluster, TLS) may carry a password: it is
+    hidden in the repr.
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"StoreSettings({self.public_url()})"
@@ -156,8 +154,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "directory.json"
 
     @property
-    def secrets_dir(self) -> Path:
-        return self.data_dir / "secrets"
+    def store_dir(self) -> Path:
+        """Where the embedded store keeps its data."""
+        return self.data_dir / "store"
 
 
 SecretSource = Callable[[SecretRef], str]
