@@ -25,7 +25,6 @@ class Sound(StrEnum):
     CALLBACK_UNDIALABLE = "callback_undialable"
     VOICEMAIL_GREETING = "voicemail_greeting"
     VOICEMAIL_SAVED = "voicemail_saved"
-    BEEP = "beep"
     RECORDING_NOTICE = "recording_notice"
     RECORDING_CONSENT = "recording_consent"
     LOGIN_AGENT = "login_agent"

@@ -1,6 +1,6 @@
-"""Take a message: greeting, tone, recording, thanks.
+"""Take a message: greeting, recording, thanks.
 
-How it works: GREETING (`#` skips it) -> RECORDING -> THANKS -> DONE. A caller who hangs up while
+How it works: GREETING (`#` skips it) -> RECORDING (whoever records plays the tone) -> THANKS -> DONE. A caller who hangs up while
 recording has left a message; whether it is long enough to keep is for the recorder to say.
 
 Outcomes: SAVED, EMPTY (shorter than a second), HUNG_UP (before the recording began).
@@ -34,7 +34,6 @@ SHORTEST_MESSAGE_S = 1.0
 class Phase(StrEnum):
     NEW = "new"
     GREETING = "greeting"
-    TONE = "tone"
     RECORDING = "recording"
     THANKS = "thanks"
     DONE = "done"
@@ -69,21 +68,17 @@ def _start(now: Voicemail, _event: Event) -> Next:
 
 
 def _greeted(now: Voicemail, event: Event) -> Next:
-    if event != Played(now.play):
-        return now, ()
-    return _say(now, Phase.TONE, (Fixed(Sound.BEEP),))
+    return _record(now) if event == Played(now.play) else (now, ())
 
 
 def _skip(now: Voicemail, event: Event) -> Next:
     if event != Key("#"):
         return now, ()
-    then, steps = _say(now, Phase.TONE, (Fixed(Sound.BEEP),))
+    then, steps = _record(now)
     return then, (StopPlay(), *steps)
 
 
-def _record(now: Voicemail, event: Event) -> Next:
-    if event != Played(now.play):
-        return now, ()
+def _record(now: Voicemail) -> Next:
     return replace(now, phase=Phase.RECORDING), (Record(longest_s=now.longest_s),)
 
 
@@ -102,7 +97,7 @@ def _thanked(now: Voicemail, event: Event) -> Next:
 def _gone(now: Voicemail, _event: Event) -> Next:
     saved = now.phase in {Phase.RECORDING, Phase.THANKS}
     done, steps = _finish(now, Outcome.SAVED if saved else Outcome.HUNG_UP)
-    playing = now.phase in {Phase.GREETING, Phase.TONE, Phase.THANKS}
+    playing = now.phase in {Phase.GREETING, Phase.THANKS}
     return done, ((StopPlay(), *steps) if playing else steps)
 
 
@@ -114,7 +109,6 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Callable[[Voicemail, Event], Next]
     (Phase.NEW, Started): _start,
     (Phase.GREETING, Played): _greeted,
     (Phase.GREETING, Key): _skip,
-    (Phase.TONE, Played): _record,
     (Phase.RECORDING, Recorded): _recorded,
     (Phase.THANKS, Played): _thanked,
     **{(phase, HungUp): _gone for phase in Phase if phase is not Phase.DONE},

@@ -67,7 +67,7 @@ class Intent(StrEnum):
     HOLD = "hold"
     TRANSFER = "transfer"
     PARK = "park"
-    END_CONSULTATION = "end_consultation"
+    RECORD = "record"
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
 class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """One call.
 
-    `channel` is the caller's (for outgoing kinds the customer's) leg; `is_up` whether it is
+    `arrived_ms` is on the clock of the day, UTC. `channel` is the caller's (for outgoing kinds the customer's) leg; `is_up` whether it is
     answered. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
     talks to; `third` a party being consulted, added or unparked to; `members` those in a conference.
     `action` and `plan` are what is being done; `queue` the plan under which a place is held
@@ -94,6 +94,9 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     is_up: bool = False
     customer_endpoint: str = ""
     caller_number: str | None = None
+    called_number: str | None = None
+    arrived_ms: int = 0
+    language: str = "en"
     shown_number: str | None = None
     ring_s: int = 30
     action: Action | None = None

@@ -206,10 +206,7 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.TALKING, AddParticipant): talking.add,
     (Phase.CONFERENCE, AddParticipant): talking.add,
     (Phase.TALKING, Supervise): talking.supervise,
-    **{
-        (phase, ChangeRecording): talking.change_recording
-        for phase in (Phase.TALKING, Phase.HELD, Phase.CONFERENCE)
-    },
+    (Phase.TALKING, ChangeRecording): talking.change_recording,
     (Phase.SPLITTING, SplitDone): talking.split_done,
     (Phase.SPLITTING, SplitFailed): talking.split_failed,
     (Phase.HELD, ResumeCall): talking.resume,

@@ -131,6 +131,7 @@ def split_done(state: CallState, _event: SplitDone) -> Next:
         Intent.HOLD: _held,
         Intent.TRANSFER: _transfer_now,
         Intent.PARK: _park_now,
+        Intent.RECORD: _record_now,
     }
     handle = act_on.get(state.intent)
     return handle(replace(state, intent=None)) if handle is not None else (state, ())
@@ -327,13 +328,27 @@ def _spy(state: CallState) -> Next:
 
 
 def change_recording(state: CallState, event: ChangeRecording) -> Next:
-    """On demand; pausing needs a recording, and nothing starts without the caller's consent."""
-    if event.to == "on" and (state.recording or state.consent is False):
+    """On demand; pausing needs a recording, and nothing starts without the caller's consent.
+
+    A recording can only be started on a channel that is ours, so the bridge is taken apart for the
+    few milliseconds that takes.
+    """
+    starts = event.to == "on"
+    if starts == state.recording or (starts and state.consent is False):
         return state, (Note(what="recording_refused"),)
-    if event.to != "on" and not state.recording:
-        return state, (Note(what="recording_refused"),)
+    if starts:
+        return _split(state, Intent.RECORD)
+    noted = Note(what=f"recording_{event.to}")
     recording = event.to != "off"
-    return replace(state, recording=recording), (
-        SetRecording(to=event.to),
-        Note(what=f"recording_{event.to}"),
+    return replace(state, recording=recording), (SetRecording(to=event.to), noted)
+
+
+def _record_now(state: CallState) -> Next:
+    if state.agent is None:
+        return hang_up(state)
+    recording = replace(state, phase=Phase.TALKING, recording=True)
+    return recording, (
+        SetRecording(to="on"),
+        Bridge(state.agent.id),
+        Note(what="recording_on"),
     )

@@ -377,12 +377,11 @@ def test_a_message_is_kept_also_when_the_caller_hangs_up() -> None:
         Planned(VoicemailPlan(mailbox="1")),
         Answered(),
         Played(1),
-        Played(2),
     )
     state, steps = after(INBOUND, *to_record)
     assert steps == (Record(longest_s=180),)
     assert KeepMessage("1") in after(state, gone(CALLER))[1]
-    assert KeepMessage("1") in after(state, Recorded(duration_s=5), Played(3))[1]
+    assert KeepMessage("1") in after(state, Recorded(duration_s=5), Played(2))[1]
     assert KeepMessage("1") not in after(state, Recorded(duration_s=0.1))[1]
 
 
@@ -479,7 +478,10 @@ def test_recording_is_paused_and_resumed_only_when_there_is_one() -> None:
     state, _ = after(INBOUND, *TO_TALK)
     assert after(state, ChangeRecording("pause"))[1] == ()
     state, steps = after(state, ChangeRecording("on"))
-    assert steps == (SetRecording(to="on"),)
+    assert steps == (Split(CALLER, ADA),)
+    state, steps = after(state, SplitDone())
+    assert steps == (SetRecording(to="on"), Bridge(ADA))
+    assert state.recording
     assert after(state, ChangeRecording("pause"))[1] == (SetRecording(to="pause"),)
 
 
