@@ -51,8 +51,8 @@ _MOST_LISTED = 5
 
 
 def mask(text: str) -> str:
-    """Hide most of a number, an address or a name: `+1212…42`; short ones altogether."""
-    return f"{text[:-7]}…{text[-2:]}" if len(text) > 9 else "…"
+    """Hide most of a number, `+1212…42`, and all of anything else."""
+    return f"{text[:-7]}…{text[-2:]}" if text.startswith("+") and len(text) > 9 else "…"
 
 
 def mask_if_telling(text: str) -> str:
