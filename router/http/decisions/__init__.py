@@ -1,0 +1,1 @@
+"""`/route/{router_id}` and `/dialplan/{router_id}`: decisions over HTTP."""

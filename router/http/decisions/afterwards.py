@@ -1,0 +1,224 @@
+"""What is left to do once an answer is out: log, memory, errors, metrics, reservations nobody uses.
+
+How it works. `put` only appends to a bounded line (the oldest goes, and is counted). One task takes
+what has gathered every few milliseconds and tells the store, each part with its own deadline. While
+the store is away the line waits for it.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+
+from router.deadline import Deadline, in_s, left_s
+from router.decisions_log import Entry, entry_of
+from router.error_budget import ErrorBudget
+from router.errors import CrosspointError, OutcomeUnknownError
+from router.metrics import AfterAnswer, ForeignAsk, Observer, Reservation
+from router.outcome import Asked, ErrorCode, Outcome, Taken, Why
+from router.store import decisions, errors, memory
+from router.store.link import Link
+
+MOST_WAITING: Final = 10_000
+BATCH: Final = 512
+EVERY_S: Final = 0.02
+STORE_S: Final = 1.0
+ERRORS_EVERY_S: Final = 0.25
+
+_FOREIGN: Final = {
+    ErrorCode.TIMEOUT: ForeignAsk.TIMEOUT,
+    ErrorCode.CONNECT: ForeignAsk.CONNECT,
+    ErrorCode.STATUS: ForeignAsk.STATUS,
+    ErrorCode.UNREADABLE: ForeignAsk.UNREADABLE,
+}
+_log = structlog.get_logger(__name__)
+
+
+class Done(NamedTuple):
+    """One answered decision."""
+
+    asked: Asked
+    outcome: Outcome
+    duration_s: float
+
+
+class ClearsUp(Protocol):
+    """`router.store.call_store.CallStore`'s second half."""
+
+    async def cancel(self, tenant: str, request_id: str, deadline: Deadline) -> None: ...
+    async def give_back(self, tenant: str, taken: Taken, deadline: Deadline) -> None: ...
+
+
+class HasLinks(Protocol):
+    def link_for(self, tenant: str) -> Link: ...
+
+
+class Afterwards:
+    """One per process; `run` is a task of it, `close` tells the store what is left."""
+
+    def __init__(
+        self,
+        *,
+        links: HasLinks,
+        clears_up: ClearsUp,
+        calls: memory.CallMemory,
+        budget: ErrorBudget,
+        observer: Observer,
+        clock: Callable[[], float],
+        kept: int,
+        with_full_numbers: bool,
+    ) -> None:
+        """`clock` tells seconds since the epoch; `kept` is the size of a tenant's log."""
+        self._links = links
+        self._clears_up = clears_up
+        self._calls = calls
+        self._budget = budget
+        self._observer = observer
+        self._clock = clock
+        self._kept = kept
+        self._with_full_numbers = with_full_numbers
+        self._waiting: deque[Done] = deque()
+        self._tenants: dict[str, str] = {}
+        self._errors_at = 0.0
+
+    def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
+        """Take over a decision that was answered; never waits, never fails."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self._observer.dropped(AfterAnswer.DECISION_LOG)
+        self._waiting.append(Done(asked, outcome, duration_s))
+        self._observer.decided(outcome.level, duration_s, asked.router.rules, outcome.rule)
+        item = memory.to_remember(asked, outcome)
+        if item is not None:
+            self._calls.keep(item)
+        error = outcome.error or (ErrorCode.TIMEOUT if is_late else None)
+        if error is not None:
+            self._count_error(asked, outcome, error)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.flush(in_s(STORE_S))
+
+    async def close(self, deadline: Deadline) -> None:
+        """Tell the store what is left, as far as the time allows."""
+        self._errors_at = 0.0
+        while self._waiting and left_s(deadline) > 0:
+            before = len(self._waiting)
+            await self.flush(deadline)
+            if len(self._waiting) >= before:
+                break
+        await self._tell_errors(deadline)
+
+    async def flush(self, deadline: Deadline) -> None:
+        """Handle one batch, and errors that the store has not been told yet."""
+        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        for tenant in {done.asked.router.tenant for done in batch}:
+            mine = [done for done in batch if done.asked.router.tenant == tenant]
+            link = self._links.link_for(tenant)
+            if link.is_open:
+                await self._tell(link, tenant, mine, deadline)
+            else:
+                self._waiting.extendleft(reversed(mine))
+        now = asyncio.get_running_loop().time()
+        if now >= self._errors_at:
+            self._errors_at = now + ERRORS_EVERY_S
+            await self._tell_errors(deadline)
+
+    async def _tell(
+        self, link: Link, tenant: str, batch: Sequence[Done], deadline: Deadline
+    ) -> None:
+        for done in batch:
+            self._observe(done.asked, done.outcome)
+        entries = [self._entry(done) for done in batch]
+        with self._or_drop(AfterAnswer.DECISION_LOG, len(entries)):
+            await decisions.append_decisions(
+                link, tenant, entries, kept=self._kept, deadline=deadline
+            )
+        items = [memory.to_remember(done.asked, done.outcome) for done in batch]
+        wanted = [item for item in items if item is not None and is_worth_telling(item)]
+        if wanted:
+            with self._or_drop(AfterAnswer.MEMORY, len(wanted)):
+                await memory.remember(link, wanted, deadline)
+        for done in batch:
+            if done.outcome.unsure is not None or done.outcome.give_back:
+                with self._or_drop(AfterAnswer.RELEASE, 1):
+                    await self._clear_up(tenant, done.outcome, deadline)
+
+    async def _clear_up(self, tenant: str, outcome: Outcome, deadline: Deadline) -> None:
+        if outcome.unsure is not None:
+            await self._clears_up.cancel(tenant, outcome.unsure, deadline)
+        for taken in outcome.give_back:
+            await self._clears_up.give_back(tenant, taken, deadline)
+
+    async def _tell_errors(self, deadline: Deadline) -> None:
+        for router_id, pending in self._budget.pending().items():
+            tenant = self._tenants.get(router_id)
+            if tenant is None or not (link := self._links.link_for(tenant)).is_open:
+                continue
+            with contextlib.suppress(CrosspointError):  # they stay pending
+                health = await errors.record_errors(link, tenant, router_id, pending, deadline)
+                self._budget.handed_over(router_id, pending, health, self._clock())
+
+    def _count_error(self, asked: Asked, outcome: Outcome, error: ErrorCode) -> None:
+        router = asked.router
+        self._tenants[router.id] = router.tenant
+        self._observer.router_error(error)
+        if outcome.cause is not None:
+            _log.error(
+                "decision_failed", router=router.id, exc_info=outcome.cause, rules=router.rules
+            )
+        if self._budget.record(router.id, error, asked.now_s):
+            _log.error("router_disabled", router=router.id, error=error.value)
+
+    def _observe(self, asked: Asked, outcome: Outcome) -> None:
+        if asked.router.routing_url is not None and not outcome.is_repeat:
+            asked_how = None if outcome.error is None else _FOREIGN.get(outcome.error)
+            self._observer.foreign_ask(asked_how or ForeignAsk.ANSWERED)
+        for reason in _steps(outcome.reasons):
+            if reason == Why.RESERVED:
+                self._observer.reservation(Reservation.RESERVED)
+            elif reason == Why.NO_AGENT:
+                self._observer.reservation(Reservation.NOBODY_FREE)
+        if outcome.unsure is not None:
+            self._observer.reservation(Reservation.UNKNOWN)
+
+    def _entry(self, done: Done) -> Entry:
+        return entry_of(
+            done.asked,
+            done.outcome,
+            int(done.duration_s * 1e6),
+            with_full_numbers=self._with_full_numbers,
+        )
+
+    @contextlib.contextmanager
+    def _or_drop(self, what: AfterAnswer, count: int) -> Iterator[None]:
+        """Count what the store could not be told: it is not tried again, it may have happened."""
+        try:
+            yield
+        except OutcomeUnknownError:
+            self._observer.dropped(what, count)
+        except CrosspointError as error:
+            self._observer.dropped(what, count)
+            _log.warning("not_told_to_store", what=what.value, count=count, reason=error.code)
+
+
+def is_worth_telling(item: memory.Remember) -> bool:
+    """Whether other processes need to remember this answer.
+
+    What the rules alone decide without a question they decide again, from the same file in every
+    process; telling the store would cost more than the decision.
+    """
+    answer = item.answer
+    return answer.agent is not None or answer.asked is not None or bool(item.fingerprint)
+
+
+def _steps(reasons: Iterable[str]) -> Iterable[str]:
+    return (reason.partition(":")[0] for reason in reasons)

@@ -1,0 +1,130 @@
+"""A routing request's body in, status and answer out: everything between the socket and the decision."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from router import dialogue, fallback
+from router.deadline import Deadline
+from router.outcome import Asked, Level, Outcome, Why
+from router.platforms.dialpad.dialect import DialpadDialect
+from router.platforms.dialpad.signature import BadSignatureError, read_claims, verify
+from router.platforms.dialpad.wire import (
+    RoutingRequest,
+    UnreadableError,
+    bare_token,
+    read_json,
+    read_request,
+)
+from router.views import View
+from rules.facts import CallFacts
+
+LONGEST_BODY: Final = 64 * 1024
+
+
+class Reply(NamedTuple):
+    """What goes out. `level` None: no decision was made."""
+
+    status: int
+    body: bytes
+    level: Level | None = None
+    timing: str = ""
+
+
+class Decides(Protocol):
+    async def decide(self, asked: Asked, deadline: Deadline) -> Outcome: ...
+
+
+class Afterwards(Protocol):
+    """What is done once the answer is out."""
+
+    def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
+        """Take over a decision that was answered; never waits, never fails."""
+
+
+Find = Callable[[str, float], View | None]
+
+NOT_FOUND: Final = Reply(404, b'{"error":{"code":"not_found","message":"No such call router."}}')
+TOO_LARGE: Final = Reply(413, b'{"error":{"code":"too_large","message":"At most 64 KiB."}}')
+NOT_ALLOWED: Final = Reply(405, b'{"error":{"code":"method_not_allowed","message":"POST only."}}')
+TOO_SLOW: Final = Reply(408, b'{"error":{"code":"too_slow","message":"The body did not come."}}')
+BROKEN_OFF: Final = Reply(400, b'{"error":{"code":"invalid","message":"The body broke off."}}')
+UNAUTHENTICATED: Final = Reply(
+    401, b'{"error":{"code":"unauthenticated","message":"Not signed as this router demands."}}'
+)
+
+_DIALECT: Final = DialpadDialect()
+_NOTHING: Final = RoutingRequest(CallFacts(call_id=""))
+
+
+class Answering:
+    """Answers routing requests of the platform. `reserve_s` of each budget is for writing."""
+
+    def __init__(
+        self,
+        find: Find,
+        decider: Decides,
+        afterwards: Afterwards,
+        reserve_s: float,
+    ) -> None:
+        self._find = find
+        self._decider = decider
+        self._afterwards = afterwards
+        self._reserve_s = reserve_s
+
+    def find(self, router_id: str) -> View | None:
+        """The router that a path names."""
+        return self._find(router_id, time.time())
+
+    async def answer(self, view: View, body: bytes, arrived: float) -> Reply:
+        """Answer one request; `arrived` is of the monotonic clock, as the event loop's is."""
+        began_s = time.perf_counter()
+        router, now_s = view.router, time.time()
+        try:
+            fields = read_body(body, view, now_s)
+        except BadSignatureError:
+            return UNAUTHENTICATED
+        request = _NOTHING if fields is None else read_request(fields, router.id)
+        asked = Asked(
+            router=router,
+            call=request.call,
+            silent=request.silent,
+            fingerprint=dialogue.fingerprint(request.call.digits, request.silent),
+            dialect=_DIALECT,
+            names=view.names,
+            now_s=now_s,
+        )
+        read_s = time.perf_counter()
+        outcome = await self.decide(asked, arrived, is_readable=fields is not None)
+        done_s = time.perf_counter()
+        timing = f"read;dur={(read_s - began_s) * 1e3:.3f},decide;dur={(done_s - read_s) * 1e3:.3f}"
+        return Reply(200, outcome.body, outcome.level, timing)
+
+    async def decide(self, asked: Asked, arrived: float, *, is_readable: bool = True) -> Outcome:
+        """Decide within the router's budget and hand the outcome to what comes afterwards."""
+        budget_s = asked.router.budget_s
+        if is_readable:
+            outcome = await self._decider.decide(
+                asked, Deadline(arrived + budget_s - self._reserve_s)
+            )
+        else:
+            outcome = fallback.router_default(asked, Level.DEFAULT, Why.UNREADABLE.value)
+        took_s = time.monotonic() - arrived
+        self._afterwards.put(asked, outcome, took_s, is_late=took_s > budget_s)
+        return outcome
+
+
+def read_body(body: bytes, view: View, now_s: float) -> Mapping[str, object] | None:
+    """The fields of a request; None when its sender may ask but cannot be understood.
+
+    A router without a secret takes a token for what it says. Raises BadSignatureError.
+    """
+    token = bare_token(body)
+    if view.router.needs_signature:
+        if token is None:
+            raise BadSignatureError
+        return verify(token, view.router.secrets, now_s)
+    try:
+        return read_json(body) if token is None else read_claims(token)
+    except (UnreadableError, BadSignatureError):
+        return None

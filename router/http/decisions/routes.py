@@ -1,0 +1,129 @@
+"""The aiohttp side of decisions: `/route/…` on the low-level server, `/dialplan/…` in the application."""
+
+import asyncio
+import time
+from typing import Final
+
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_exceptions import HTTPException
+
+from router import dialogue
+from router.errors import ForbiddenError, NotFoundError
+from router.http.auth import authenticate
+from router.http.decisions import answering
+from router.http.decisions.answering import LONGEST_BODY, Answering, Reply
+from router.http.decisions.dialplan import DialplanDialect, digits_of
+from router.outcome import Asked
+from router.tokens import Role, Tokens
+from rules.facts import CallFacts
+
+PREFIX: Final = "/route/"
+LEVEL_HEADER: Final = "X-Crosspoint-Level"
+
+_JSON: Final = "application/json"
+_DIALPLAN: Final = DialplanDialect()
+_LONGEST_FIELD: Final = 256
+
+
+class RouteHandler:
+    """`POST /route/{router_id}` from request to response."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Always a response; raises nothing but a cancellation."""
+        arrived = time.monotonic()
+        return respond(await self._reply(request, arrived))
+
+    async def _reply(self, request: web.BaseRequest, arrived: float) -> Reply:
+        if request.method != "POST":
+            return answering.NOT_ALLOWED
+        router_id = request._message.path[len(PREFIX) :].partition("?")[0]  # noqa: SLF001 - the path as it came: parsing the URL costs more than the rules
+        view = self._answering.find(router_id)
+        if view is None:
+            return answering.NOT_FOUND
+        body = await read_body(request.content, arrived + view.router.budget_s)
+        if isinstance(body, Reply):
+            return body
+        return await self._answering.answer(view, body, arrived)
+
+
+async def read_body(content: StreamReader, deadline: float) -> bytes | Reply:
+    """The body, or what to say when it is too long, too slow or broken off."""
+    if content.is_eof():
+        body = content.read_nowait()
+        return body if len(body) <= LONGEST_BODY else answering.TOO_LARGE
+    parts = bytearray()
+    try:
+        async with asyncio.timeout_at(deadline):
+            while not content.at_eof():
+                parts += await content.readany()
+                if len(parts) > LONGEST_BODY:
+                    return answering.TOO_LARGE
+    except TimeoutError:
+        return answering.TOO_SLOW
+    except (HTTPException, HttpProcessingError, web.PayloadAccessError, OSError, ValueError):
+        return answering.BROKEN_OFF
+    return bytes(parts)
+
+
+def respond(reply: Reply) -> web.Response:
+    """The response; anything but an answer to a whole request ends the connection."""
+    response = web.Response(status=reply.status, body=reply.body, content_type=_JSON)
+    if reply.level is not None:
+        response.headers[LEVEL_HEADER] = reply.level.value
+        response.headers["Server-Timing"] = reply.timing
+    elif reply.status == 405:
+        response.headers["Allow"] = "POST"
+    elif reply.status in {400, 408, 413}:
+        response.force_close()
+    return response
+
+
+def dialplan_routes(answering: Answering, tokens: Tokens) -> list[web.RouteDef]:
+    """`GET /dialplan/{router_id}` for the application."""
+
+    async def dialplan(request: web.Request) -> web.Response:
+        arrived = time.monotonic()
+        who = await authenticate(tokens, request.headers.get("Authorization"))
+        view = answering.find(request.match_info["router_id"])
+        if view is None or (
+            who.role is not Role.PLATFORM_ADMIN and who.tenant_id != view.router.tenant
+        ):
+            raise NotFoundError("No such call router.")
+        if who.role is Role.AGENT:
+            raise ForbiddenError
+        call, silent = _call_of(request, view.router.id)
+        asked = Asked(
+            router=view.router,
+            call=call,
+            silent=silent,
+            fingerprint=dialogue.fingerprint(call.digits, silent),
+            dialect=_DIALPLAN,
+            names=view.names,
+            now_s=time.time(),
+        )
+        outcome = await answering.decide(asked, arrived)
+        return web.Response(
+            body=outcome.body,
+            content_type="text/plain",
+            charset="utf-8",
+            headers={LEVEL_HEADER: outcome.level.value},
+        )
+
+    return [web.get("/dialplan/{router_id}", dialplan)]
+
+
+def _call_of(request: web.Request, router_id: str) -> tuple[CallFacts, frozenset[str]]:
+    query = request.query
+    digits, silent = digits_of(query)
+    call = CallFacts(
+        call_id=query.get("uniqueid", "")[:_LONGEST_FIELD],
+        caller=query.get("caller", "")[:_LONGEST_FIELD] or None,
+        called=query.get("called", "")[:_LONGEST_FIELD] or None,
+        router=router_id,
+        digits=digits,
+    )
+    return call, silent

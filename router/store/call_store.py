@@ -1,0 +1,89 @@
+"""What a decision needs of the store, and what is to be cleared up after the answer."""
+
+import hmac
+import secrets
+from collections.abc import Collection
+from typing import Final
+
+from router.deadline import Deadline
+from router.dialogue import NOTHING_KNOWN, Memory
+from router.outcome import Asked, Taken
+from router.store import keys
+from router.store.agents import Agents
+from router.store.facts import queue_facts
+from router.store.links import Links
+from router.store.memory import read_memory, scope_of
+from rules.actions import ReserveAgent, Strategy
+from rules.facts import LiveFacts
+from rules.requirements import Requirement
+
+_NOBODYS: Final = {Strategy.SIMULTANEOUS: Strategy.LONGEST_IDLE}
+"""A platform that can be told one user only is told who is idle longest."""
+
+
+class CallStore:
+    """`router.decide.Store` over the fast links; `lease_ms` is how long an unconfirmed agent is kept."""
+
+    def __init__(self, links: Links, agents: Agents, *, lease_ms: int) -> None:
+        self._links = links
+        self._agents = agents
+        self._lease_ms = lease_ms
+        self._seal = secrets.token_bytes(16)
+
+    def is_open(self, tenant: str) -> bool:
+        """False when asking would fail at once."""
+        return self._links.link_for(tenant).is_open
+
+    async def look_up(
+        self, asked: Asked, queues: Collection[str], deadline: Deadline
+    ) -> tuple[Memory, LiveFacts]:
+        """The call's memory and live facts: both commands go out in one write."""
+        tenant, link = asked.router.tenant, self._links.link_for(asked.router.tenant)
+        if not asked.call.call_id:
+            return NOTHING_KNOWN, await queue_facts(link, tenant, queues, deadline)
+        key = keys.call_memory(tenant, scope_of(asked), asked.call.call_id)
+        recalled = link.call("HGETALL", key, deadline=deadline)
+        try:
+            facts = await queue_facts(link, tenant, queues, deadline)
+        except BaseException:
+            if not recalled.cancel() and not recalled.cancelled():
+                recalled.exception()  # it has failed as well; nobody has to be told twice
+            raise
+        return read_memory(await recalled), facts
+
+    async def reserve(
+        self, asked: Asked, wanted: ReserveAgent, request_id: str, deadline: Deadline
+    ) -> Taken | None:
+        """Reserve one agent whom this platform can reach, if there is one."""
+        queue = asked.names.queue(wanted.queue)
+        strategy = wanted.strategy or (queue.strategy if queue else Strategy.LONGEST_IDLE)
+        reserved = await self._agents.reserve(
+            asked.router.tenant,
+            request_id=request_id,
+            requirement=Requirement.of(wanted.queue, wanted.skills),
+            strategy=_NOBODYS.get(strategy, strategy),
+            lease_ms=self._lease_ms,
+            deadline=deadline,
+            caller=asked.call.caller,
+            sticky_s=wanted.sticky_s,
+            exclude=asked.names.unreachable(wanted.queue, asked.dialect.address),
+            call=asked.call.call_id or None,
+            wrap_up_ms=queue.wrap_up_seconds * 1000 if queue else 0,
+            token=self._token(request_id),
+        )
+        return None if reserved is None else Taken(reserved.agents[0], reserved.token)
+
+    async def cancel(self, tenant: str, request_id: str, deadline: Deadline) -> None:
+        """Take back a reservation of which nobody knows whether it happened."""
+        token = self._token(request_id)
+        await self._agents.cancel(tenant, request_id=request_id, token=token, deadline=deadline)
+
+    async def give_back(self, tenant: str, taken: Taken, deadline: Deadline) -> None:
+        """Release an agent who was of no use, with the old place in the line of the idle."""
+        await self._agents.release(
+            tenant, taken.agent, taken.token, keep_place=True, deadline=deadline
+        )
+
+    def _token(self, request_id: str) -> str:
+        """Made from the request, so that it can be taken back without having been written down."""
+        return hmac.digest(self._seal, request_id.encode(), "sha256").hex()[:32]

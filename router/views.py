@@ -1,0 +1,92 @@
+"""Call routers and what they can name, in the form decisions want: made once per directory."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from router.directory import Directory, RouterEntry, TenantDirectory
+from router.error_budget import ErrorBudget
+from router.outcome import RouterView
+from router.resources import AgentConfig, QueueConfig
+
+MOST_UNREACHABLE = 100
+"""Agents that one reservation can leave out."""
+
+
+class TenantNames:
+    """`router.outcome.Names` of one tenant in one directory."""
+
+    def __init__(self, tenant: TenantDirectory) -> None:
+        self._tenant = tenant
+        self._unreachable: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def queue(self, queue_id: str) -> QueueConfig | None:
+        entry = self._tenant.queues.get(queue_id)
+        return None if entry is None else entry.config
+
+    def agent(self, agent_id: str) -> AgentConfig | None:
+        return self._tenant.resources.agents.get(agent_id)
+
+    def unreachable(self, queue_id: str, address: str) -> tuple[str, ...]:
+        key = (queue_id, address)
+        found = self._unreachable.get(key)
+        if found is None:
+            members = (
+                agent.id
+                for agent in self._tenant.resources.agents.values()
+                if queue_id in agent.queues and getattr(agent, address) is None
+            )
+            found = self._unreachable[key] = tuple(sorted(members))[:MOST_UNREACHABLE]
+        return found
+
+
+class View(NamedTuple):
+    """A router, and the names of its tenant."""
+
+    router: RouterView
+    names: TenantNames
+
+
+class Views:
+    """Finds routers in the present directory; nothing here waits."""
+
+    def __init__(self, directory: Callable[[], Directory], budget: ErrorBudget) -> None:
+        self._directory = directory
+        self._budget = budget
+        self._seen: Directory | None = None
+        self._views: dict[str, View] = {}
+        self._names: dict[str, TenantNames] = {}
+
+    def find(self, router_id: str, now_s: float) -> View | None:
+        """The router as it stands now; `now_s` is seconds since the epoch."""
+        directory = self._directory()
+        if directory is not self._seen:
+            self._seen, self._views, self._names = directory, {}, {}
+        view = self._views.get(router_id)
+        if view is None:
+            entry = directory.router(router_id)
+            if entry is None:
+                return None
+            view = self._views[router_id] = self._make(directory, entry)
+        if view.router.is_enabled and self._budget.is_disabled(router_id, now_s):
+            return view._replace(router=msgspec.structs.replace(view.router, is_enabled=False))
+        return view
+
+    def _make(self, directory: Directory, entry: RouterEntry) -> View:
+        names = self._names.get(entry.tenant)
+        if names is None:
+            names = self._names[entry.tenant] = TenantNames(directory.tenants[entry.tenant])
+        config = entry.config
+        router = RouterView(
+            id=config.id,
+            tenant=entry.tenant,
+            default_target=config.default_target,
+            rules=config.rules,
+            routing_url=config.routing_url,
+            secrets=tuple(secret.encode() for secret in entry.secrets),
+            budget_s=config.budget_ms / 1000,
+            is_enabled=entry.enabled,
+            needs_signature=entry.is_signed and config.routing_url is None,
+        )
+        return View(router, names)

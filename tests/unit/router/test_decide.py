@@ -1,0 +1,366 @@
+# ruff: noqa: ARG002 - fakes take what the port gives
+"""Every routing request is answered, by the best rung of the ladder that stands."""
+
+import asyncio
+import json
+
+import pytest
+
+from router.deadline import Deadline, in_s
+from router.decide import Decider, ForeignError
+from router.dialogue import Memory, Remembered
+from router.errors import OutcomeUnknownError, StoreDownError, StoreRefusedError
+from router.outcome import Asked, ErrorCode, Level, Outcome
+from router.store.memory import CallMemory, to_remember
+from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
+from rules.facts import QueueFacts
+from tests.unit.router.decide_fakes import (
+    FakeRulesets,
+    FakeStore,
+    agent,
+    ask,
+    asked,
+    busy,
+    keyed,
+    menu,
+    route,
+    rule,
+    ruleset,
+    wire,
+)
+
+DEFAULT = {"action": "route", "target_type": "office", "target_id": "1"}
+
+
+def department(target_id: str) -> dict[str, str]:
+    return {"action": "route", "target_type": "department", "target_id": target_id}
+
+
+def user(target_id: str) -> dict[str, str]:
+    return {"action": "route", "target_type": "user", "target_id": target_id}
+
+
+class NobodyElse:
+    """A foreign routing_url with one answer, or one error."""
+
+    def __init__(self, answer: Action | Exception | None = None) -> None:
+        self.answer = answer
+
+    async def ask(self, asked: Asked, deadline: Deadline) -> Action:
+        if self.answer is None:
+            await asyncio.Event().wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        assert self.answer is not None
+        return self.answer
+
+
+class Service:
+    """A decider that remembers what it decided, as the process does."""
+
+    def __init__(self, *rules: object, foreign: NobodyElse | None = None, rounds: int = 10) -> None:
+        self.store = FakeStore()
+        self.memory = CallMemory()
+        self.rulesets = FakeRulesets(ruleset(*rules))  # type: ignore[arg-type]  # terse tests
+        self.decider = Decider(
+            rulesets=self.rulesets,
+            store=self.store,
+            memory=self.memory,
+            foreign=foreign or NobodyElse(),
+            most_rounds=rounds,
+        )
+
+    async def ask(self, *args: object, budget_s: float = 0.5, **kwargs: object) -> Outcome:
+        what = asked(*args, **kwargs)  # type: ignore[arg-type]  # terse tests
+        outcome = await self.decider.decide(what, in_s(budget_s))
+        item = to_remember(what, outcome)
+        if item is not None:
+            self.memory.keep(item)
+        return outcome
+
+
+async def test_rules_alone_decide_without_the_store() -> None:
+    service = Service(rule("all", route("7")))
+    service.store.open = False
+    outcome = await service.ask()
+    assert wire(outcome) == department("7")
+    assert (outcome.level, outcome.rule, outcome.digest) == (Level.FULL, "all", "d1")
+    assert service.store.looked_up == []
+
+
+async def test_a_disabled_router_answers_its_default_target_and_evaluates_nothing() -> None:
+    service = Service(rule("all", route("7")))
+    service.rulesets.get = lambda _name: pytest.fail("evaluated")  # type: ignore[method-assign]
+    outcome = await service.ask(is_enabled=False)
+    assert (wire(outcome), outcome.level) == (DEFAULT, Level.DISABLED)
+
+
+async def test_without_rules_the_router_default_is_answered() -> None:
+    outcome = await Service(rule("all", route("7"))).ask(rules="gone")
+    assert (wire(outcome), outcome.level, outcome.error) == (DEFAULT, Level.DEFAULT, None)
+
+
+async def test_live_facts_are_fetched_once_and_only_when_a_rule_misses_them() -> None:
+    service = Service(rule("busy", route("7"), busy("support")), rule("all", route("8")))
+    service.store.facts["support"] = QueueFacts(waiting=9)
+    outcome = await service.ask()
+    assert wire(outcome) == department("7")
+    assert outcome.live == {"support": QueueFacts(waiting=9)}
+    assert service.store.looked_up == [("support",)]
+
+
+@pytest.mark.parametrize(
+    "trouble", [StoreDownError(), StoreRefusedError(), OutcomeUnknownError()], ids=lambda e: e.code
+)
+async def test_live_facts_that_are_not_to_be_had_leave_the_rules_to_decide(
+    trouble: StoreDownError,
+) -> None:
+    service = Service(rule("busy", route("7"), busy("support")), rule("all", route("8")))
+    service.store.memory = trouble
+    outcome = await service.ask()
+    assert (wire(outcome), outcome.level) == (department("8"), Level.NO_STORE)
+    assert outcome.error is None
+    assert "facts_missing:support" in outcome.reasons
+
+
+async def test_an_agent_is_reserved_and_answered_as_the_platforms_user() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["ada"]
+    outcome = await service.ask()
+    assert (wire(outcome), outcome.agent, outcome.level) == (user("3001"), "ada", Level.FULL)
+
+
+async def test_nobody_free_takes_the_otherwise() -> None:
+    outcome = await Service(rule("all", agent())).ask()
+    assert (wire(outcome), outcome.level) == (department("nobody"), Level.FULL)
+    assert "no_agent:support" in outcome.reasons
+
+
+async def test_an_agent_whom_the_platform_cannot_ring_is_given_back() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["bob"]
+    outcome = await service.ask()
+    assert wire(outcome) == department("nobody")
+    assert [taken.agent for taken in outcome.give_back] == ["bob"]
+    assert outcome.agent is None
+
+
+async def test_a_second_agent_action_in_the_otherwise_is_tried_too() -> None:
+    service = Service(rule("all", agent("inner", otherwise=agent("support"))))
+    outcome = await service.ask()
+    assert [queue for queue, _ in service.store.wanted] == ["inner", "support"]
+    assert wire(outcome) == department("nobody")
+
+
+async def test_a_reserve_of_unknown_outcome_is_left_to_be_cleared_up_and_not_repeated() -> None:
+    service = Service(rule("all", agent("inner", otherwise=agent("support"))))
+    service.store.free = [OutcomeUnknownError()]
+    outcome = await service.ask()
+    assert len(service.store.wanted) == 1
+    assert outcome.unsure == service.store.wanted[0][1]
+    assert (wire(outcome), outcome.level) == (department("nobody"), Level.NO_STORE)
+    assert outcome.error is None
+
+
+async def test_asked_again_a_call_gets_the_same_answer_and_no_second_agent() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["ada", "eve"]
+    first, second = await service.ask(), await service.ask()
+    assert first.body == second.body
+    assert second.is_repeat
+    assert len(service.store.wanted) == 1
+
+
+async def test_asked_twice_at_once_a_call_reserves_under_one_request_id() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["ada"]
+    both = [service.decider.decide(asked(), in_s(1)) for _ in range(2)]
+    one, two = await asyncio.gather(*both)
+    assert one.body == two.body
+    assert service.store.wanted[0] == service.store.wanted[1]
+
+
+async def test_another_call_is_another_request_and_so_is_another_digit() -> None:
+    service = Service(rule("all", agent()))
+    await service.ask(call_id="c1")
+    await service.ask(call_id="c2")
+    await service.ask({"pin": "1"}, call_id="c2")
+    assert len({request_id for _, request_id in service.store.wanted}) == 3
+
+
+async def test_a_call_without_an_id_is_decided_but_never_remembered() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["ada"]
+    assert wire(await service.ask(call_id="")) == user("3001")
+    assert wire(await service.ask(call_id="")) == department("nobody")
+
+
+async def test_what_another_process_answered_is_answered_again() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["eve"]
+    earlier = Remembered(body=b'{"action":"end"}', level=Level.FULL, at_s=0.0, agent="ada")
+    service.store.memory = Memory(answers={"": earlier})
+    outcome = await service.ask()
+    assert (outcome.body, outcome.is_repeat) == (b'{"action":"end"}', True)
+    assert service.store.wanted == []
+
+
+async def test_a_queue_is_its_call_center() -> None:
+    outcome = await Service(rule("all", Enqueue(queue="support"))).ask()
+    assert wire(outcome) == {"action": "route", "target_type": "callcenter", "target_id": "8001"}
+
+
+async def test_a_queue_without_a_call_center_falls_to_the_ruleset_default() -> None:
+    outcome = await Service(rule("all", Enqueue(queue="inner"))).ask()
+    assert (wire(outcome), outcome.level) == (department("2"), Level.FULL)
+    assert outcome.reasons[-1] == "ruleset_default"
+
+
+async def test_when_nothing_can_be_expressed_the_router_default_remains() -> None:
+    service = Service()
+    service.rulesets.present = ruleset(
+        rule("all", Enqueue(queue="inner")), default=Enqueue(queue="inner")
+    )
+    outcome = await service.ask()
+    assert (wire(outcome), outcome.level, outcome.rule) == (DEFAULT, Level.DEFAULT, "all")
+
+
+async def test_a_phone_is_forwarded_to_and_a_voicemail_is_routed_to() -> None:
+    phone = Target(type=TargetType.PHONE, number="+12125550177")
+    box = Target(type=TargetType.USER, id="9")
+    forward = {"action": "forward", "forward_to": "+12125550177"}
+    assert wire(await Service(rule("all", Voicemail(target=phone))).ask()) == forward
+    assert wire(await Service(rule("all", Forward(number="+12125550177"))).ask()) == forward
+    assert wire(await Service(rule("all", Voicemail(target=box))).ask()) == user("9")
+
+
+async def test_a_callback_is_not_promised_before_there_is_one() -> None:
+    action = Callback(queue="support", otherwise=End(message="Later."))
+    outcome = await Service(rule("all", action)).ask()
+    assert wire(outcome) == {"action": "end", "message": ["Later."]}
+    assert "callback_not_available:support" in outcome.reasons
+
+
+# questions over several requests
+
+
+async def test_a_question_is_asked_and_its_answer_decides() -> None:
+    service = Service(rule("known", route("7"), keyed("pin", "4821")), rule("ask", ask("pin")))
+    assert wire(await service.ask())["hint_name"] == "pin"
+    assert wire(await service.ask({"pin": "4821"})) == department("7")
+
+
+async def test_a_menu_takes_the_choice_and_an_unknown_key_asks_again() -> None:
+    service = Service(rule("menu", menu("language", {"1": route("en"), "2": route("es")})))
+    first = await service.ask()
+    assert wire(first) == {
+        "action": "ask",
+        "message": ["Choose."],
+        "hint_name": "language",
+        "num_digits": 1,
+    }
+    assert wire(await service.ask({"language": "7"}))["action"] == "ask"
+    assert wire(await service.ask({"language": "2"})) == department("es")
+
+
+async def test_silence_is_a_round_and_after_the_tries_comes_the_otherwise() -> None:
+    service = Service(rule("menu", menu("m", {"1": route("one")}, tries=2)))
+    silent = frozenset({"m"})
+    assert wire(await service.ask())["action"] == "ask"
+    assert wire(await service.ask(silent=silent))["action"] == "ask"
+    assert wire(await service.ask(silent=silent)) == department("menu-otherwise")
+
+
+async def test_a_repeat_within_the_time_out_is_no_round_and_a_later_one_is() -> None:
+    service = Service(rule("menu", menu("m", {"1": route("one")}, tries=2)))
+    for _ in range(5):
+        assert wire(await service.ask(now_s=100.0))["action"] == "ask"
+    assert wire(await service.ask(now_s=110.0))["action"] == "ask"
+    assert wire(await service.ask(now_s=120.0)) == department("menu-otherwise")
+
+
+async def test_digits_of_earlier_rounds_are_kept_for_a_platform_that_sends_only_the_last() -> None:
+    service = Service(rule("menu", menu("a", {"1": menu("b", {"2": route("deep")})})))
+    assert wire(await service.ask())["hint_name"] == "a"
+    assert wire(await service.ask({"a": "1"}))["hint_name"] == "b"
+    assert wire(await service.ask({"b": "2"})) == department("deep")
+
+
+async def test_rounds_of_a_call_are_capped_whatever_the_rules_say() -> None:
+    service = Service(rule("ask", ask("pin", tries=50, otherwise=route("enough"))), rounds=4)
+    answers = [wire(await service.ask({"pin": str(n)})) for n in range(6)]
+    assert [answer["action"] for answer in answers] == ["ask"] * 4 + ["route"] * 2
+    assert answers[-1] == department("enough")
+
+
+async def test_without_the_store_questions_still_go_on_from_this_process_memory() -> None:
+    service = Service(rule("menu", menu("a", {"1": menu("b", {"2": route("deep")})})))
+    service.store.open = False
+    assert wire(await service.ask())["hint_name"] == "a"
+    assert wire(await service.ask({"a": "1"}))["hint_name"] == "b"
+    outcome = await service.ask({"b": "2"})
+    assert (wire(outcome), outcome.level) == (department("deep"), Level.NO_STORE)
+
+
+# what breaks
+
+
+async def test_an_exception_of_ours_is_answered_counted_and_kept_for_the_log() -> None:
+    service = Service(rule("all", route("7")))
+
+    def broken(_name: str) -> None:
+        raise ZeroDivisionError
+
+    service.rulesets.get = broken  # type: ignore[method-assign,assignment]
+    outcome = await service.ask()
+    assert (wire(outcome), outcome.level) == (DEFAULT, Level.DEFAULT)
+    assert outcome.error is ErrorCode.EXCEPTION
+    assert isinstance(outcome.cause, ZeroDivisionError)
+
+
+async def test_a_store_that_never_answers_costs_the_budget_and_no_more() -> None:
+    service = Service(rule("all", agent()))
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    service.store.look_up = hang  # type: ignore[method-assign,assignment]
+    outcome = await asyncio.wait_for(service.ask(budget_s=0.05), 1)
+    assert (wire(outcome), outcome.error) == (DEFAULT, ErrorCode.TIMEOUT)
+
+
+async def test_a_client_that_goes_away_ends_the_decision() -> None:
+    service = Service(rule("all", agent()))
+    entered = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    service.store.look_up = hang  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(service.ask(budget_s=5))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+# somebody else's routing_url
+
+
+async def test_somebody_elses_answer_is_passed_on() -> None:
+    outcome = await Service(foreign=NobodyElse(route("9"))).ask(routing_url="https://x.test/")
+    assert wire(outcome) == department("9")
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+async def test_somebody_elses_failure_is_the_default_target_and_an_error(code: ErrorCode) -> None:
+    service = Service(foreign=NobodyElse(ForeignError(code)))
+    outcome = await service.ask(routing_url="https://x.test/")
+    assert (wire(outcome), outcome.level, outcome.error) == (DEFAULT, Level.DEFAULT, code)
+
+
+async def test_somebody_elses_silence_ends_with_the_budget() -> None:
+    outcome = await Service().ask(routing_url="https://x.test/", budget_s=0.03)
+    assert outcome.error is ErrorCode.TIMEOUT
+    assert json.loads(outcome.body) == DEFAULT
