@@ -14,6 +14,8 @@ from rules.scalars import Schema, Text
 MOST_SPANS_A_DAY = 48
 MOST_DATES = 2000
 
+SUBDIVISION = Text(most=20, expected="a subdivision's code")
+
 
 class HolidayCountry(msgspec.Struct, frozen=True):
     """An alpha-2 code whose public holidays are known."""
@@ -82,7 +84,7 @@ def read_holidays(value: Value) -> Holidays:
     """Public holidays of a country, own closed days, own hours on single days."""
     fields = Fields(value)
     country = fields.optional("country", HolidayCountry())
-    subdivision = fields.optional("subdivision", Text(most=20, expected="a subdivision's code"))
+    subdivision = fields.optional("subdivision", SUBDIVISION)
     closed = fields.optional("closed", list_of(Day(), most=MOST_DATES), ())
     special = fields.optional("special", mapping_of(Day(), read_hours, most=MOST_DATES), {})
     if not fields.has_failed:

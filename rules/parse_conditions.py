@@ -92,7 +92,7 @@ LENGTH = Integer(1, 32)
 SHARE = Decimal(0, 100)
 
 _COMPARISON = r"(<=|>=|<|>|=) ?([0-9]{1,9}(?:\.[0-9]{1,3})?|[0-9]{1,9}[smhd])"
-_WAITS = frozenset({QueueFact.LONGEST_WAIT, QueueFact.ESTIMATED_WAIT})
+WAITS = frozenset({QueueFact.LONGEST_WAIT, QueueFact.ESTIMATED_WAIT})
 
 
 class Compares(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ class Compares(msgspec.Struct, frozen=True):
     fact: QueueFact
 
     def __call__(self, value: Value) -> Comparison:
-        is_wait = self.fact in _WAITS
+        is_wait = self.fact in WAITS
         example = ">10m" if is_wait else ">=10"
         expected = (
             f"one of < <= = >= > and a {'duration' if is_wait else 'number'}, such as {example}"
