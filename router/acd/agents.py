@@ -19,6 +19,8 @@ MAX_QUEUES = 100
 MAX_EXCLUDED = 100
 """Agents one call may exclude or have tried: bounds the work of one pick."""
 MAX_SKILL_LEVEL = 100
+MAX_ORDER = 100_000
+"""Places in a fixed order: rank and idle time share one exact number in the store."""
 
 
 class AgentState(StrEnum):

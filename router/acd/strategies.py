@@ -1,7 +1,9 @@
 """How one of several ready agents is chosen: the specification that the Lua has to equal.
 
 `round_robin` asks whoever was offered a call of the queue longest ago; somebody who comes on duty
-joins at the end of the round. Ties go to the longest idle, then to the lower id.
+joins at the end of the round. Ties go to the longest idle, then to the lower id; between agents of
+equal rank idle times in the same hundredth of a second are a tie too (the store keeps rank and idle
+time in one number).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -88,7 +90,10 @@ def _without(candidates: Iterable[Candidate], excluded: Collection[str]) -> list
 
 
 def _best(eligible: Sequence[Candidate], rank: Callable[[Candidate], int]) -> list[Candidate]:
-    return sorted(eligible, key=lambda c: (rank(c), *_by_idle(c)))[:1]
+    def key(candidate: Candidate) -> tuple[int, int, bytes]:
+        return (rank(candidate), candidate.idle_since_ms // 10, candidate.id.encode())
+
+    return sorted(eligible, key=key)[:1]
 
 
 def _by_idle(candidate: Candidate) -> tuple[int, bytes]:

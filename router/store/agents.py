@@ -17,6 +17,7 @@ import msgspec
 
 from router.acd.agents import (
     MAX_EXCLUDED,
+    MAX_ORDER,
     MAX_QUEUES,
     AgentRecord,
     AgentState,
@@ -164,9 +165,10 @@ class Agents(Operations):
             keys.ready(tenant, wanted),
             keys.requirements_used(tenant),
             keys.request(tenant, request_id),
-            keys.rank(tenant, rank_of(strategy), queue),
             keys.tried(tenant, call),
         ]
+        if kind := _RANK_OF.get(strategy):
+            key_names += [keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)]
         if caller:
             key_names.append(keys.talked(tenant, caller))
         asked = count if strategy is Strategy.SIMULTANEOUS else 1
@@ -357,7 +359,7 @@ class Agents(Operations):
         flat: list[str | int] = []
         for queue, membership in queues.items():
             _check(0 <= membership.skill_level <= 100, "skill_level", "0 to 100")
-            _check(membership.order >= 0, "order", "0 or more")
+            _check(0 <= membership.order <= MAX_ORDER, "order", f"0 to {MAX_ORDER}")
             flat += [membership.skill_level, membership.order, keys.queue_id(queue)]
         for skill, level in skills.items():
             _check(0 <= level <= 100, "skills", "levels 0 to 100")
@@ -484,11 +486,6 @@ class Agents(Operations):
 def new_token() -> str:
     """A token nobody else has."""
     return secrets.token_hex(8)
-
-
-def rank_of(strategy: Strategy) -> str:
-    """Which of a queue's rank sets the strategy goes by; any for those that use none."""
-    return _RANK_OF.get(strategy, "turn")
 
 
 def reserved_of(reply: Sequence[Reply]) -> Reserved:

@@ -78,6 +78,19 @@ def rank(tenant: str, kind: str, queue: str) -> str:
     return f"cp:{{{tenant}}}:{kind}:{queue}"
 
 
+def ranked(tenant: str, kind: str, requirement: str) -> tuple[str, str, str]:
+    """The index by rank of who is ready for a requirement, derived from `ready` when it is asked.
+
+    ZSET agent -> rank (and idle since); STRING, ms: up to date until; SET: who took an old place again.
+    """
+    rest = f"{kind}:{requirement}"
+    return (
+        f"cp:{{{tenant}}}:ranked:{rest}",
+        f"cp:{{{tenant}}}:ranked_until:{rest}",
+        f"cp:{{{tenant}}}:ranked_again:{rest}",
+    )
+
+
 def queue_live(tenant: str, queue: str) -> str:
     """HASH: moving averages and counters of one queue."""
     return f"cp:{{{tenant}}}:queue_live:{queue}"
@@ -183,3 +196,13 @@ def router_resets(tenant: str) -> str:
 def decisions(tenant: str) -> str:
     """STREAM: the decision log."""
     return f"cp:{{{tenant}}}:decisions"
+
+
+def legs(tenant: str, call: str) -> str:
+    """SET: the ids of all legs of the conversation that this leg belongs to."""
+    return f"cp:{{{tenant}}}:legs:{call}"
+
+
+def leg(tenant: str, call: str) -> str:
+    """STRING `ms agent`: whose leg this is, and when it last began on the reporter's clock."""
+    return f"cp:{{{tenant}}}:leg:{call}"

@@ -16,7 +16,7 @@ from router.acd.wait import estimated_wait_s
 from router.deadline import Deadline
 from router.errors import InvalidInputError
 from router.store import keys
-from router.store.agents import Agents, Reserved, rank_of, reserved_of
+from router.store.agents import Agents, Reserved, reserved_of
 from router.store.facts import seconds_of
 from router.store.link import Reply
 from router.store.operations import (
@@ -112,8 +112,7 @@ class Line(Operations):
         """
         about = (token, lease_ms, strategy.value, count, self._draw(), (sticky_s or 0) * 1000)
         args = ("1", *about, wrap_up_ms, caller or "")
-        rank = rank_of(strategy)
-        return await self._stand(tenant, call, wish, rank, args, max_waiting, deadline)
+        return await self._stand(tenant, call, wish, args, max_waiting, deadline)
 
     async def enqueue(
         self,
@@ -127,7 +126,7 @@ class Line(Operations):
     ) -> Offered | Waits:
         """Only stand in line: for who does not want an agent at once (a callback). Idempotent."""
         args = ("0", "", 1, Strategy.LONGEST_IDLE.value, 1, 0, 0, 0, caller or "")
-        return await self._stand(tenant, call, wish, "turn", args, max_waiting, deadline)
+        return await self._stand(tenant, call, wish, args, max_waiting, deadline)
 
     async def next_for_agent(
         self,
@@ -217,7 +216,6 @@ class Line(Operations):
         tenant: str,
         call: str,
         wish: Enqueue,
-        rank: str,
         about: tuple[str | int | float, ...],
         max_waiting: int,
         deadline: Deadline,
@@ -231,7 +229,6 @@ class Line(Operations):
             keys.relax_due(tenant),
             keys.requirements_used(tenant),
             keys.tried(tenant, call),
-            keys.rank(tenant, rank, queue),
             keys.request(tenant, call),
         ]
         if caller:

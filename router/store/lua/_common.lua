@@ -170,12 +170,20 @@ local function is_disturbed(a, requirement)
   return find(a.dnd_queues, '\n' .. match(requirement, '^[^|]*') .. '\n', 1, true) ~= nil
 end
 
--- Write where the agent stands in the ready sets of all requirements it meets.
-local function place(prefix, id, a)
+-- Write where the agent stands in the ready sets of all requirements it meets. Indexes by rank find
+-- who becomes ready from now on by themselves; who takes an old place again is named to them.
+local function place(prefix, id, a, now)
   local at = ready_at(a)
   for requirement in gmatch(a.reqs, '[^\n]+') do
     if at and not is_disturbed(a, requirement) then
       call('ZADD', prefix .. 'ready:' .. requirement, at, id)
+      if at < now then --@again
+        for kind in gmatch('level order turn', '%a+') do
+          if call('EXISTS', prefix .. 'ranked_until:' .. kind .. ':' .. requirement) == 1 then
+            call('SADD', prefix .. 'ranked_again:' .. kind .. ':' .. requirement, id)
+          end
+        end
+      end
     else
       call('ZREM', prefix .. 'ready:' .. requirement, id)
     end
@@ -189,8 +197,8 @@ local function last_turn(turns)
 end
 
 -- As place, and enter or leave the rank sets too: needed when flags or the configuration change.
-local function place_and_rank(prefix, id, a)
-  place(prefix, id, a)
+local function place_and_rank(prefix, id, a, now)
+  place(prefix, id, a, now)
   local at = ready_at(a)
   for level, order, queue in gmatch(call('HGET', a.key, 'queues'), '(%d+) (%d+) ([^\n]+)\n') do
     local levels, orders = prefix .. 'level:' .. queue, prefix .. 'order:' .. queue
@@ -224,20 +232,20 @@ local function leave_request(prefix, id, a)
 end
 
 -- End whatever the agent does: at rest since idle_since.
-local function free(prefix, id, a, idle_since)
+local function free(prefix, id, a, idle_since, now)
   leave_request(prefix, id, a)
   call('HDEL', a.key, 'activity', 'until', 'since', 'token', 'request', 'call', 'queue', 'caller',
     'wrap_up_ms')
   call('HSET', a.key, 'idle_since', idle_since)
   a.activity, a.until_ms, a.idle_since, a.token, a.call = false, nil, idle_since, false, false
-  place(prefix, id, a)
+  place(prefix, id, a, now)
 end
 
 -- Give the agent an activity with an end; more: fields and values to write along.
 local function engage(prefix, id, a, activity, now, until_ms, ...)
   call('HSET', a.key, 'activity', activity, 'since', now, 'until', until_ms, ...)
   a.activity, a.since, a.until_ms = activity, now, until_ms
-  place(prefix, id, a)
+  place(prefix, id, a, now)
 end
 
 local function remember_talk(prefix, id, a, now)
@@ -259,7 +267,7 @@ local function connect(prefix, id, a, now, longest_ms)
         local b = other ~= id and read_agent(prefix .. 'agent:' .. other)
         if b and b.token == a.token and next_state(state_of(b, now), 'release') then
           b.request = false -- written above
-          free(prefix, other, b, b.idle_since) --@group-release
+          free(prefix, other, b, b.idle_since, now) --@group-release
         end
       end
     end
@@ -282,7 +290,7 @@ local function end_call(prefix, id, a, now, wrap_up_ms)
   remember_talk(prefix, id, a, now)
   leave_request(prefix, id, a)
   if wrap_up_ms <= 0 then
-    free(prefix, id, a, now)
+    free(prefix, id, a, now, now)
   else
     call('HDEL', a.key, 'token', 'request', 'caller')
     engage(prefix, id, a, 'wrap_up', now, now + wrap_up_ms)
@@ -307,8 +315,8 @@ local function miss(prefix, id, a, now, limit, pause_ms)
       call('HDEL', a.key, 'disabled_until')
     end
   end
-  free(prefix, id, a, now)
-  if count >= limit then place_and_rank(prefix, id, a) end
+  free(prefix, id, a, now, now)
+  if count >= limit then place_and_rank(prefix, id, a, now) end
   return count
 end
 
@@ -349,75 +357,108 @@ local function drawn(ready, draw, excluded, now)
   return call('ZRANGE', ready, index, index)
 end
 
--- The best by (rank, idle since, id). Walks two orders in turn: the ready ones by idle time, all
--- members by rank. Few ready: the first walk ends at once. Many ready: the second soon meets a good
--- one. It stops as soon as nobody unseen can be better. After WALK looks in each the best seen so far
--- is taken: a bound on the work that only a crowd of busy people with top ranks can reach.
-local WALK = 8192
-local function best_ranked(ready, ranks, excluded, now)
-  local best, best_rank, best_at
-  local function look(id, rank, at)
-    rank, at = tonumber(rank or nil) or math.huge, tonumber(at)
-    if excluded[id] or at > now then return end
-    if not best or rank < best_rank or (rank == best_rank and (at < best_at
-      or (at == best_at and is_before(id, best)))) then
-      best, best_rank, best_at = id, rank, at
-    end
-  end
-  local chunk, from = 32, 0
-  while from < WALK do
-    local idle = call('ZRANGE', ready, from, from + chunk - 1, 'WITHSCORES')
-    local ids = {}
-    for i = 1, #idle, 2 do
-      if tonumber(idle[i + 1]) > now then break end
-      ids[#ids + 1] = idle[i]
-    end
-    if #ids > 0 then
-      local found = call('ZMSCORE', ranks, unpack(ids))
-      for i, id in ipairs(ids) do look(id, found[i], idle[2 * i]) end
-    end
-    if #ids < chunk then break end -- everybody ready was seen
-    local last_id, last_at = ids[chunk], tonumber(idle[2 * chunk])
+-- Which of a queue's ranks a strategy goes by; nil: by idle time or chance.
+local RANKED = { most_skilled = 'level', fixed_order = 'order', round_robin = 'turn' }
+-- Rank and idle time in one number, exact below 2^53: ranks up to 100,000, then hundredths of a second
+-- since 2020, enough until 2041. Idle times in the same hundredth are equal to these strategies.
+local IDLE_SPAN = 2 ^ 36
+local IDLE_EPOCH_MS = 1577836800000
+local INDEXED_AT_ONCE = 2000
+local REBUILT_EVERY_MS = 600000
 
-    local ranked = call('ZRANGE', ranks, from, from + chunk - 1, 'WITHSCORES')
-    ids = {}
-    for i = 1, #ranked, 2 do ids[#ids + 1] = ranked[i] end
-    if #ids == 0 then break end
-    do
-      local found = call('ZMSCORE', ready, unpack(ids))
-      for i, id in ipairs(ids) do
-        if found[i] then look(id, ranked[2 * i], found[i]) end
-      end
-      local rank = tonumber(ranked[#ranked])
-      if best and (best_rank < rank or (best_rank == rank and (best_at < last_at
-        or (best_at == last_at and not is_before(last_id, best))))) then
-        break
-      end
-    end
-    from = from + chunk
-    chunk = 128
-  end
-  return best and { best } or {}
+-- The keys of one requirement's index by rank.
+local function rank_keys(prefix, kind, queue, requirement)
+  return {
+    kind = kind, ranks = prefix .. kind .. ':' .. queue,
+    index = prefix .. 'ranked:' .. kind .. ':' .. requirement,
+    until_ms = prefix .. 'ranked_until:' .. kind .. ':' .. requirement,
+    again = prefix .. 'ranked_again:' .. kind .. ':' .. requirement,
+  }
 end
 
-local RANKED = { most_skilled = true, fixed_order = true, round_robin = true }
+local function index_ready(by, ids, ats)
+  for from = 1, #ids, 500 do
+    local last = math.min(from + 499, #ids)
+    local ranks = call('ZMSCORE', by.ranks, unpack(ids, from, last))
+    local pairs_of = {}
+    for i = from, last do
+      local rank, at = tonumber(ranks[i - from + 1] or nil), tonumber(ats[i] or nil)
+      if rank and at then
+        pairs_of[#pairs_of + 1] = by.kind == 'turn' and rank
+          or rank * IDLE_SPAN + math.floor((at - IDLE_EPOCH_MS) / 10)
+        pairs_of[#pairs_of + 1] = ids[i]
+      end
+    end
+    if #pairs_of > 0 then call('ZADD', by.index, unpack(pairs_of)) end
+  end
+end
 
-local function pick_among(ready, ranks, wish, excluded, excluded_count, now)
+-- Bring an index by rank up to date: add who became ready since the last time, or took an old place
+-- again. Work is in proportion to what happened, whatever the number of agents; never more than
+-- INDEXED_AT_ONCE (after a start the longest idle come first, a few picks later everybody is in).
+-- Begun anew now and then, so that not even a clock set back can hide somebody for long.
+local function update_index(by, ready, now)
+  local from = call('GET', by.until_ms)
+  local fresh = call('ZRANGEBYSCORE', ready, from or '-inf', now, 'WITHSCORES', 'LIMIT', 0,
+    INDEXED_AT_ONCE)
+  local ids, ats = {}, {}
+  for i = 1, #fresh, 2 do
+    ids[#ids + 1], ats[#ats + 1] = fresh[i], fresh[i + 1]
+  end
+  index_ready(by, ids, ats)
+  local seen_until = #ids < INDEXED_AT_ONCE and now or ats[#ats]
+  if from then
+    call('SET', by.until_ms, seen_until, 'KEEPTTL')
+  else
+    call('SET', by.until_ms, seen_until, 'PX', REBUILT_EVERY_MS)
+  end
+  local again = call('SPOP', by.again, 500)
+  if #again > 0 then index_ready(by, again, call('ZMSCORE', ready, unpack(again))) end
+end
+
+-- The best by (rank, idle since, id). Who got busy since stands in the index until met here.
+local function best_ranked(by, ready, excluded, now)
+  update_index(by, ready, now)
+  local from = 0
+  for _ = 1, 128 do
+    local heads = call('ZRANGE', by.index, from, from + 7)
+    if #heads == 0 then break end
+    local ats, busy, best = call('ZMSCORE', ready, unpack(heads)), {}, nil
+    for i, id in ipairs(heads) do
+      local at = tonumber(ats[i] or nil)
+      if not at or at > now then
+        busy[#busy + 1] = id
+      elseif not best and not excluded[id] then
+        best = id
+      end
+    end
+    if #busy > 0 then call('ZREM', by.index, unpack(busy)) end
+    if best then return { best } end
+    from = from + #heads - #busy
+  end
+  return {}
+end
+
+local function pick_among(ready, wish, excluded, excluded_count, now)
   if wish.sticky and not excluded[wish.sticky] then
     local at = call('ZSCORE', ready, wish.sticky)
     if at and tonumber(at) <= now then return { wish.sticky } end
   end
-  if RANKED[wish.strategy] then return best_ranked(ready, ranks, excluded, now) end
   if wish.strategy == 'random' then return drawn(ready, wish.draw, excluded, now) end
+  if wish.by then
+    local found = best_ranked(wish.by, ready, excluded, now)
+    if #found > 0 then return found end
+    -- Nobody indexed: nobody ready, or too many busy ones in the way. Then whoever is idle longest.
+  end
   return longest_idle(ready, wish.count, excluded, excluded_count, now)
 end
 
 -- Who is to be asked, as router/acd/strategies.py has it: excluded ones only when nobody else is ready.
-local function pick(ready, ranks, wish, now)
-  local found = pick_among(ready, ranks, wish, wish.excluded, wish.excluded_count, now)
+local function pick(ready, wish, now)
+  local found = pick_among(ready, wish, wish.excluded, wish.excluded_count, now)
   if #found == 0 and wish.excluded_count > 0 then
-    local all = { strategy = wish.strategy, count = wish.count, draw = wish.draw }
-    found = pick_among(ready, ranks, all, {}, 0, now)
+    local all = { strategy = wish.strategy, count = wish.count, draw = wish.draw, by = wish.by }
+    found = pick_among(ready, all, {}, 0, now)
   end
   return found
 end
@@ -428,7 +469,7 @@ local function take(prefix, id, now, lease, about)
   if not a then return false end
   local at = ready_at(a)
   if next_state(state_of(a, now), 'reserve') ~= 'reserved' or not at then --@state-check
-    place(prefix, id, a)
+    place(prefix, id, a, now)
     return false
   end
   call('HSET', a.key, 'idle_since', at)
@@ -442,9 +483,9 @@ end
 
 -- Pick and reserve; the ids, none when nobody is ready. Records win over sets, so a few looks may
 -- be needed when a set was wrong; never more than eight.
-local function pick_and_take(prefix, ready, ranks, wish, now, lease, about)
+local function pick_and_take(prefix, ready, wish, now, lease, about)
   for _ = 1, 8 do
-    local found = pick(ready, ranks, wish, now)
+    local found = pick(ready, wish, now)
     if #found == 0 then return found end
     local taken = {}
     for _, id in ipairs(found) do

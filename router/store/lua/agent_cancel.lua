@@ -14,7 +14,7 @@ local count = 0
 for i = 3, #given do
   local a = read_agent(ARGV[2] .. 'agent:' .. given[i])
   if a and a.token == ARGV[3] and next_state(state_of(a, now), 'release') then
-    free(ARGV[2], given[i], a, a.idle_since)
+    free(ARGV[2], given[i], a, a.idle_since, now)
     count = count + 1
   end
 end

@@ -32,5 +32,5 @@ else
     call('HDEL', a.key, 'dnd_queues')
   end
 end
-place_and_rank(ARGV[2], ARGV[3], a)
+place_and_rank(ARGV[2], ARGV[3], a, now)
 return state_of(a, now)

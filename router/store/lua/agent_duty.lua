@@ -25,6 +25,6 @@ if on ~= (a.duty ~= false) then
   end
   call('HSET', a.key, 'idle_since', now, 'duty_since', now)
   a.idle_since = now
-  place_and_rank(ARGV[2], ARGV[3], a)
+  place_and_rank(ARGV[2], ARGV[3], a, now)
 end
 return state_of(a, now)

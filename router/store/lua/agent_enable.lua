@@ -22,5 +22,5 @@ else
 end
 call('HSET', a.key, 'idle_since', now)
 a.disabled, a.disabled_until, a.idle_since = not on and '1' or false, nil, now
-place_and_rank(ARGV[2], ARGV[3], a)
+place_and_rank(ARGV[2], ARGV[3], a, now)
 return state_of(a, now)

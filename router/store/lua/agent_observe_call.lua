@@ -29,7 +29,7 @@ if kind == 'hangup' or kind == 'missed' then
   elseif kind == 'missed' then
     miss(prefix, id, a, now, tonumber(ARGV[12]), tonumber(ARGV[13]))
   else
-    free(prefix, id, a, a.idle_since)
+    free(prefix, id, a, a.idle_since, now)
   end
 else
   if at <= a.seen_ms or call('EXISTS', KEYS[2]) == 1 then return { 0, state } end --@late-check

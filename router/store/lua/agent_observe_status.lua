@@ -32,7 +32,7 @@ if on ~= (a.duty ~= false) or dnd ~= a.dnd then
   if dnd then call('HSET', a.key, 'dnd', 1) else call('HDEL', a.key, 'dnd') end
   call('HSET', a.key, 'idle_since', now)
   a.duty, a.dnd, a.idle_since = on and '1' or false, dnd, now
-  place_and_rank(prefix, id, a)
+  place_and_rank(prefix, id, a, now)
 end
 
 local event = 'see_busy'
@@ -42,7 +42,7 @@ local state = state_of(a, now)
 local next = next_state(state, event)
 local is_news = at > a.seen_ms and next and next ~= state
 if is_news and next == 'rest' then
-  if a.activity and now < a.until_ms and status == 'available' then free(prefix, id, a, now) end
+  if a.activity and now < a.until_ms and status == 'available' then free(prefix, id, a, now, now) end
 elseif is_news and next == 'wrap_up' then
   if state == 'on_call' then
     end_call(prefix, id, a, now, tonumber(ARGV[9]))

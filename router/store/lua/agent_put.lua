@@ -63,5 +63,5 @@ for _, requirement in ipairs(call('HKEYS', KEYS[3])) do -- bounded: ARGV 5
   end
 end
 call('HSET', KEYS[1], 'queues', queues, 'skills', skills, 'reqs', met)
-place_and_rank(prefix, id, read_agent(KEYS[1]))
+place_and_rank(prefix, id, read_agent(KEYS[1]), now)
 return is_new and 1 or 0

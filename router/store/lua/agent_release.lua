@@ -10,5 +10,5 @@ if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
 local a = read_agent(KEYS[1])
 if not a or a.token ~= ARGV[4] or not next_state(state_of(a, now), 'release') then return 0 end
-free(ARGV[2], ARGV[3], a, ARGV[5] == '1' and a.idle_since or now)
+free(ARGV[2], ARGV[3], a, ARGV[5] == '1' and a.idle_since or now, now)
 return 1

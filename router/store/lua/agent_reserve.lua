@@ -1,7 +1,8 @@
 -- Reserve agents for a request: a lease that ends by itself.
 --
--- KEYS 1 ready:<requirement> 2 requirements_used 3 request:<request> 4 ranks of the strategy
---      5 tried:<call> 6 talked:<caller> (absent when the caller is unknown)
+-- KEYS 1 ready:<requirement> 2 requirements_used 3 request:<request> 4 tried:<call>
+--      5... ranks of the queue, then ranked, ranked_until, ranked_again of the requirement (for the
+--      strategies that go by rank), then talked:<caller> (when the caller is known)
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 requirement id 4 queue id 5 request 6 call 7 token
 --      8 lease (ms) 9 strategy 10 count 11 draw in [0,1) 12 sticky (ms, 0: none) 13 wrap-up (ms)
 --      14 caller or '' 15... excluded agents
@@ -21,11 +22,13 @@ local function exclude(id)
   if not excluded[id] then excluded[id], excluded_count = true, excluded_count + 1 end
 end
 for i = 15, #ARGV do exclude(ARGV[i]) end
-for _, id in ipairs(call('SMEMBERS', KEYS[5])) do exclude(id) end -- at most MAX_TRIED
+for _, id in ipairs(call('SMEMBERS', KEYS[4])) do exclude(id) end -- at most MAX_TRIED
 
+local kind = RANKED[ARGV[9]]
 local wish = {
+  by = kind and { kind = kind, ranks = KEYS[5], index = KEYS[6], until_ms = KEYS[7], again = KEYS[8] },
   strategy = ARGV[9], count = tonumber(ARGV[10]), draw = tonumber(ARGV[11]),
-  sticky = last_agent_of(KEYS[6], tonumber(ARGV[12]), now),
+  sticky = last_agent_of(ARGV[14] ~= '' and KEYS[#KEYS], tonumber(ARGV[12]), now),
   excluded = excluded, excluded_count = excluded_count,
 }
 local lease = tonumber(ARGV[8])
@@ -33,6 +36,6 @@ local about = {
   token = ARGV[7], request = ARGV[5], call = ARGV[6], queue = ARGV[4], caller = ARGV[14],
   wrap_up_ms = ARGV[13],
 }
-local taken = pick_and_take(ARGV[2], KEYS[1], KEYS[4], wish, now, lease, about)
+local taken = pick_and_take(ARGV[2], KEYS[1], wish, now, lease, about)
 if #taken == 0 then return nil end
 return { tostring(now + lease), ARGV[7], unpack(taken) }

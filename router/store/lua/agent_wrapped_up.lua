@@ -10,5 +10,5 @@ if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
 local a = read_agent(KEYS[1])
 if not a or not next_state(state_of(a, now), 'end_wrap_up') then return 0 end
-free(ARGV[2], ARGV[3], a, now)
+free(ARGV[2], ARGV[3], a, now, now)
 return 1

@@ -1,8 +1,9 @@
 -- A call takes an agent, or stands in line; asked again it does what is possible by then.
 --
 -- KEYS 1 waiting_call:<call> 2 line:<queue> 3 arrivals:<queue> 4 relax_due 5 requirements_used
---      6 tried:<call> 7 ranks of the strategy 8 request:<call>
---      9 kept_place:<queue>:<caller> 10 talked:<caller> (both absent when the caller is unknown)
+--      6 tried:<call> 7 request:<call>
+--      8 kept_place:<queue>:<caller> 9 talked:<caller> (both absent when the caller is unknown)
+--      What the call asks for by now is known only here: the sets of that requirement are derived.
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 queue id 4 call 5 priority 6 aging (ms per point)
 --      7 how many may wait 8 '1': take an agent, '0': only stand in line 9 token 10 lease (ms)
 --      11 strategy 12 count 13 draw in [0,1) 14 sticky (ms, 0: none) 15 wrap-up (ms) 16 caller or ''
@@ -19,16 +20,16 @@ local prefix, queue, id = ARGV[2], ARGV[3], ARGV[4]
 for i = 18, #ARGV, 2 do
   if not use_requirement(KEYS[5], ARGV[i], now) then return 'UNREGISTERED' end
 end
-local before = given_before(call('GET', KEYS[8]))
+local before = given_before(call('GET', KEYS[7]))
 if before then return { 'OFFER', unpack(before) } end
 
 local arrival = tonumber(call('HGET', KEYS[1], 'arrival') or nil)
 if not arrival then
   if call('ZCARD', KEYS[2]) >= tonumber(ARGV[7]) then return 'LINE_FULL' end
   arrival = now
-  if KEYS[9] then
-    arrival = tonumber(call('GET', KEYS[9]) or nil) or now
-    call('DEL', KEYS[9])
+  if KEYS[8] then
+    arrival = tonumber(call('GET', KEYS[8]) or nil) or now
+    call('DEL', KEYS[8])
   end
   local steps = ''
   for i = 17, #ARGV, 2 do steps = steps .. ARGV[i] .. ' ' .. ARGV[i + 1] .. '\n' end
@@ -49,8 +50,9 @@ if ARGV[8] == '1' then
     excluded[other], excluded_count = true, excluded_count + 1
   end
   local wish = {
+    by = RANKED[ARGV[11]] and rank_keys(prefix, RANKED[ARGV[11]], queue, requirement),
     strategy = ARGV[11], count = tonumber(ARGV[12]), draw = tonumber(ARGV[13]),
-    sticky = last_agent_of(KEYS[10], tonumber(ARGV[14]), now),
+    sticky = last_agent_of(KEYS[9], tonumber(ARGV[14]), now),
     excluded = excluded, excluded_count = excluded_count,
   }
   local lease = tonumber(ARGV[10])
@@ -59,7 +61,7 @@ if ARGV[8] == '1' then
   }
   local ready, claimed, spoken_for = prefix .. 'ready:' .. requirement, {}, {}
   for _ = 1, 8 do -- agents who belong to calls before this one are passed over, so many at most
-    local found = pick(ready, KEYS[7], wish, now)
+    local found = pick(ready, wish, now)
     if #found == 0 or spoken_for[found[1]] then break end
     local a = read_agent(prefix .. 'agent:' .. found[1])
     local first = a and first_call(prefix, found[1], a, claimed)
@@ -78,7 +80,7 @@ if ARGV[8] == '1' then
       end
       if #taken > 0 then
         leave_line(prefix, id, queue, requirement)
-        call('SET', KEYS[8], about.token .. '\n' .. (now + lease) .. '\n' .. table.concat(taken, '\n')
+        call('SET', KEYS[7], about.token .. '\n' .. (now + lease) .. '\n' .. table.concat(taken, '\n')
           .. '\n', 'PX', lease)
         return { 'OFFER', tostring(now + lease), about.token, unpack(taken) }
       end

@@ -33,6 +33,10 @@ for _, id in ipairs(step[2]) do
 end
 if step[1] == '0' then
   call('DEL', KEYS[4])
+  for kind in gmatch('level order turn', '%a+') do
+    local by = rank_keys(ARGV[2], kind, '', requirement)
+    call('DEL', by.index, by.until_ms, by.again)
+  end
   call('HDEL', KEYS[1], requirement)
 end
 return step[1]
