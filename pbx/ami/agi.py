@@ -55,7 +55,7 @@ class AgiResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digits(self) -> str:
         """What GET DATA collected."""
-        return "" if self.has_failed else self.result
+        return "" if self.has_failed else self.result.replace(KICK_DIGIT, "")
 
     @property
     def is_timeout(self) -> bool:
@@ -78,8 +78,11 @@ def parse_result(text: str) -> AgiResult:
 
 
 def answer() -> AgiCommand:
-    """Pick up. Takes up to half a second when the caller sends no media yet."""
-    return AgiCommand(text="ANSWER")
+    """Pick up. Takes up to half a second when the caller sends no media yet.
+
+    Keys pressed meanwhile are kept for the next command, ours that wakes too: so it is not pressed here.
+    """
+    return AgiCommand(text="ANSWER", wakes=False)
 
 
 def noop() -> AgiCommand:

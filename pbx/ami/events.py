@@ -103,7 +103,7 @@ class DialEnded(Event, frozen=True, kw_only=True):
 class OriginateEnded(Event, frozen=True, kw_only=True):
     """An Originate answered or not. Reason 4: answered, 3: time-out, 0: see the Hangup event.
 
-    `uniqueid` is `<unknown>` when not even a channel came to be: then only `action_id` tells which one it was.
+    When not even a channel came to be this is all there is; `uniqueid` is then the id asked for, or `<unknown>`.
     """
 
     response: str
@@ -217,7 +217,7 @@ class ChannelListed(Event, frozen=True, kw_only=True):
 
 
 class StatusListed(Event, frozen=True, kw_only=True):
-    """A live channel with the variables that were asked for, of Status."""
+    """A live channel with the variables that were asked for, of Status: each cut at 511 characters."""
 
     channel: ChannelName
     uniqueid: UniqueId

@@ -194,6 +194,8 @@ def test_the_key_that_wakes_is_not_sent_where_it_would_be_taken_for_the_callers(
     assert not agi.stream_file("a", escape="D").wakes
     assert not agi.get_data("a", first_digit_ms=1000, max_digits=1).wakes
     assert not agi.bridge(ChannelName("A")).wakes
+    assert not agi.answer().wakes
+    assert agi.parse_result("200 result=D12").digits == "12"
 
 
 def test_a_recording_of_both_sides_is_one_argument():

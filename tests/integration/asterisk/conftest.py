@@ -1,0 +1,82 @@
+"""A real Asterisk for the whole run, and a connection to it with the least-privileged user."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from deploy.asterisk.instance import TREE, Instance, free_ports
+from pbx.ami import agi, events
+from pbx.ami.client import Client
+from pbx.ami.settings import AmiSettings
+from pbx.ami.values import ChannelName, UniqueId
+
+E = TypeVar("E", bound=events.Event)
+MISSING = "no Asterisk: run deploy/asterisk/fetch.sh once (no root needed, about 80 MB)"
+PHONES = {"6001": 16301, "6002": 16302, "6003": 16303}
+
+
+@pytest.fixture(scope="session")
+def asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    if not (TREE / "packages").exists():
+        if os.environ.get("CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    folder = tmp_path_factory.mktemp("asterisk")
+    with Instance(folder=folder, ports=free_ports(), phones=PHONES) as instance:
+        yield instance
+
+
+class Pbx:
+    """A client, and everything it reported, to be waited for in order."""
+
+    def __init__(self, asterisk: Instance, **changes: object) -> None:
+        settings = {"port": asterisk.ports.ami, "secret": asterisk.secret} | changes
+        self.client = Client(AmiSettings(**settings), on_event=self._take)  # type: ignore[arg-type]  # keywords
+        self.events: list[events.Event] = []
+        self._arrived = asyncio.Event()
+
+    def _take(self, event: events.Event) -> None:
+        self.events.append(event)
+        self._arrived.set()
+
+    async def until(
+        self, kind: type[E], is_it: Callable[[E], bool] = lambda _: True, *, limit_s: float = 15
+    ) -> E:
+        """The first event of that kind that fits, seen already or still to come."""
+        async with asyncio.timeout(limit_s):
+            while True:
+                for event in self.events:
+                    if isinstance(event, kind) and is_it(event):
+                        return event
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    async def run(
+        self, channel: ChannelName | UniqueId, command: agi.AgiCommand, *, limit_s: float = 15
+    ) -> agi.AgiResult:
+        return await self.client.agi(channel, command, self.in_s(limit_s))
+
+    async def call_arrives(self, number: str) -> events.AgiStarted:
+        return await self.until(events.AgiStarted, lambda event: event.caller_id_num == number)
+
+    def in_s(self, seconds: float) -> float:
+        return asyncio.get_running_loop().time() + seconds
+
+
+@pytest.fixture
+async def pbx(asterisk: Instance) -> AsyncIterator[Pbx]:
+    one = Pbx(asterisk)
+    task = asyncio.create_task(one.client.run())
+    await one.client.wait_ready(one.in_s(10))
+    yield one
+    await one.client.close()
+    await task
+
+
+@pytest.fixture
+def phones_folder(tmp_path: Path) -> Path:
+    return tmp_path / "phones"

@@ -1,0 +1,126 @@
+"""SIPp as callers and phones: one process per call, its scenario in `sipp/`, its verdict the exit code.
+
+A scenario is named after its role and what it expects. `@NAME@` in it is replaced per call: CALLER, CALLER_NAME,
+CAPTURE (what it says), HOLD_MS, RING_MS, STATUS, PATIENCE_MS.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from deploy.asterisk.instance import TREE, Instance
+from tests.integration.asterisk.capture import Part, Silence, write_capture
+
+SCENARIOS = Path(__file__).parent / "sipp"
+LIMIT_S = 40
+_numbers = itertools.count()
+
+
+class SippError(AssertionError):
+    """A caller or phone saw something else than its scenario expects."""
+
+
+class Phone:
+    """One SIPp process: a caller or a phone. As a context manager it is stopped at the end, whatever happened."""
+
+    def __init__(self, arguments: Sequence[str], scenario: str, folder: Path) -> None:
+        self.scenario = scenario
+        self._arguments = arguments
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            str(TREE / "run"),
+            *self._arguments,
+            cwd=self._folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    async def ended(self) -> None:
+        """Wait until the call is over. Raises SippError when it went otherwise than the scenario says."""
+        assert self._process is not None
+        async with asyncio.timeout(LIMIT_S + 5):
+            code = await self._process.wait()
+        if code != 0:
+            errors = self._folder / "errors.log"
+            told = errors.read_text(errors="replace")[-1500:] if errors.exists() else ""
+            raise SippError(f"{self.scenario}: SIPp ended with {code}\n{told}")
+
+    def messages(self) -> str:
+        """Every SIP message it sent and received."""
+        return (self._folder / "messages.log").read_text(errors="replace")
+
+    def vanish(self) -> None:
+        """End without a word, as a phone does that loses its power."""
+        assert self._process is not None
+        self._process.kill()
+
+
+def caller(
+    asterisk: Instance,
+    folder: Path,
+    scenario: str = "caller_is_hung_up",
+    *,
+    called: str = "100",
+    number: str = "+4930111",
+    name: str = "Frau Suess",
+    says: Sequence[Part] = (),
+    hold_ms: int = 500,
+    status: int = 486,
+) -> Phone:
+    """A call to `called` through the trunk."""
+    values = {"CALLER": number, "CALLER_NAME": name, "HOLD_MS": hold_ms, "STATUS": status}
+    where = [f"127.0.0.1:{asterisk.ports.sip}", "-s", called]
+    return _sipp(folder, scenario, where, values, says)
+
+
+def phone(
+    folder: Path,
+    scenario: str = "phone_answers",
+    *,
+    port: int,
+    says: Sequence[Part] = (),
+    ring_ms: int = 100,
+    hold_ms: int = 500,
+    status: int = 486,
+) -> Phone:
+    """A phone that listens on `port`."""
+    values = {"RING_MS": ring_ms, "HOLD_MS": hold_ms, "STATUS": status}
+    return _sipp(folder, scenario, ["-p", str(port)], values, says)
+
+
+def _sipp(
+    folder: Path,
+    scenario: str,
+    where: list[str],
+    values: dict[str, object],
+    says: Sequence[Part],
+) -> Phone:
+    number = next(_numbers)
+    own = folder / f"{scenario}-{number}"
+    own.mkdir(parents=True)
+    capture = write_capture(own / "says.pcap", says or [Silence(0.2)])
+    text = (SCENARIOS / f"{scenario}.xml").read_text()
+    for key, value in (values | {"CAPTURE": capture, "PATIENCE_MS": LIMIT_S * 1000}).items():
+        text = text.replace(f"@{key}@", str(value))
+    (own / "scenario.xml").write_text(text)
+    arguments = ["sipp", *where, "-sf", str(own / "scenario.xml"), "-m", "1"]
+    arguments += ["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin"]
+    arguments += ["-min_rtp_port", str(32000 + number % 500 * 4), "-max_rtp_port", "36000"]
+    arguments += ["-timeout", f"{LIMIT_S}s", "-timeout_error", "-trace_err"]
+    arguments += ["-error_file", str(own / "errors.log")]
+    arguments += ["-trace_msg", "-message_file", str(own / "messages.log")]
+    return Phone(arguments, scenario, own)
