@@ -35,15 +35,21 @@ def find_shadows(rules: Sequence[Rule], names: Names) -> Iterator[tuple[Rule, Ru
 
 
 def _filed_under(condition: Condition) -> Iterator[_Place | None]:
-    for leaf in _conjuncts(condition):
-        if not isinstance(leaf, AllOf | AnyOf | Not):
-            values: frozenset[str] | None = getattr(leaf, "values", None)
-            if values is None:
-                yield subject_of(leaf), ""
-            for value in values or ():
-                yield subject_of(leaf), "=" + value
-            return
-    yield None
+    leaves = [c for c in _conjuncts(condition) if not isinstance(c, AllOf | AnyOf | Not)]
+    if not leaves:
+        yield None
+        return
+    leaf = next((each for each in leaves if _values_of(each)), leaves[0])
+    for value in _values_of(leaf):
+        yield subject_of(leaf), "=" + value
+    if not _values_of(leaf):
+        yield subject_of(leaf), ""
+
+
+def _values_of(leaf: Leaf) -> frozenset[str]:
+    """What an equality compares with; empty for other conditions."""
+    values: frozenset[str] | None = getattr(leaf, "values", None)
+    return values or frozenset()
 
 
 def _conjuncts(condition: Condition) -> Iterator[Condition]:
@@ -59,10 +65,9 @@ def _looked_up(condition: Condition, names: Names) -> Iterator[_Place | None]:
     for leaf in leaves_of(condition):
         subject = subject_of(leaf)
         yield subject, ""
+        values = _values_of(leaf)
         if isinstance(leaf, NumberIn):
-            values = next((names.lists[n] for n in leaf.lists if names.lists[n]), frozenset())
-        else:
-            values = getattr(leaf, "values", None) or frozenset()
+            values = next((names.lists[n] for n in leaf.lists if names.lists[n]), values)
         for value in values:  # one is enough: a rule that covers all of them is filed under each
             yield subject, "=" + value
             break
