@@ -1,0 +1,49 @@
+"""From hang-up causes and SIP answers to the reasons we speak of.
+
+Q.850 causes as Asterisk 22 reports them; where it also reports the SIP answer (TechCause), that is
+more exact. Observed answers: reference of this project's Asterisk page, section 5.1.
+"""
+
+from pbx.machine.events import Gone
+
+_SIP = {
+    "486": Gone.BUSY,
+    "600": Gone.BUSY,
+    "603": Gone.DECLINED,
+    "403": Gone.DECLINED,
+    "404": Gone.UNREACHABLE,
+    "410": Gone.UNREACHABLE,
+    "480": Gone.UNREACHABLE,
+    "487": Gone.CANCELLED,
+    "408": Gone.NO_ANSWER,
+    "500": Gone.UNREACHABLE,
+    "503": Gone.UNREACHABLE,
+}
+
+_CAUSES = {
+    1: Gone.UNREACHABLE,
+    3: Gone.UNREACHABLE,
+    16: Gone.HUNG_UP,
+    17: Gone.BUSY,
+    18: Gone.NO_ANSWER,
+    19: Gone.NO_ANSWER,
+    20: Gone.UNREACHABLE,
+    21: Gone.DECLINED,
+    26: Gone.CANCELLED,
+    27: Gone.UNREACHABLE,
+    34: Gone.UNREACHABLE,
+    38: Gone.UNREACHABLE,
+    41: Gone.UNREACHABLE,
+    127: Gone.HUNG_UP,
+}
+
+
+def why_gone(cause: int, tech_cause: str, *, was_up: bool) -> Gone:
+    """Why a leg is gone. Of a leg that was up only the hang-up itself is of interest."""
+    if was_up:
+        return Gone.HUNG_UP
+    sip = tech_cause.removeprefix("SIP ").strip()[:3]
+    if sip in _SIP:
+        return _SIP[sip]
+    # 16.x reports cause 0 for an Originate that ran into its time-out.
+    return _CAUSES.get(cause, Gone.NO_ANSWER)

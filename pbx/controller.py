@@ -1,0 +1,307 @@
+"""One Asterisk and all calls on it: sorts events to sessions, begins and recovers calls.
+
+How it works: every event is sorted by the channel's unique id to the session that owns the leg. A
+channel that enters the dialplan's door and belongs to nobody is a new call. After every (re)connect,
+and at the start, the live channels are compared with the sessions (at the start: those written down
+by the controller before): legs that are no more are reported gone, phones that have answered are
+reported up, then each session goes on where it was. **The caller stays on the line.**
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+
+import structlog
+
+from ivr.steps import KEYS, Key
+from pbx.ami.actions import Hangup
+from pbx.ami.client import Client, LinkState
+from pbx.ami.events import (
+    AgiStarted,
+    BridgeEntered,
+    BridgeLeft,
+    ChannelListed,
+    Event,
+    HungUp,
+    KeyPressed,
+    NewChannel,
+    NewState,
+    OriginateEnded,
+)
+from pbx.ami.settings import AmiSettings
+from pbx.ami.values import UniqueId
+from pbx.causes import why_gone
+from pbx.errors import PbxError
+from pbx.legs import Channel, Channels
+from pbx.machine.events import Begin, Bridged, Gone, LegGone, LegUp, Recovered
+from pbx.machine.events import Event as CallEvent
+from pbx.machine.plans import LegId
+from pbx.machine.state import CallState, Kind, Phase
+from pbx.ports import Outside
+from pbx.session import Session
+
+log = structlog.get_logger(__name__)
+
+UP = 6
+OUR_CONTEXT = "crosspoint"
+DOORS = ("crosspoint-in", "crosspoint-phones")
+"""Contexts of the dialplan through which calls come to us."""
+LIST_S = 10.0
+BOTH = 2
+
+
+class Controller:
+    """All calls of one Asterisk. `run` until cancelled."""
+
+    def __init__(
+        self,
+        settings: AmiSettings,
+        outside: Outside,
+        *,
+        most_calls: int = 2_000,
+        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+    ) -> None:
+        self.client = Client(settings, on_event=self._on_event, on_state=self._on_state)
+        self.channels = Channels()
+        self.sessions: dict[str, Session] = {}
+        self._outside = outside
+        self._most_calls = most_calls
+        self._now_ms = now_ms
+        self._by_leg: dict[str, Session] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._ready = asyncio.Event()
+        self._is_recovering = True
+        self._arrived_meanwhile: list[AgiStarted] = []
+
+    async def run(self) -> None:
+        """Take over the calls of before, then carry out whatever comes; ends by cancellation only."""
+        for state in await self._outside.journal.load():
+            self._adopt(state)
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for session in self.sessions.values():
+                tasks.create_task(self._live(session))
+            tasks.create_task(self.client.run())
+            tasks.create_task(self._listen_for_wakes())
+            while True:
+                await self._ready.wait()
+                self._ready.clear()
+                await self._reconcile()
+
+    def begin(self, state: CallState) -> Session | None:
+        """Begin a call of ours (click-to-call, callback, outbound menu); None: too many calls."""
+        return self._start(state, Begin())
+
+    def find(self, call_id: str) -> Session | None:
+        return self.sessions.get(call_id)
+
+    # --- sessions -----------------------------------------------------------------------------------
+
+    def _start(self, state: CallState, first: CallEvent) -> Session | None:
+        if self._tasks is None or len(self.sessions) >= self._most_calls:
+            log.error("too_many_calls", most=self._most_calls)
+            return None
+        session = self._adopt(state)
+        session.post(first)
+        self._tasks.create_task(self._live(session))
+        return session
+
+    def _adopt(self, state: CallState) -> Session:
+        session = Session(state, client=self.client, channels=self.channels, outside=self._outside)
+        session.on_moved = self._index
+        self.sessions[state.id] = session
+        self._index(session)
+        return session
+
+    def _index(self, session: Session) -> None:
+        """Know the session by every leg it has; called whenever its state has moved."""
+        for leg in (session.state.channel, *(leg.id for leg in session.state.legs())):
+            self._by_leg[leg.lower()] = session
+
+    async def _live(self, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            self.sessions.pop(session.state.id, None)
+            for leg in [leg for leg, owner in self._by_leg.items() if owner is session]:
+                del self._by_leg[leg]
+
+    async def _listen_for_wakes(self) -> None:
+        async for call_id in self._outside.queueing.wakes():
+            session = self.sessions.get(call_id)
+            if session is not None:
+                session.wake()
+
+    # --- events -------------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case AgiStarted():
+                self._agi_started(event)
+            case KeyPressed():
+                self._key(event)
+            case HungUp():
+                self._hung_up(event)
+            case OriginateEnded():
+                self._originate_ended(event)
+            case BridgeEntered():
+                self._bridge_entered(event)
+            case BridgeLeft():
+                channel = self.channels.seen(event.uniqueid, event.channel)
+                channel.bridge = ""
+            case NewChannel() | NewState():
+                channel = self.channels.seen(event.uniqueid, event.channel)
+                channel.is_up = event.channel_state == UP
+            case _:
+                pass
+
+    def _agi_started(self, event: AgiStarted) -> None:
+        channel = self.channels.seen(event.uniqueid, event.channel)
+        channel.is_ours = True
+        channel.bridge = ""
+        session = self._by_leg.get(event.uniqueid.lower())
+        if session is None:
+            self._stranger(event)
+            return
+        leg = LegId(event.uniqueid)
+        if session.leg_ours(leg):
+            return
+        if event.context == OUR_CONTEXT and not channel.is_up:
+            channel.is_up = True
+        if not session.knows_as_up(leg):
+            session.post(LegUp(leg))
+
+    def _stranger(self, event: AgiStarted) -> None:
+        """A channel that belongs to no call: a new call at the door, else a leg nobody wants."""
+        if self._is_recovering:
+            self._arrived_meanwhile.append(event)
+        elif event.context in DOORS or event.environment.get("agi_context") in DOORS:
+            self._arrived(event.uniqueid, event.caller_id_num, event.exten, event.environment)
+        else:
+            self._hang_up(event.uniqueid)
+
+    def _arrived(
+        self, unique_id: UniqueId, caller: str, exten: str, environment: dict[str, str]
+    ) -> None:
+        state = CallState(
+            id=uuid.uuid4().hex,
+            kind=Kind.INBOUND,
+            channel=LegId(unique_id),
+            caller_number=_known(caller),
+            called_number=_known(exten or environment.get("agi_extension", "")),
+            language=environment.get("agi_language", "en"),
+            arrived_ms=self._now_ms(),
+        )
+        if self._start(state, Begin()) is None:
+            self._hang_up(unique_id, cause=34)
+
+    def _key(self, event: KeyPressed) -> None:
+        session = self._by_leg.get(event.uniqueid.lower())
+        if session is None or event.direction != "Received" or event.digit not in KEYS:
+            return
+        if session.state.channel.lower() == event.uniqueid.lower():
+            session.post(Key(event.digit))
+
+    def _hung_up(self, event: HungUp) -> None:
+        channel = self.channels.gone(event.uniqueid)
+        session = self._by_leg.pop(event.uniqueid.lower(), None)
+        if session is None:
+            return
+        was_up = channel is not None and channel.is_up
+        why = why_gone(event.cause, event.tech_cause, was_up=was_up)
+        session.post(LegGone(leg=LegId(event.uniqueid), why=why, cause=event.cause))
+
+    def _originate_ended(self, event: OriginateEnded) -> None:
+        """Only needed when not even a channel came to be: everything else has its own event."""
+        if event.is_answered or self.channels.find(event.uniqueid) is not None:
+            return
+        session = self._by_leg.get(event.uniqueid.lower())
+        if session is not None:
+            session.post(LegGone(leg=LegId(event.uniqueid), why=Gone.UNREACHABLE))
+
+    def _bridge_entered(self, event: BridgeEntered) -> None:
+        channel = self.channels.seen(event.uniqueid, event.channel)
+        channel.bridge = event.bridge_uniqueid
+        channel.is_ours = False
+        if event.bridge_num_channels < BOTH:
+            return
+        for member in self.channels.in_bridge(event.bridge_uniqueid):
+            session = self._by_leg.get(member.id.lower())
+            if session is not None and session.state.channel.lower() == member.id.lower():
+                session.post(Bridged())
+
+    # --- after a connect --------------------------------------------------------------------------------
+
+    def _on_state(self, state: LinkState) -> None:
+        self._is_recovering = True
+        if state is LinkState.READY:
+            self._ready.set()
+
+    async def _reconcile(self) -> None:
+        """Compare what is alive with what we know, and let every session go on."""
+        try:
+            rows = await self.client.channels(asyncio.get_running_loop().time() + LIST_S)
+        except PbxError as error:
+            # The connection broke again, or it is too slow: the next connect asks anew.
+            log.warning("reconcile_failed", code=error.code)
+            return
+        self.channels.clear()
+        listed = {row.uniqueid.lower(): self._listed(row) for row in rows}
+        bridged = frozenset(LegId(c.id) for c in listed.values() if c.bridge)
+        for session in list(self.sessions.values()):
+            self._catch_up(session, listed, bridged)
+        self._is_recovering = False
+        for row in rows:
+            if row.uniqueid.lower() not in self._by_leg and row.context in DOORS:
+                self._arrived(row.uniqueid, row.caller_id_num, row.exten, {})
+            elif row.uniqueid.lower() not in self._by_leg and row.context == OUR_CONTEXT:
+                self._hang_up(row.uniqueid)
+        arrived, self._arrived_meanwhile = self._arrived_meanwhile, []
+        for event in arrived:
+            if event.uniqueid.lower() not in self._by_leg:
+                self._stranger(event)
+        log.info("reconciled", channels=len(rows), calls=len(self.sessions))
+
+    def _listed(self, row: ChannelListed) -> Channel:
+        channel = self.channels.seen(row.uniqueid, row.channel)
+        channel.is_up = row.channel_state == UP
+        channel.bridge = row.bridge_id
+        return channel
+
+    def _catch_up(
+        self, session: Session, listed: dict[str, Channel], bridged: frozenset[LegId]
+    ) -> None:
+        state = session.state
+        expected = [leg.id for leg in state.legs()]
+        if state.phase not in {Phase.NEW, Phase.RINGING_AGENT}:
+            expected.append(state.channel)
+        alive: set[LegId] = set()
+        for leg in expected:
+            channel = listed.get(leg.lower())
+            if channel is None:
+                self._by_leg.pop(leg.lower(), None)
+                session.post(LegGone(leg=leg, why=Gone.LOST))
+                continue
+            alive.add(leg)
+            if channel.is_up and not session.knows_as_up(leg):
+                session.post(LegUp(leg))
+        session.post(Recovered(alive=frozenset(alive), bridged=bridged))
+
+    def _hang_up(self, unique_id: UniqueId, cause: int = 16) -> None:
+        """End a channel that no call wants; nobody waits for the answer."""
+        if self._tasks is not None:
+            self._tasks.create_task(self._hang_up_now(unique_id, cause))
+
+    async def _hang_up_now(self, unique_id: UniqueId, cause: int) -> None:
+        try:
+            action = Hangup(channel=unique_id, cause=cause)
+            await self.client.send(action, asyncio.get_running_loop().time() + LIST_S)
+        except PbxError as error:
+            log.info("hang_up_failed", code=error.code)
+
+
+def _known(number: str) -> str | None:
+    """A number as Asterisk shows it; withheld ones are none."""
+    withheld = {"", "<unknown>", "unknown", "anonymous", "s"}
+    return None if number.lower() in withheld else number

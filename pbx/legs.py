@@ -1,0 +1,46 @@
+"""Every channel that is alive, as Asterisk reports it: what commands need to know of it."""
+
+import msgspec
+
+from pbx.ami.values import ChannelName, UniqueId
+
+
+class Channel(msgspec.Struct, kw_only=True):
+    """One live channel. `bridge`: the bridge it is in, empty for none."""
+
+    name: ChannelName
+    id: UniqueId
+    is_up: bool = False
+    is_ours: bool = False
+    bridge: str = ""
+
+
+class Channels:
+    """All live channels by unique id (lower case: Asterisk compares them so)."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Channel] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def seen(self, unique_id: UniqueId, name: ChannelName) -> Channel:
+        """The channel; made known when it was not."""
+        key = unique_id.lower()
+        known = self._by_id.get(key)
+        if known is None:
+            known = self._by_id[key] = Channel(name=name, id=unique_id)
+        known.name = name  # a channel can be renamed (masquerade)
+        return known
+
+    def find(self, unique_id: str) -> Channel | None:
+        return self._by_id.get(unique_id.lower())
+
+    def gone(self, unique_id: str) -> Channel | None:
+        return self._by_id.pop(unique_id.lower(), None)
+
+    def in_bridge(self, bridge: str) -> list[Channel]:
+        return [channel for channel in self._by_id.values() if bridge and channel.bridge == bridge]
+
+    def clear(self) -> None:
+        self._by_id.clear()
