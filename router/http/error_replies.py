@@ -12,6 +12,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "internal": 500,
     "invalid": 400,
     "bad_json": 400,
+    "unreadable": 400,
     "unauthenticated": 401,
     "token_refused": 401,
     "bad_signature": 401,
@@ -19,9 +20,14 @@ STATUSES: Final[Mapping[str, int]] = {
     "not_found": 404,
     "timeout": 408,
     "conflict": 409,
+    "line_full": 409,
     "too_large": 413,
+    "too_many_requirements": 422,
+    "foreign": 502,
     "store_down": 503,
     "store_refused": 503,
+    "store_late": 503,
+    "requirement_unregistered": 503,
     "outcome_unknown": 504,
 }
 

@@ -28,6 +28,7 @@ class Resource(StrEnum):
     AGENTS = "agents"
     AGENT_DUTY = "agents/duty"
     AGENT_DO_NOT_DISTURB = "agents/do_not_disturb"
+    AGENT_ENABLED = "agents/enabled"
     AGENT_SKILLS = "agents/skills"
     RULES = "rules"
     DECISIONS = "decisions"
@@ -55,6 +56,7 @@ ROLE_TABLE: Final[Mapping[tuple[Resource, str], Mapping[Role, Access]]] = {
     (Resource.AGENTS, "DELETE"): _ADMINS,
     (Resource.AGENT_DUTY, "PUT"): _AGENTS_OWN,
     (Resource.AGENT_DO_NOT_DISTURB, "PUT"): _AGENTS_OWN,
+    (Resource.AGENT_ENABLED, "PUT"): _SUPERVISORS,
     (Resource.AGENT_SKILLS, "PUT"): _SUPERVISORS,
     (Resource.RULES, "GET"): _SUPERVISORS,
     (Resource.DECISIONS, "GET"): _SUPERVISORS,

@@ -1,0 +1,190 @@
+"""`routers`: call routers, their switch, and the errors of the past hour.
+
+Enabling does not clear the count, so a router that was re-enabled without `reset_error_count` is
+disabled again by its next error.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from router.error_budget import LIMIT, WINDOW_S, RouterHealth
+from router.errors import InvalidInputError
+from router.http.envelope import Page, timestamp
+from router.http.roles import Resource
+from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
+from router.http.v1.resources import (
+    Nothing,
+    Raw,
+    form,
+    input_form,
+    not_found,
+    page,
+    patch_form,
+    picture,
+    with_live,
+    without,
+)
+from router.resources import RouterConfig, from_document, merged, with_literal_secrets
+from router.store import errors
+from router.store.resources import Mode
+
+
+class LastError(msgspec.Struct, frozen=True):
+    """One error of a router."""
+
+    at: datetime | None
+    code: str
+
+
+class RouterLive(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes by itself: more than `error_limit` errors in `error_window_seconds` disable."""
+
+    enabled: bool
+    disabled_at: datetime | None
+    error_count: int
+    error_limit: int
+    error_window_seconds: int
+    last_errors: list[LastError]
+
+
+class RouterSwitch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a PATCH may do besides changing fields."""
+
+    enabled: bool | None = None
+    reset_error_count: bool | None = None
+
+
+RouterForm = form("Router", RouterConfig, RouterLive)
+RouterInput = input_form("RouterInput", RouterConfig)
+RouterPatch = patch_form("RouterPatch", RouterConfig, RouterSwitch)
+
+
+async def list_routers(asked: Asked[None]) -> Page:
+    found = page(asked, list((await picture(asked)).routers.values()))
+    configs = [item for item in found.items if isinstance(item, RouterConfig)]
+    health = await errors.read_health(
+        asked.link, asked.tenant, [config.id for config in configs], asked.deadline
+    )
+    forms: list[object] = [with_live(config, _live(health[config.id])) for config in configs]
+    return msgspec.structs.replace(found, items=forms)
+
+
+async def get_router(asked: Asked[Any]) -> Raw:
+    config = await asked.service.resources.get(
+        asked.tenant, RouterConfig, asked.id, deadline=asked.deadline
+    )
+    if config is None:
+        raise not_found(asked, "router")
+    return await _form(asked, config)
+
+
+async def create_router(asked: Asked[Raw]) -> Raw:
+    config = from_document(with_literal_secrets(asked.body), RouterConfig)
+    await asked.service.resources.put(
+        asked.tenant, config, deadline=asked.deadline, mode=Mode.ABSENT
+    )
+    return await _form(asked, config)
+
+
+async def patch_router(asked: Asked[Raw]) -> Raw:
+    """Change fields first, then forget errors, then switch: a refused field changes nothing."""
+    body = asked.body
+    for name in ("enabled", "reset_error_count"):
+        if not isinstance(body.get(name), bool | None):
+            raise InvalidInputError(f"{name} is true or false.", field=name)
+    change = with_literal_secrets(without(body, "enabled", "reset_error_count"))
+    await asked.service.resources.patch(
+        asked.tenant,
+        RouterConfig,
+        asked.id,
+        lambda present: merged(present, change),
+        deadline=asked.deadline,
+    )
+    if body.get("reset_error_count"):
+        await errors.reset_error_count(asked.link, asked.tenant, asked.id, asked.deadline)
+    enabled = body.get("enabled")
+    if isinstance(enabled, bool):
+        await errors.set_enabled(
+            asked.link, asked.tenant, asked.id, asked.deadline, enabled=enabled
+        )
+    return await get_router(asked)
+
+
+async def remove_router(asked: Asked[None]) -> Nothing:
+    """A later router of that id starts with a clean record."""
+    resources = asked.service.resources
+    await resources.remove(asked.tenant, RouterConfig, asked.id, deadline=asked.deadline)
+    await errors.reset_error_count(asked.link, asked.tenant, asked.id, asked.deadline)
+    await errors.set_enabled(asked.link, asked.tenant, asked.id, asked.deadline, enabled=True)
+    return Nothing()
+
+
+async def _form(asked: Asked[Any], config: RouterConfig) -> Raw:
+    health = await errors.read_health(asked.link, asked.tenant, [config.id], asked.deadline)
+    return with_live(config, _live(health[config.id]))
+
+
+def _live(health: RouterHealth) -> RouterLive:
+    return RouterLive(
+        enabled=health.is_enabled,
+        disabled_at=timestamp(health.disabled_at_ms),
+        error_count=health.error_count,
+        error_limit=LIMIT,
+        error_window_seconds=int(WINDOW_S),
+        last_errors=[
+            LastError(timestamp(error.at_ms), error.code.value) for error in health.last_errors
+        ],
+    )
+
+
+_R = Resource.ROUTERS
+ENDPOINTS: tuple[AnyEndpoint, ...] = (
+    Endpoint(
+        method="GET",
+        path="/routers",
+        resource=_R,
+        summary="List call routers",
+        handler=list_routers,
+        answer=RouterForm,
+        is_list=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/routers",
+        resource=_R,
+        summary="Create a call router",
+        handler=create_router,
+        body=RouterInput,
+        is_raw=True,
+        answer=RouterForm,
+        status=201,
+    ),
+    Endpoint(
+        method="GET",
+        path="/routers/{id}",
+        resource=_R,
+        summary="Get a call router",
+        handler=get_router,
+        answer=RouterForm,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/routers/{id}",
+        resource=_R,
+        summary="Change a call router, switch it, forget its errors",
+        handler=patch_router,
+        body=RouterPatch,
+        is_raw=True,
+        answer=RouterForm,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/routers/{id}",
+        resource=_R,
+        summary="Remove a call router",
+        handler=remove_router,
+        answer=Nothing,
+    ),
+)
