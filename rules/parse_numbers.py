@@ -39,6 +39,7 @@ class Country(msgspec.Struct, frozen=True):
         expected = "a country's two capital letters, such as US"
         text = value.text(expected)
         if text not in COUNTRIES:
+            # Only a wrong case is a likely slip: any two letters are near some other country's.
             known = {text.upper()} & COUNTRIES
             value.fail("unknown-country", "unknown country", expected, known=known)
         return text

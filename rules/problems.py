@@ -123,12 +123,12 @@ def shorten(found: str) -> str:
 
 
 def nearest_name(found: str, known: Iterable[str]) -> str | None:
-    """The known name most like `found`, or None when nothing is close.
+    """The known name most like `found`, small and capital letters aside; None when nothing is close.
 
     Bounded: names longer than 100 characters and lists longer than 1,000 are not compared.
     """
-    names = sorted(known)
+    names = {name.lower(): name for name in sorted(known)}
     if len(found) > 100 or len(names) > 1000:
         return None
-    close = difflib.get_close_matches(found, names, n=1, cutoff=0.6)
-    return close[0] if close else None
+    close = difflib.get_close_matches(found.lower(), names, n=1, cutoff=0.6)
+    return names[close[0]] if close else None
