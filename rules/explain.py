@@ -79,10 +79,10 @@ def explain(reading: PlainReading, *, unmasked: bool = False) -> Explanation:
 
 
 def why_not(reading: PlainReading, rule: Rule) -> Reason | None:
-    """Why one rule, taken by itself, does not hold; None when it does. Unmasked."""
+    """Why one rule, taken by itself, does not hold; None when it does. Masked."""
     if reading.outcome_of(rule.when, rule.name) is Outcome.TRUE:
         return None
-    return _first_failing(reading, rule.when, rule.name, unmasked=True)
+    return _first_failing(reading, rule.when, rule.name, unmasked=False)
 
 
 def _first_failing(

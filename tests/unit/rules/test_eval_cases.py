@@ -16,6 +16,7 @@ from tests.rule_builders import (
     RECEPTION,
     action,
     calendar_is,
+    caller,
     document,
     office,
     queue,
@@ -75,6 +76,12 @@ def test_a_failure_says_when_the_expected_rule_only_comes_too_late():
     assert messages(ALWAYS, ALWAYS, case=late) == [
         "case 'an example' failed: rule 'r0' decided, not 'r1'; 'r1' holds too, but comes later"
     ]
+
+
+def test_a_failure_does_not_tell_numbers():
+    calling = msgspec.structs.replace(CASE, call=CallFacts(call_id="1", caller="+12125550142"))
+    (message,) = messages(caller("+12125550199"), case=calling)
+    assert message.endswith("caller wants +1212…99, found +1212…42")
 
 
 def test_default_may_be_expected():
