@@ -15,8 +15,8 @@ from rules.scalars import Text
 
 LARGEST_CSV_BYTES = 10 * 1024 * 1024
 MOST_CSV_ROWS = 1_000_000
-MOST_CSV_BYTES = 4 * LARGEST_CSV_BYTES
-"""For all lists of one rules file together."""
+MOST_CSV_BYTES = 2 * LARGEST_CSV_BYTES
+"""For all lists of one rules file together; a file that serves two lists counts twice."""
 
 CSV_NAME = Text(most=255, expected="the name of a CSV file beside the rules file")
 COLUMN = Text(most=200, expected="a column's heading")
@@ -30,6 +30,7 @@ class ListReader:
 
     def __init__(self, file: str, number: PhoneNumber, read_csv: ReadCsv) -> None:
         self.csv_bytes: dict[str, bytes] = {}
+        self._bytes_left = MOST_CSV_BYTES
         self._folder = PurePath(file).parent
         self._number = number
         self._read_csv = read_csv
@@ -52,9 +53,18 @@ class ListReader:
         if path.is_absolute() or ".." in path.parts or "\\" in name:
             expected = "a path below the folder of the rules file"
             value.fail("outside-folder", "this file is not beside the rules file", expected)
+        if self._bytes_left <= 0:
+            self._fail_full(value)
         if name not in self.csv_bytes:
             self.csv_bytes[name] = self._bytes(value, name)
+        self._bytes_left -= len(self.csv_bytes[name])
+        if self._bytes_left < 0:
+            self._fail_full(value)
         return name
+
+    def _fail_full(self, value: Value) -> NoReturn:
+        expected = f"at most {MOST_CSV_BYTES} bytes in all lists"
+        value.fail("too-large", "the lists are too large together", expected)
 
     def _bytes(self, value: Value, name: str) -> bytes:
         try:
@@ -64,9 +74,6 @@ class ListReader:
             value.fail("unreadable-file", f"this file cannot be read: {why}", "a CSV file")
         if len(found) > LARGEST_CSV_BYTES:
             value.fail("too-large", "this file is too large", f"at most {LARGEST_CSV_BYTES} bytes")
-        if len(found) + sum(map(len, self.csv_bytes.values())) > MOST_CSV_BYTES:
-            expected = f"at most {MOST_CSV_BYTES} bytes in all lists"
-            value.fail("too-large", "the lists are too large together", expected)
         return found
 
 

@@ -10,7 +10,7 @@ MOST_PROBLEMS = 200
 
 _LONGEST_FOUND = 60
 _MOST_KEPT = 5 * MOST_PROBLEMS  # they come nearly, but not quite, in file order
-_MOST_COMPARISONS = 20_000  # comparing names is the costly part of a problem
+_MOST_COMPARISONS = 20_000_000  # pairs of characters: comparing names is what costs time
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -92,10 +92,7 @@ class ProblemList:
         if len(self._problems) >= _MOST_KEPT:
             self._uncounted += 1
             return
-        nearest = None
-        if found is not None and len(known) <= self._comparisons_left:
-            self._comparisons_left -= len(known)
-            nearest = nearest_name(found, known)
+        nearest = None if found is None else self._nearest(found, known)
         self._problems.append(
             Problem(
                 mark=mark,
@@ -110,6 +107,13 @@ class ProblemList:
 
     def __len__(self) -> int:
         return len(self._problems) + self._uncounted
+
+    def _nearest(self, found: str, known: Collection[str]) -> str | None:
+        cost = len(found) * sum(map(len, known))
+        if cost > self._comparisons_left:
+            return None
+        self._comparisons_left -= cost
+        return nearest_name(found, known)
 
     def raise_if_any(self) -> None:
         """Raise FileError with everything that was noted."""

@@ -668,6 +668,15 @@ def test_ten_thousand_rules_are_read_and_one_more_is_not():
     assert [p.code for p in problems_of(TOP.format(top=f"rules:\n{more}"))] == ["too-many"]
 
 
+def test_looking_for_near_names_has_an_end():
+    names = [f"n{n:04d}{'x' * 80}" for n in range(900)]
+    targets = ", ".join(f"{name}: {{type: user, id: a}}" for name in names)
+    rules = "".join(f"- {{name: r{n}, then: {{route: {name}y}}}}\n" for n, name in enumerate(names))
+    problems = problems_of(TOP.format(top=f"targets: {{{targets}}}\nrules:\n{rules}"))
+    assert problems[0].nearest == names[0]
+    assert problems[-1].nearest is None
+
+
 # ---- CSV lists
 
 VIP = TOP.format(top="country: US\nlists: {vip: {csv: lists/vip.csv, column: number}}")
@@ -722,6 +731,20 @@ def test_a_csv_file_has_a_largest_size_and_a_largest_number_of_rows():
     assert caught.value.left_out > 900_000
     valid = b"number\n" + b"+4912345\n" * 1_000_001
     assert vip_problems(valid)[-1][:2] == ("dir/lists/vip.csv:1000002:1", "too-many")
+
+
+def test_many_large_lists_are_too_large_together_and_not_even_read():
+    lists = ", ".join(f"l{n}: {{csv: {n % 7}.csv, column: number}}" for n in range(500))
+    reads = []
+
+    def read_csv(name: str) -> bytes:
+        reads.append(name)
+        return b"number\n" + (b"+4912345" + b" " * 1000 + b"\n") * 9000
+
+    with pytest.raises(FileError) as caught:
+        parse_document("a", "a.yaml", TOP.format(top=f"lists: {{{lists}}}").encode(), read_csv)
+    assert len(reads) == 3
+    assert {problem.code for problem in caught.value.problems} == {"too-large"}
 
 
 # ---- files
