@@ -1,0 +1,330 @@
+"""One process of the service, put together by hand: the only place that knows everybody.
+
+`running(settings, store_url)` builds it, starts its background work and takes it apart again. Nothing
+here waits for the store: a service without one is degraded, says so, and comes right by itself.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from router import health, metrics
+from router.deadline import in_s
+from router.decide import Decider
+from router.directory import Directory
+from router.directory_keeper import DirectoryKeeper, KeeperState
+from router.error_budget import ErrorBudget, RouterHealth
+from router.errors import CrosspointError, InvalidInputError
+from router.foreign import ForeignRouters
+from router.http.app import make_application
+from router.http.decisions.afterwards import Afterwards
+from router.http.decisions.answering import Answering
+from router.http.decisions.routes import dialplan_routes
+from router.http.envelope import middlewares
+from router.http.events import routes as events
+from router.http.events.apply import EventApplier
+from router.http.v1 import routes as v1
+from router.http.v1.endpoints import Management
+from router.metrics import Observer, Reload
+from router.rulesets import LoadState, Rulesets, RulesetState
+from router.settings import Settings, TokenSettings, secret_source
+from router.store import errors
+from router.store.agents import Agents
+from router.store.call_store import CallStore
+from router.store.endpoints import parse_store_url
+from router.store.legs import Legs
+from router.store.line import Line
+from router.store.links import Links
+from router.store.live_parts import AgentsAndQueues
+from router.store.memory import CallMemory
+from router.store.resources import Resources
+from router.tokens import Tokens
+from router.views import Views
+from rules.requirements import Requirement
+
+STORE_AT_START_S: Final = 1.0
+"""How long the start waits for the store before it goes on without."""
+
+HEALTH_EVERY_S: Final = 2.0
+REQUIREMENTS_EVERY_S: Final = 1.0
+AGAIN_S: Final = 1.0
+_ROUTERS_AT_ONCE: Final = 200
+_STORE_S: Final = 2.0
+
+Work = Callable[
+    [], Coroutine[Any, Any, None]
+]  # Any: what a coroutine is sent is asyncio's business
+
+_log = structlog.get_logger(__name__)
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a running process, for those who serve it."""
+
+    settings: Settings
+    links: Links
+    agents: Agents
+    resources: Resources
+    keeper: DirectoryKeeper
+    rulesets: Rulesets
+    observer: Observer
+    budget: ErrorBudget
+    afterwards: Afterwards
+    answering: Answering
+    tokens: Tokens
+
+    @property
+    def directory(self) -> Directory:
+        """The present picture of routers, queues and agents."""
+        return self.keeper.directory
+
+    def parts(self) -> list[health.Part]:
+        """What /readyz tells."""
+        return [
+            health.Part(
+                name="store",
+                is_well=self.links.is_open,
+                detail=None if self.links.is_open else "reconnecting",
+            ),
+            health.Part(
+                name="directory",
+                is_well=self.keeper.state is KeeperState.FRESH,
+                is_needed=self.keeper.state is KeeperState.EMPTY,
+                detail=self.keeper.state.value,
+            ),
+            _rules_part(self.rulesets, self.directory),
+        ]
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, store_url: str, *, metrics_in: Path | None = None
+) -> AsyncIterator[Service]:
+    """A service at work, until the block is left. `metrics_in` is the workers' common folder."""
+    links = Links(parse_store_url(store_url)).start()
+    foreign = ForeignRouters(
+        allowed=[ipaddress.ip_network(text) for text in settings.foreign.allow],
+        answer_limit=settings.foreign.answer_limit_bytes,
+    )
+    service, work = _build(settings, links, foreign, Observer(shared_in=metrics_in))
+    service.keeper.load_file()
+    await service.rulesets.load()
+    with contextlib.suppress(CrosspointError):
+        await links.wait_open(in_s(STORE_AT_START_S))
+        await service.keeper.refresh(in_s(STORE_AT_START_S))
+    tasks = [asyncio.create_task(_forever(each), name=each.__qualname__) for each in work]
+    try:
+        yield service
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await service.afterwards.close(in_s(_STORE_S))
+        await foreign.close()
+        await links.close()
+
+
+def _build(
+    settings: Settings, links: Links, foreign: ForeignRouters, observer: Observer
+) -> tuple[Service, list[Work]]:
+    agents = Agents(links)
+    resources = Resources(links, AgentsAndQueues(agents))
+    keeper = DirectoryKeeper(resources, secret_source(settings), settings.directory_file)
+    rulesets = Rulesets(settings.rules_dir, time.time, _reload_observer(observer))
+    budget, calls = ErrorBudget(f"{secrets.token_hex(4)}-"), CallMemory()
+    store = CallStore(links, agents, lease_ms=settings.agents.lease_ms)
+    decider = Decider(
+        rulesets=rulesets,
+        store=store,
+        memory=calls,
+        foreign=foreign,
+        most_rounds=settings.limits.ask_rounds,
+    )
+    afterwards = Afterwards(
+        links=links,
+        clears_up=store,
+        calls=calls,
+        budget=budget,
+        observer=observer,
+        clock=time.time,
+        kept=settings.limits.decisions_kept,
+        with_full_numbers=settings.privacy.log_full_numbers,
+    )
+    views = Views(lambda: keeper.directory, budget)
+    service = Service(
+        settings=settings,
+        links=links,
+        agents=agents,
+        resources=resources,
+        keeper=keeper,
+        rulesets=rulesets,
+        observer=observer,
+        budget=budget,
+        afterwards=afterwards,
+        answering=Answering(views.find, decider, afterwards, settings.http.reserve_ms / 1000),
+        tokens=_tokens(settings),
+    )
+    requirements, state = _Requirements(service), _RouterStates(service)
+    return service, [
+        keeper.run,
+        rulesets.watch,
+        observer.run,
+        afterwards.run,
+        requirements.run,
+        state.run,
+    ]
+
+
+def application(service: Service) -> web.Application:
+    """Everything that is served but `/route/`."""
+    return make_application(
+        [
+            *health.routes(service.parts),
+            *metrics.routes(service.observer),
+            *dialplan_routes(service.answering, service.tokens),
+            *events.routes(
+                events.EventDoor(
+                    directory=lambda: service.directory,
+                    applier=EventApplier(service.agents, Line(service.links), Legs(service.links)),
+                    observer=service.observer,
+                )
+            ),
+            *v1.routes(
+                Management(
+                    tokens=service.tokens,
+                    directory=lambda: service.directory,
+                    resources=service.resources,
+                    agents=service.agents,
+                    links=service.links,
+                    rulesets=service.rulesets,
+                )
+            ),
+        ],
+        middlewares(),
+    )
+
+
+async def _forever(work: Work) -> None:
+    """Background work must not take the answering down with it: it is begun again."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - a boundary: the process' own tasks
+            _log.error("background_work_failed", work=work.__qualname__, exc_info=True)
+        await asyncio.sleep(AGAIN_S)
+
+
+class _Requirements:
+    """Has the store know what the rules in force can ask of agents, before a call does."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._known: set[tuple[str, Requirement]] = set()
+        self._connects = 0
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(REQUIREMENTS_EVERY_S)
+            if self._service.links.is_open:
+                with contextlib.suppress(CrosspointError):
+                    await self._register()
+
+    async def _register(self) -> None:
+        connects = sum(stats.connects for stats in self._service.links.stats)
+        if connects != self._connects:
+            self._connects = connects
+            self._known.clear()
+        wanted = set(self._wanted())
+        self._known &= wanted
+        for tenant, requirement in wanted - self._known:
+            await self._service.agents.register(tenant, requirement, in_s(_STORE_S))
+            self._known.add((tenant, requirement))
+
+    def _wanted(self) -> Iterable[tuple[str, Requirement]]:
+        for entry in self._service.directory.routers.values():
+            ruleset = self._service.rulesets.get(entry.config.rules or "")
+            for requirement in ruleset.requirements if ruleset is not None else ():
+                yield entry.tenant, requirement
+
+
+class _RouterStates:
+    """Brings what the store counts to the error budget and the metrics."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def run(self) -> None:
+        while True:
+            self._service.observer.link(is_open=self._service.links.is_open)
+            with contextlib.suppress(CrosspointError):
+                await self._look()
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    async def _look(self) -> None:
+        service, counts, disabled = self._service, dict[str, int](), 0
+        for tenant in service.directory.tenants:
+            link = service.links.link_for(tenant)
+            names = [entry.config.id for entry in service.directory.routers_of(tenant)]
+            for start in range(0, len(names), _ROUTERS_AT_ONCE):
+                some = names[start : start + _ROUTERS_AT_ONCE]
+                found = await errors.read_health(link, tenant, some, in_s(_STORE_S))
+                for router_id, state in found.items():
+                    service.budget.shared(router_id, state.error_count)
+                    counts[router_id] = state.error_count
+                    disabled += _is_off(state)
+        service.observer.routers(counts, disabled)
+
+
+def _is_off(state: RouterHealth) -> bool:
+    return not state.is_enabled
+
+
+def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:
+    def on_change(state: RulesetState) -> None:
+        outcome = Reload.LOADED if state.state is LoadState.LOADED else Reload.REFUSED
+        observer.rules_reload(outcome, state.name, state.loaded_at_s)
+
+    return on_change
+
+
+def _rules_part(rulesets: Rulesets, directory: Directory) -> health.Part:
+    refused = sum(state.state is not LoadState.LOADED for state in rulesets.states)
+    missing = sum(rulesets.get(name) is None for name in directory.rulesets_in_use())
+    parts = [
+        f"{refused} refused" if refused else "",
+        f"{missing} missing" if missing else "",
+    ]
+    detail = ", ".join(part for part in parts if part)
+    return health.Part(name="rules", is_well=not detail, detail=detail or None)
+
+
+def _tokens(settings: Settings) -> Tokens:
+    """Who may use the API; a secret that is not to be had refuses every token rather than the start."""
+    return Tokens(
+        secret=_secret(settings, "secret"),
+        previous_secret=_secret(settings, "previous_secret"),
+        jwks_file=settings.tokens.jwks_file,
+        issuer=settings.tokens.issuer,
+        audience=settings.tokens.audience,
+    )
+
+
+def _secret(settings: Settings, field: str) -> str | None:
+    tokens: TokenSettings = settings.tokens
+    reference = tokens.secret if field == "secret" else tokens.previous_secret
+    if reference is None:
+        return None
+    try:
+        return secret_source(settings)(reference)
+    except InvalidInputError as error:
+        _log.error("token_secret_missing", field=field, reason=str(error))
+        return None
