@@ -98,7 +98,7 @@ async def measure(
 def make_top_busy(client: "redis.Redis") -> None:
     """The better half of the queue by level gets on the phone."""
     ranked = client.zrange(keys.rank(TENANT, "level", "q"), 0, -1)
-    far = {agent: 4_000_000_000_000 for agent in ranked[: len(ranked) // 2]}
+    far = dict.fromkeys(ranked[: len(ranked) // 2], 4000000000000)
     client.zadd(keys.ready(TENANT, "q"), far)
 
 
