@@ -84,7 +84,7 @@ apt() {
         -o APT::Sandbox::User= -o Debug::NoLocking=true -o Acquire::Retries=3 -o Acquire::Languages=none \
         "$@"
 }
-apt update > "$DIR/fetch.log" 2>&1 || { cat "$DIR/fetch.log" >&2; fail "cannot read $MIRROR $SUITE"; }
+apt -o APT::Update::Error-Mode=any update > "$DIR/fetch.log" 2>&1 || { cat "$DIR/fetch.log" >&2; fail "cannot read $MIRROR $SUITE"; }
 # shellcheck disable=SC2086  # a list of names
 apt install --download-only --no-install-recommends -y $WANTED >> "$DIR/fetch.log" 2>&1 \
     || { cat "$DIR/fetch.log" >&2; fail "cannot download the packages from $MIRROR $SUITE"; }

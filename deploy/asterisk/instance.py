@@ -247,17 +247,21 @@ class Instance:
 
 def free_ports(*, rtp_count: int = 400) -> Ports:
     """Ports nobody uses now: two for TCP, one for UDP, and a run of UDP ports for media."""
-    sip = _free_port(socket.SOCK_DGRAM)
     rtp = (
         20000 + secrets.randbelow(20) * 600
     )  # below the range from which the system picks ports itself
     return Ports(
         ami=_free_port(socket.SOCK_STREAM),
         ami_tls=_free_port(socket.SOCK_STREAM),
-        sip=sip,
+        sip=free_udp_port(),
         rtp=rtp,
         rtp_count=rtp_count,
     )
+
+
+def free_udp_port() -> int:
+    """A port for a phone."""
+    return _free_port(socket.SOCK_DGRAM)
 
 
 def write_tone(path: Path, *, hz: float, seconds: float, level: float = 0.3) -> None:

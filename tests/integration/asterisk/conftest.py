@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import trustme
 
-from deploy.asterisk.instance import TREE, Instance, free_ports
+from deploy.asterisk.instance import TREE, Instance, free_ports, free_udp_port
 from pbx.ami import agi, events
 from pbx.ami.client import Client
 from pbx.ami.settings import AmiSettings
@@ -16,7 +17,8 @@ from pbx.ami.values import ChannelName, UniqueId
 
 E = TypeVar("E", bound=events.Event)
 MISSING = "no Asterisk: run deploy/asterisk/fetch.sh once (no root needed, about 80 MB)"
-PHONES = {"6001": 16301, "6002": 16302, "6003": 16303}
+PHONES = {name: free_udp_port() for name in ("6001", "6002", "6003")}
+OWN_PHONES = {name: free_udp_port() for name in ("6001", "6002")}
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +29,21 @@ def asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         pytest.skip(MISSING)
     folder = tmp_path_factory.mktemp("asterisk")
     with Instance(folder=folder, ports=free_ports(), phones=PHONES) as instance:
+        yield instance
+
+
+@pytest.fixture
+def own_asterisk(asterisk: Instance, tmp_path: Path) -> Iterator[Instance]:
+    """One that a test may hurt; `asterisk` is asked for because it knows whether there is any."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "ami.pem"))
+    with Instance(
+        folder=folder, ports=free_ports(), phones=OWN_PHONES, tls_file=folder / "ami.pem"
+    ) as instance:
         yield instance
 
 
@@ -70,6 +87,16 @@ class Pbx:
 @pytest.fixture
 async def pbx(asterisk: Instance) -> AsyncIterator[Pbx]:
     one = Pbx(asterisk)
+    task = asyncio.create_task(one.client.run())
+    await one.client.wait_ready(one.in_s(10))
+    yield one
+    await one.client.close()
+    await task
+
+
+@pytest.fixture
+async def own_pbx(own_asterisk: Instance) -> AsyncIterator[Pbx]:
+    one = Pbx(own_asterisk, ping_every_s=0.2, ping_limit_s=0.5, longest_pause_s=0.3)
     task = asyncio.create_task(one.client.run())
     await one.client.wait_ready(one.in_s(10))
     yield one

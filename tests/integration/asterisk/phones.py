@@ -1,12 +1,15 @@
 """SIPp as callers and phones: one process per call, its scenario in `sipp/`, its verdict the exit code.
 
 A scenario is named after its role and what it expects. `@NAME@` in it is replaced per call: CALLER, CALLER_NAME,
-CAPTURE (what it says), HOLD_MS, RING_MS, STATUS, PATIENCE_MS.
+PLAY (says a capture), HOLD_MS, RING_MS, STATUS, PATIENCE_MS.
 """
 
 import asyncio
 import contextlib
+import functools
 import itertools
+import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -15,6 +18,7 @@ from deploy.asterisk.instance import TREE, Instance
 from tests.integration.asterisk.capture import Part, Silence, write_capture
 
 SCENARIOS = Path(__file__).parent / "sipp"
+PLAYER = Path(__file__).parent / "play.py"
 LIMIT_S = 40
 _numbers = itertools.count()
 
@@ -80,11 +84,12 @@ def caller(
     says: Sequence[Part] = (),
     hold_ms: int = 500,
     status: int = 486,
+    is_raw: bool | None = None,
 ) -> Phone:
     """A call to `called` through the trunk."""
     values = {"CALLER": number, "CALLER_NAME": name, "HOLD_MS": hold_ms, "STATUS": status}
     where = [f"127.0.0.1:{asterisk.ports.sip}", "-s", called]
-    return _sipp(folder, scenario, where, values, says)
+    return _sipp(folder, scenario, where, values, says, is_raw)
 
 
 def phone(
@@ -96,10 +101,27 @@ def phone(
     ring_ms: int = 100,
     hold_ms: int = 500,
     status: int = 486,
+    is_raw: bool | None = None,
 ) -> Phone:
     """A phone that listens on `port`."""
     values = {"RING_MS": ring_ms, "HOLD_MS": hold_ms, "STATUS": status}
-    return _sipp(folder, scenario, ["-p", str(port)], values, says)
+    return _sipp(folder, scenario, ["-p", str(port)], values, says, is_raw)
+
+
+@functools.cache
+def has_raw_sockets() -> bool:
+    """Whether SIPp can play captures itself: it needs CAP_NET_RAW for that."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP).close()
+    except PermissionError:
+        return False
+    return True
+
+
+def _play(capture: Path, *, is_raw: bool) -> str:
+    if is_raw:
+        return f'play_pcap_audio="{capture}"'
+    return f'command="{sys.executable} {PLAYER} {capture} [$media_port] &amp;"'
 
 
 def _sipp(
@@ -108,13 +130,15 @@ def _sipp(
     where: list[str],
     values: dict[str, object],
     says: Sequence[Part],
+    is_raw: bool | None,
 ) -> Phone:
     number = next(_numbers)
     own = folder / f"{scenario}-{number}"
     own.mkdir(parents=True)
     capture = write_capture(own / "says.pcap", says or [Silence(0.2)])
     text = (SCENARIOS / f"{scenario}.xml").read_text()
-    for key, value in (values | {"CAPTURE": capture, "PATIENCE_MS": LIMIT_S * 1000}).items():
+    play = _play(capture, is_raw=has_raw_sockets() if is_raw is None else is_raw)
+    for key, value in (values | {"PLAY": play, "PATIENCE_MS": LIMIT_S * 1000}).items():
         text = text.replace(f"@{key}@", str(value))
     (own / "scenario.xml").write_text(text)
     arguments = ["sipp", *where, "-sf", str(own / "scenario.xml"), "-m", "1"]

@@ -20,7 +20,7 @@ from pbx.ami.actions import (
     redirect_both,
 )
 from pbx.ami.values import UniqueId
-from pbx.errors import OutcomeUnknownError, RefusedError
+from pbx.errors import OutcomeUnknownError
 from tests.integration.asterisk import audio
 from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES, Pbx
@@ -241,21 +241,3 @@ async def test_a_command_of_a_channel_that_is_pulled_into_a_bridge_ends(
         await pbx.client.send(Hangup(channel=leg.uniqueid), pbx.in_s(5))
         await customer.ended()
         await agent.ended()
-
-
-async def test_a_second_phone_with_the_same_channel_id_is_refused(pbx: Pbx, phones_folder: Path):
-    async with phone(phones_folder, port=PORT) as sipp:
-        channel_id = await ring(pbx)
-        leg = await leg_of(pbx, channel_id)
-        again = Originate(channel=f"PJSIP/{AGENT}", channel_id=channel_id)
-        try:
-            answer = await pbx.client.send(again, pbx.in_s(5))
-        except RefusedError:
-            pass
-        else:
-            ended = await pbx.until(
-                events.OriginateEnded, lambda one: one.action_id == answer["actionid"]
-            )
-            assert not ended.is_answered
-        await pbx.run(leg.channel, agi.hangup())
-        await sipp.ended()

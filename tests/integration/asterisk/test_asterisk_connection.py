@@ -2,13 +2,11 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
-from deploy.asterisk.instance import Instance, free_ports
+from deploy.asterisk.instance import Instance
 from pbx.ami import agi, events
 from pbx.ami.actions import Action, Originate, Ping, Setvar, new_channel_id
 from pbx.ami.client import LinkState
@@ -20,31 +18,8 @@ from pbx.errors import (
     UnsafeValueError,
 )
 from tests.integration.asterisk.capture import Silence
-from tests.integration.asterisk.conftest import Pbx
-from tests.integration.asterisk.phones import caller
-
-
-@pytest.fixture
-def own_asterisk(asterisk: Instance, tmp_path: Path) -> Iterator[Instance]:
-    """One that a test may hurt; `asterisk` is asked for because it knows whether there is any."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "ami.pem"))
-    with Instance(folder=folder, ports=free_ports(), tls_file=folder / "ami.pem") as instance:
-        yield instance
-
-
-@pytest.fixture
-async def own_pbx(own_asterisk: Instance) -> AsyncIterator[Pbx]:
-    one = Pbx(own_asterisk, ping_every_s=0.2, ping_limit_s=0.5, longest_pause_s=0.3)
-    task = asyncio.create_task(one.client.run())
-    await one.client.wait_ready(one.in_s(10))
-    yield one
-    await one.client.close()
-    await task
+from tests.integration.asterisk.conftest import OWN_PHONES, Pbx
+from tests.integration.asterisk.phones import caller, phone
 
 
 class Forbidden(Action, frozen=True, kw_only=True):
@@ -137,13 +112,31 @@ async def test_a_black_hole_is_noticed_and_the_call_goes_on(
 async def test_a_crash_and_a_restart_are_survived(own_asterisk: Instance, own_pbx: Pbx):
     own_asterisk.kill()
     async with asyncio.timeout(5):
-        while own_pbx.client.state is LinkState.READY:  # noqa: ASYNC110 - a test, not a loop to keep
+        while own_pbx.client.state is LinkState.READY:
             await asyncio.sleep(0.01)
     with pytest.raises(AmiDownError):
         await own_pbx.client.send(Ping(), own_pbx.in_s(1))
     own_asterisk.start()
     await own_pbx.client.wait_ready(own_pbx.in_s(10))
     assert await own_pbx.client.channels(own_pbx.in_s(5)) == []
+
+
+async def test_a_second_phone_with_the_same_channel_id_is_refused(
+    own_asterisk: Instance, own_pbx: Pbx, phones_folder: Path
+):
+    async with phone(phones_folder, port=OWN_PHONES["6001"]) as sipp:
+        first = Originate(channel="PJSIP/6001", channel_id=new_channel_id())
+        await own_pbx.client.send(first, own_pbx.in_s(5))
+        leg = await own_pbx.until(events.AgiStarted)
+        again = Originate(channel="PJSIP/6002", channel_id=first.channel_id)
+        answer = await own_pbx.client.send(again, own_pbx.in_s(5))
+        ended = await own_pbx.until(
+            events.OriginateEnded, lambda one: one.action_id == answer["actionid"]
+        )
+        assert not ended.is_answered
+        await own_pbx.run(leg.channel, agi.hangup())
+        await sipp.ended()
+    own_asterisk.kill()  # it leaked a channel, and would take 15 s to stop
 
 
 async def test_a_stopping_asterisk_says_so(own_asterisk: Instance, own_pbx: Pbx):

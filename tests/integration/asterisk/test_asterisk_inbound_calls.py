@@ -74,9 +74,12 @@ async def test_a_prompt_is_played_and_a_key_ends_it(
         await sipp.ended()
 
 
-async def test_digits_are_collected(pbx: Pbx, asterisk: Instance, phones_folder: Path, prompt: str):
+@pytest.mark.parametrize("is_raw", [None, False])  # SIPp plays the capture, or our own player
+async def test_digits_are_collected(
+    pbx: Pbx, asterisk: Instance, phones_folder: Path, prompt: str, is_raw: bool | None
+):
     says = [Silence(1), *keys("12*0#"), Silence(1)]
-    async with caller(asterisk, phones_folder, number="+4930103", says=says) as sipp:
+    async with caller(asterisk, phones_folder, number="+4930103", says=says, is_raw=is_raw) as sipp:
         call = await pbx.call_arrives("+4930103")
         await pbx.run(call.channel, agi.answer())
         result = await pbx.run(

@@ -369,7 +369,7 @@ async def test_an_event_split_inside_a_character_is_read_whole(
     server.say(data[:middle])
     connection = client._connection
     assert connection is not None
-    while connection.protocol._unread != data[:middle]:  # noqa: ASYNC110 - nobody reports half a message
+    while connection.protocol._unread != data[:middle]:
         await asyncio.sleep(0)
     server.say(data[middle:])
     await seen.until(lambda: bool(seen.of(events.NewChannel)))
@@ -465,3 +465,12 @@ async def test_the_secret_is_not_in_the_text_of_the_settings(connect: Connect):
     client = await connect()
     assert "right" not in repr(client.settings)
     assert "right" not in str(client.settings)
+
+
+async def test_a_peer_that_takes_nothing_more_is_not_written_to_for_ever(connect: Connect):
+    client = await connect(max_unsent_bytes=100_000)
+    connection = client._connection
+    assert connection is not None
+    connection.protocol.transport.get_write_buffer_size = lambda: 100_001
+    with pytest.raises(AmiBusyError):
+        await client.send(Ping(), soon())

@@ -6,6 +6,7 @@ When one of these fails after an update, the mend of that number may go.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ async def stock(server: FakeAmi) -> AsyncIterator[Stock]:
         managers.append(manager)
         await manager.connect()
         await server.until(lambda: server.count("Login") >= 1)
-        while manager.authenticated_future is not None:  # noqa: ASYNC110 - panoramisk tells nobody
+        while manager.authenticated_future is not None:
             await asyncio.sleep(0)
         return manager
 
@@ -36,6 +37,19 @@ async def stock(server: FakeAmi) -> AsyncIterator[Stock]:
         manager.connect = lambda: None  # it would connect again for ever
         manager.connection_lost = lambda _: None
         manager.close()
+
+
+def test_only_the_connection_knows_panoramisk():
+    top = Path(__file__).parents[3]
+    sources = [
+        one for folder in ("router", "pbx", "ivr", "rules") for one in (top / folder).rglob("*.py")
+    ]
+    users = [
+        str(one.relative_to(top))
+        for one in sources
+        if "import panoramisk" in (text := one.read_text()) or "from panoramisk" in text
+    ]
+    assert users == ["pbx/ami/connection.py"]
 
 
 async def hangs(future: Awaitable[object]) -> bool:
