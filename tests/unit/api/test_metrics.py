@@ -1,0 +1,192 @@
+"""Metrics: complete, cheap, and closed in their labels."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.parser import text_string_to_metric_families
+
+from router import metrics
+from router.metrics import AfterAnswer, ForeignAsk, Observer, PlatformEvent, Reload, Reservation
+from router.outcome import ErrorCode, Level
+
+Samples = dict[str, float]
+
+
+def samples(observer: Observer) -> Samples:
+    observer.flush()
+    return read(observer.exposition().decode())
+
+
+def read(text: str) -> Samples:
+    return {
+        sample.name + "".join(f",{k}={v}" for k, v in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def test_decisions_are_counted_by_level_and_rule():
+    observer = Observer()
+    for _ in range(3):
+        observer.decided(Level.FULL, 0.0015, "acme", "vip")
+    observer.decided(Level.DISABLED, 0.0001, None, None)
+    found = samples(observer)
+    assert found["crosspoint_decision_seconds_count,level=full"] == 3
+    assert found["crosspoint_decision_seconds_count,level=disabled"] == 1
+    assert found["crosspoint_rule_hits_total,rule=vip,ruleset=acme"] == 3
+
+
+def test_flushing_twice_counts_once():
+    observer = Observer()
+    observer.decided(Level.FULL, 0.002, "acme", "vip")
+    assert samples(observer) == samples(observer)
+
+
+def test_tallies_give_the_same_histogram_as_observing_one_by_one():
+    observer, registry = Observer(), CollectorRegistry()
+    plain = Histogram("x", "x", buckets=metrics.DECISION_BUCKETS_S, registry=registry)
+    for seconds in (0.0, 0.0004, 0.0005, 0.00050001, 0.0031, 0.8, 1.99, 2.0, 2.1, 99.0):
+        observer.decided(Level.FULL, seconds, None, None)
+        plain.observe(seconds)
+    expected = {
+        sample.labels["le"]: sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "x_bucket"
+    }
+    found = samples(observer)
+    for bound, value in expected.items():
+        assert found[f"crosspoint_decision_seconds_bucket,le={bound},level=full"] == value
+
+
+def test_rules_beyond_the_cap_are_counted_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(metrics, "MOST_RULES", 10)
+    observer = Observer()
+    for round_ in range(3):
+        for number in range(10):
+            observer.decided(Level.FULL, 0.001, "acme", f"r{round_}-{number}")
+        observer.flush()
+    hits = {k: v for k, v in samples(observer).items() if k.startswith("crosspoint_rule_hits")}
+    assert len(hits) == 11
+    assert sum(hits.values()) == 30
+
+
+def test_routers_beyond_the_cap_have_no_series(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(metrics, "MOST_ROUTERS", 5)
+    observer = Observer()
+    for start in (0, 100):
+        observer.routers({f"r{start + n:03}": n for n in range(10)}, disabled=2)
+    windows = [key for key in samples(observer) if key.startswith("crosspoint_router_error_window")]
+    assert len(windows) == 5
+
+
+def test_a_router_that_is_gone_counts_no_errors():
+    observer = Observer()
+    observer.routers({"main": 4}, disabled=1)
+    observer.routers({}, disabled=0)
+    found = samples(observer)
+    assert found["crosspoint_router_error_window,router=main"] == 0
+    assert found["crosspoint_routers_disabled"] == 0
+
+
+def everything(observer: Observer) -> None:
+    for level in Level:
+        observer.decided(level, 0.001, "acme", "default")
+    for reservation in Reservation:
+        observer.reservation(reservation)
+    for ask in ForeignAsk:
+        observer.foreign_ask(ask)
+    for event in PlatformEvent:
+        observer.platform_event(event)
+    for code in ErrorCode:
+        observer.router_error(code)
+    for what in AfterAnswer:
+        observer.dropped(what)
+    observer.rules_reload(Reload.LOADED, "acme", 1_700_000_000.0)
+    observer.rules_reload(Reload.REFUSED, "acme", 1_700_000_000.0)
+    observer.routers({"main": 3}, disabled=0)
+    observer.link(is_open=False)
+    observer.log_lines_dropped(0)
+
+
+def test_every_label_is_of_a_known_kind():
+    observer = Observer()
+    everything(observer)
+    observer.flush()
+    labels = {
+        name
+        for family in text_string_to_metric_families(observer.exposition().decode())
+        for sample in family.samples
+        for name in sample.labels
+    }
+    known = {"level", "le", "ruleset", "rule", "outcome", "kind", "what", "router"}
+    assert labels <= known
+
+
+def test_a_refused_reload_marks_the_ruleset_stale_and_a_good_one_clears_it():
+    observer = Observer()
+    observer.rules_reload(Reload.REFUSED, "acme", 5.0)
+    assert samples(observer)["crosspoint_ruleset_stale,ruleset=acme"] == 1
+    observer.rules_reload(Reload.LOADED, "acme", 9.0)
+    found = samples(observer)
+    assert found["crosspoint_ruleset_stale,ruleset=acme"] == 0
+    assert found["crosspoint_ruleset_loaded_timestamp_seconds,ruleset=acme"] == 9
+
+
+WORKER = """
+import sys, json
+from pathlib import Path
+from router.metrics import Observer
+from router.outcome import Level
+observer = Observer(shared_in=Path(sys.argv[1]))
+for _ in range(int(sys.argv[2])):
+    observer.decided(Level.FULL, 0.001, "acme", "vip")
+observer.routers({"main": int(sys.argv[2])}, disabled=0)
+observer.flush()
+print(json.dumps(observer.exposition().decode()))
+"""
+
+
+def test_with_several_workers_whichever_answers_knows_all(tmp_path: Path):
+    stale = metrics.shared_folder(tmp_path)
+    stale.mkdir()
+    (stale / "counter_1.db").write_bytes(b"of an earlier run")
+    environment = {**os.environ, **metrics.multiprocess_environment(tmp_path)}
+    texts = []
+    for count in ("3", "4"):
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER, str(stale), count],
+            env=environment,
+            check=True,
+            capture_output=True,
+            timeout=60,
+            cwd=Path(__file__).parents[3],
+        )
+        texts.append(read(json.loads(done.stdout)))
+    assert texts[0]["crosspoint_decision_seconds_count,level=full"] == 3
+    assert texts[1]["crosspoint_decision_seconds_count,level=full"] == 7
+    assert texts[1]["crosspoint_rule_hits_total,rule=vip,ruleset=acme"] == 7
+
+
+def test_the_shared_folder_is_empty_after_a_start(tmp_path: Path):
+    folder = Path(metrics.multiprocess_environment(tmp_path)[metrics.DIRECTORY_VARIABLE])
+    (folder / "counter_1.db").write_bytes(b"x")
+    metrics.multiprocess_environment(tmp_path)
+    assert list(folder.iterdir()) == []
+
+
+def test_no_metric_is_made_outside_the_one_file():
+    root = Path(__file__).parents[3]
+    importers = [
+        path.name
+        for path in (root / "router").rglob("*.py")
+        if re.search(r"^(from|import) prometheus_client", path.read_text(), re.MULTILINE)
+    ]
+    assert importers == ["metrics.py"]
