@@ -63,15 +63,10 @@ class Value(msgspec.Struct, frozen=True):
     def is_mapping(self) -> bool:
         return isinstance(self.node, MappingNode)
 
-    def text(self, expected: str, *, private: bool = False) -> str:
+    def text(self, expected: str) -> str:
         """The text of a scalar that is not nothing; `expected` says what is wanted, for the problem."""
         if not isinstance(self.node, ScalarNode) or self.is_nothing:
-            self.fail(
-                "wrong-type",
-                f"this is not {expected}",
-                expected,
-                found=self.describe(private=private),
-            )
+            self.fail("wrong-type", f"this is not {expected}", expected)
         return self.node.text
 
     def items(self) -> list["Value"]:
@@ -130,11 +125,11 @@ class Value(msgspec.Struct, frozen=True):
         self.note(code, message, expected, found=found, known=known)
         raise UnreadableError
 
-    def describe(self, *, private: bool = False) -> str:
-        """What stands here, in a few words; a `private` text is not repeated."""
+    def describe(self) -> str:
+        """What stands here, in a few words."""
         match self.node:
             case ScalarNode(text=text):
-                return "nothing" if self.is_nothing else "(not shown)" if private else text
+                return "nothing" if self.is_nothing else text
             case SequenceNode():
                 return "a list"
             case MappingNode():

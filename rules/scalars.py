@@ -21,24 +21,22 @@ _CHARACTERS_OF_A_NAME = 100
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True):
-    """Any text of `least` to `most` characters. With `private`, problems do not repeat it."""
+    """Any text of `least` to `most` characters."""
 
     least: int = 1
     most: int = 2000
     pattern: str | None = None
     expected: str = "text"
-    private: bool = False
 
     def __call__(self, value: Value) -> str:
-        text = value.text(self.expected, private=self.private)
-        found = value.describe(private=self.private)
+        text = value.text(self.expected)
         if not self.least <= len(text) <= self.most:
             allowed = f"{self.least} to {self.most} characters"
             found = f"{len(text)} characters"
             value.fail("wrong-length", "this text is too short or too long", allowed, found=found)
         if self.pattern is not None and not re.fullmatch(self.pattern, text):
             message = f"this is not {self.expected}"
-            value.fail("wrong-value", message, self.expected, found=found)
+            value.fail("wrong-value", message, self.expected)
         return text
 
     @property
