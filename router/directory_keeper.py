@@ -97,6 +97,14 @@ class DirectoryKeeper:
         self._state = KeeperState.FROM_FILE
         return True
 
+    @staticmethod
+    def read_file(file: Path, secrets: SecretSource) -> Directory:
+        """The picture in a file, an empty one when there is none to be read."""
+        try:
+            return build(_read(file), secrets)
+        except (OSError, msgspec.DecodeError):
+            return Directory()
+
     async def refresh(self, deadline: Deadline) -> None:
         """Look once. Raises the link's errors; the picture stays as it was then."""
         known = self._directory.resources()

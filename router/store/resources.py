@@ -215,6 +215,12 @@ class Resources:
             changed=tuple(map(_change, _texts(changed))) if is_complete == 1 else None,
         )
 
+    async def tenant_of_router(self, router_id: str, *, deadline: Deadline) -> str | None:
+        """The tenant that has this router, None when nobody has."""
+        link = self._links.link_for_key(keys.ROUTER_IDS)
+        owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
+        return None if owner is None else _bytes(owner).decode()
+
     async def tenants(self, *, deadline: Deadline) -> list[str]:
         """Every tenant that has, or had, resources."""
         link = self._links.link_for_key(keys.TENANTS)

@@ -1,0 +1,14 @@
+"""The command `crosspoint`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; the process ends with the exit code that `crosspoint --help` documents."""
+    from router.cli.main import cli  # noqa: PLC0415 - `import router.__main__` stays without effects
+
+    sys.exit(cli.main(prog_name="crosspoint", standalone_mode=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""`crosspoint decisions`: what was decided, and why."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from router.cli.shell import (
+    Shell,
+    Store,
+    json_option,
+    print_json,
+    print_table,
+    soon,
+    tenant_of,
+    tenant_option,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from router.decisions_log import LoggedDecision
+    from router.store.decisions import Page
+    from rules.explain import Explanation
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  crosspoint decisions
+  crosspoint decisions --router main --limit 5 --json
+  crosspoint decisions --explain 1790000000000-0"""
+)
+@click.option("--explain", "decision_id", metavar="ID", help="Why this one went where it went.")
+@click.option("--router", help="Only of this router.")
+@click.option("--rule", help="Only by this rule.")
+@click.option("--call", "call_id", help="Only of this call.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+@tenant_option
+@json_option
+@click.pass_obj
+def decisions(  # noqa: PLR0917 - click's order
+    shell: Shell,
+    decision_id: str | None,
+    router: str | None,
+    rule: str | None,
+    call_id: str | None,
+    limit: int,
+    tenant: str | None,
+    as_json: bool,
+) -> None:
+    """List decisions, newest first, or explain one."""
+    from router.decisions_log import Filters  # noqa: PLC0415 - start-up time
+    from router.store.decisions import get_decision, list_decisions  # noqa: PLC0415
+
+    if decision_id is not None:
+        wanted = decision_id
+
+        async def one(store: Store) -> "LoggedDecision":
+            name = await tenant_of(store, tenant)
+            return await get_decision(store.link_for(name), name, wanted, soon())
+
+        _explain(shell, shell.with_store(one), as_json=as_json)
+        return
+    filters = Filters(router=router, rule=rule, call_id=call_id)
+
+    async def several(store: Store) -> "Page":
+        name = await tenant_of(store, tenant)
+        return await list_decisions(
+            store.link_for(name), name, filters, limit=limit, deadline=soon()
+        )
+
+    page = shell.with_store(several)
+    if as_json:
+        print_json([_form(found) for found in page.decisions])
+        return
+    columns = ("decision", "at", "router", "call", "rule", "level", "ms", "answer")
+    print_table(columns, [_row(found) for found in page.decisions], "no decisions yet")
+
+
+def _form(found: "LoggedDecision") -> dict[str, object]:
+    return {"id": found.id, **to_json(found.entry)}
+
+
+def _row(found: "LoggedDecision") -> tuple[str, ...]:
+    entry = found.entry
+    at = datetime.fromtimestamp(entry.at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    took = f"{entry.duration_us / 1000:.1f}"
+    return (
+        found.id,
+        at,
+        entry.router,
+        entry.call.call_id,
+        entry.rule or "",
+        entry.level.value,
+        took,
+        entry.answer,
+    )
+
+
+def _explain(shell: Shell, found: "LoggedDecision", *, as_json: bool) -> None:
+    """The entry; and the rules read again with its inputs, where the same version is still there."""
+    from router.cli.ruling import print_explanation  # noqa: PLC0415 - start-up time
+
+    entry = found.entry
+    explanation, why_not = _again(shell, found)
+    if as_json:
+        form = to_json(explanation) if explanation is not None else None
+        print_json({**_form(found), "explanation": form, "not_explained": why_not})
+        return
+    click.echo(f"decision  {found.id}  {_row(found)[1]}  call {entry.call.call_id}")
+    click.echo(f"answer    {entry.answer}")
+    click.echo(f"by        rule {entry.rule or '-'} of {entry.rules or '-'} {entry.digest or ''}")
+    click.echo(f"level     {entry.level.value}, {entry.duration_us / 1000:.1f} ms")
+    click.echo(f"steps     {', '.join(entry.reasons) or '-'}")
+    if entry.agent:
+        click.echo(f"agent     {entry.agent}")
+    if entry.error:
+        click.echo(f"error     {entry.error}")
+    for queue, facts in entry.live.items():
+        click.echo(f"live      {queue}: {to_json(facts)}")
+    if explanation is None:
+        click.echo(f"The rules were not read again: {why_not}.")
+        return
+    if entry.is_masked:
+        click.echo("Numbers in the log are masked: conditions on them may read otherwise here.")
+    print_explanation(explanation)
+
+
+def _again(shell: Shell, found: "LoggedDecision") -> "tuple[Explanation | None, str | None]":
+    from rules.loader import load_document  # noqa: PLC0415 - start-up time
+    from rules.problems import FileError  # noqa: PLC0415
+    from rules.ruleset import compile_ruleset  # noqa: PLC0415
+
+    entry = found.entry
+    if entry.rules is None:
+        return None, "no rules were asked"
+    file = shell.settings.rules_dir / f"{entry.rules}.yaml"
+    try:
+        document = load_document(file)
+    except FileError:
+        return None, f"{file} cannot be read"
+    if document.digest != entry.digest:
+        return None, f"{file} has changed since (it is {document.digest} now)"
+    return compile_ruleset(document).explain(entry.call, entry.at_s, entry.live), None

@@ -1,0 +1,300 @@
+"""`crosspoint agents`, `queues`, `routers`: the store's present state, and the switches in it."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from router.cli.shell import (
+    Boundary,
+    Shell,
+    Store,
+    json_option,
+    print_json,
+    print_table,
+    soon,
+    tenant_of,
+    tenant_option,
+    to_json,
+)
+from router.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from router.directory import TenantResources
+    from router.error_budget import RouterHealth
+    from router.store.agents import AgentView
+    from rules.facts import QueueFacts
+
+_PAGE = 500
+
+
+@click.group(cls=Boundary)
+def agents() -> None:
+    """List agents; set who is on duty."""
+
+
+@agents.command("list", epilog="\b\nExample:\n  crosspoint agents list --json")
+@tenant_option
+@json_option
+@click.pass_obj
+def list_agents(shell: Shell, tenant: str | None, as_json: bool) -> None:
+    """Show every agent's state, queues and skills."""
+
+    async def work(store: Store) -> "tuple[TenantResources, list[AgentView]]":
+        name = await tenant_of(store, tenant)
+        known = await store.resources.load(name, deadline=soon())
+        return known, await _views(store, name)
+
+    known, views = shell.with_store(work)
+    if as_json:
+        print_json([_agent_form(view, known) for view in views])
+        return
+    rows = [_agent_row(view, known) for view in views]
+    columns = ("agent", "name", "state", "since", "queues", "skills")
+    print_table(columns, rows, "no agents; `crosspoint apply SITE` creates them")
+
+
+@agents.command(
+    "set",
+    epilog="""\b
+Examples:
+  crosspoint agents set ada --on-duty
+  crosspoint agents set ada --off-duty --reason lunch
+  crosspoint agents set ada --dnd --queue support""",
+)
+@click.argument("agent")
+@click.option("--on-duty/--off-duty", "on_duty", default=None, help="Coming on duty also enables.")
+@click.option("--reason", help="Why off duty.")
+@click.option("--dnd/--no-dnd", "dnd", default=None, help="Do not disturb.")
+@click.option("--queue", help="Do not disturb with calls of this queue only.")
+@click.option(
+    "--enable/--disable", "enabled", default=None, help="After too many unanswered offers."
+)
+@tenant_option
+@json_option
+@click.pass_obj
+def set_agent(  # noqa: PLR0917 - click's order
+    shell: Shell,
+    agent: str,
+    on_duty: bool | None,
+    reason: str | None,
+    dnd: bool | None,
+    queue: str | None,
+    enabled: bool | None,
+    tenant: str | None,
+    as_json: bool,
+) -> None:
+    """Set AGENT's duty status, do-not-disturb, or enable the agent again."""
+    if (on_duty, dnd, enabled) == (None, None, None):
+        raise click.UsageError("say what to set: --on-duty, --off-duty, --dnd, --enable, ...")
+    if queue is not None and dnd is None:
+        raise click.UsageError("--queue goes with --dnd or --no-dnd")
+
+    async def work(store: Store) -> "tuple[TenantResources, AgentView | None]":
+        name = await tenant_of(store, tenant)
+        known = await store.resources.load(name, deadline=soon())
+        if queue is not None and queue not in known.queues:
+            raise InvalidInputError(f"there is no queue {queue}", field="--queue")
+        if on_duty is not None:
+            await store.agents.set_duty(name, agent, on=on_duty, reason=reason, deadline=soon())
+        if dnd is not None:
+            await store.agents.set_do_not_disturb(name, agent, on=dnd, queue=queue, deadline=soon())
+        if enabled is not None:
+            await store.agents.set_enabled(name, agent, on=enabled, deadline=soon())
+        return known, await store.agents.get(name, agent, soon())
+
+    known, view = shell.with_store(work)
+    if view is None:
+        raise NotFoundError(f"there is no agent {agent}")
+    if as_json:
+        print_json(_agent_form(view, known))
+    else:
+        click.echo(f"{agent} is {view.effective.state.value}")
+
+
+@click.group(cls=Boundary)
+def queues() -> None:
+    """List queues and who waits."""
+
+
+@queues.command("list", epilog="\b\nExample:\n  crosspoint queues list")
+@tenant_option
+@json_option
+@click.pass_obj
+def list_queues(shell: Shell, tenant: str | None, as_json: bool) -> None:
+    """Show every queue with its live figures."""
+    from router.store.facts import queue_facts  # noqa: PLC0415 - start-up time
+
+    async def work(store: Store) -> "tuple[TenantResources, Mapping[str, QueueFacts]]":
+        name = await tenant_of(store, tenant)
+        known = await store.resources.load(name, deadline=soon())
+        facts: dict[str, QueueFacts] = {}
+        ids = list(known.queues)
+        for start in range(0, len(ids), 200):
+            part = ids[start : start + 200]
+            facts |= await queue_facts(store.link_for(name), name, part, soon())
+        return known, facts
+
+    known, facts = shell.with_store(work)
+    if as_json:
+        print_json(
+            [
+                {**to_json(queue), "live": to_json(facts.get(queue.id))}
+                for queue in known.queues.values()
+            ]
+        )
+        return
+    rows = []
+    for queue in known.queues.values():
+        live = facts.get(queue.id)
+        figures = (live.waiting, live.agents_idle, live.agents_on_duty) if live else (None,) * 3
+        wait = _seconds(live.estimated_wait_s if live else None)
+        rows.append(
+            (queue.id, queue.name, queue.strategy.value, *(_number(n) for n in figures), wait)
+        )
+    columns = ("queue", "name", "strategy", "waiting", "idle", "on duty", "estimated wait")
+    print_table(columns, rows, "no queues; `crosspoint apply SITE` creates them")
+
+
+@click.group(cls=Boundary)
+def routers() -> None:
+    """List call routers; switch them on and off."""
+
+
+@routers.command("list", epilog="\b\nExample:\n  crosspoint routers list --json")
+@tenant_option
+@json_option
+@click.pass_obj
+def list_routers(shell: Shell, tenant: str | None, as_json: bool) -> None:
+    """Show every call router, whether it is enabled, and its errors of the past hour."""
+    from router.resources import public_form  # noqa: PLC0415 - start-up time
+    from router.store.errors import read_health  # noqa: PLC0415
+
+    async def work(store: Store) -> "tuple[TenantResources, Mapping[str, RouterHealth]]":
+        name = await tenant_of(store, tenant)
+        known = await store.resources.load(name, deadline=soon())
+        health = await read_health(store.link_for(name), name, known.routers, soon())
+        return known, health
+
+    known, health = shell.with_store(work)
+    found = known.routers.values()
+    if as_json:
+        print_json([{**public_form(one), "health": to_json(health.get(one.id))} for one in found])
+        return
+    rows = [
+        (
+            router.id,
+            router.name,
+            router.rules or router.routing_url or "",
+            "signed" if router.secret is not None else "unsigned",
+            "enabled" if health[router.id].is_enabled else "DISABLED",
+            str(health[router.id].error_count),
+        )
+        for router in found
+    ]
+    columns = ("router", "name", "decided by", "requests", "state", "errors in the past hour")
+    print_table(columns, rows, "no routers; `crosspoint apply SITE` creates them")
+
+
+@routers.command(epilog="\b\nExample:\n  crosspoint routers enable main")
+@click.argument("router")
+@click.pass_obj
+def enable(shell: Shell, router: str) -> None:
+    """Switch ROUTER on. Its errors still count: one more and it is off again; see reset-errors."""
+    _switch(shell, router, on=True)
+
+
+@routers.command(epilog="\b\nExample:\n  crosspoint routers disable main")
+@click.argument("router")
+@click.pass_obj
+def disable(shell: Shell, router: str) -> None:
+    """Switch ROUTER off: it answers its default target, whoever calls."""
+    _switch(shell, router, on=False)
+
+
+@routers.command("reset-errors", epilog="\b\nExample:\n  crosspoint routers reset-errors main")
+@click.argument("router")
+@click.pass_obj
+def reset_errors(shell: Shell, router: str) -> None:
+    """Forget ROUTER's errors. It stays off if it is off; see enable."""
+    from router.store.errors import reset_error_count  # noqa: PLC0415 - start-up time
+
+    async def work(store: Store) -> None:
+        tenant = await router_tenant(store, router)
+        await reset_error_count(store.link_for(tenant), tenant, router, soon())
+
+    shell.with_store(work)
+    click.echo(f"{router} has no errors")
+
+
+async def router_tenant(store: Store, router: str) -> str:
+    """The tenant a router belongs to; NotFoundError."""
+    tenant = await store.resources.tenant_of_router(router, deadline=soon())
+    if tenant is None:
+        raise NotFoundError(f"there is no router {router}")
+    return tenant
+
+
+def _switch(shell: Shell, router: str, *, on: bool) -> None:
+    from router.store.errors import set_enabled  # noqa: PLC0415 - start-up time
+
+    async def work(store: Store) -> None:
+        tenant = await router_tenant(store, router)
+        await set_enabled(store.link_for(tenant), tenant, router, soon(), enabled=on)
+
+    shell.with_store(work)
+    click.echo(f"{router} is {'enabled' if on else 'disabled'}")
+
+
+async def _views(store: Store, tenant: str) -> "list[AgentView]":
+    found: list[AgentView] = []
+    while True:
+        page, total = await store.agents.list(tenant, soon(), limit=_PAGE, offset=len(found))
+        found += page
+        if not page or len(found) >= total:
+            return found
+
+
+def _agent_form(view: "AgentView", known: "TenantResources") -> dict[str, object]:
+    agent = known.agents.get(view.record.id)
+    form: dict[str, object] = dict(to_json(agent)) if agent is not None else {"id": view.record.id}
+    return form | {"state": to_json(view.effective), "live": _without_token(view)}
+
+
+def _without_token(view: "AgentView") -> object:
+    return to_json(msgspec.structs.replace(view.record, token=None))
+
+
+def _agent_row(view: "AgentView", known: "TenantResources") -> tuple[str, ...]:
+    record = view.record
+    agent = known.agents.get(record.id)
+    state = view.effective.state.value
+    if record.reason:
+        state += f" ({record.reason})"
+    since_s = (view.now_ms - view.effective.since_ms) / 1000 if view.effective.since_ms else None
+    skills = ", ".join(f"{skill} {level}" for skill, level in sorted(record.skills.items()))
+    name = agent.name if agent is not None else ""
+    return (record.id, name, state, _seconds(since_s), ", ".join(sorted(record.queues)), skills)
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if value >= 2 * length:
+            return f"{value / length:.0f} {unit}"
+    return f"{value:.0f} s"
+
+
+_Clock = Callable[[], float]
+
+
+def ago(at_s: float, clock: _Clock = time.time) -> str:
+    """How long ago, for people."""
+    return f"{_seconds(max(0.0, clock() - at_s))} ago"

@@ -1,0 +1,202 @@
+"""`crosspoint rules`: check, explain and describe rules files, without a store."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from router.cli.shell import UNUSABLE, WRONG, Boundary, ended, json_option, print_json, to_json
+from rules.problems import FileError, Problem
+
+if TYPE_CHECKING:
+    from rules.explain import Explanation, Reason
+    from rules.facts import CallFacts, QueueFacts
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group(cls=Boundary)
+def rules() -> None:
+    """Check, explain and describe rules files."""
+
+
+@rules.command(
+    epilog="""\b
+Exit codes: 0 clean, 1 findings, 2 a file that cannot be read.
+\b
+Example:
+  crosspoint rules check rules/*.yaml"""
+)
+@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
+    """Load each FILE, look for oddities and run its cases."""
+    results = [checked(file) for file in files]
+    if as_json:
+        print_json([_result_form(result) for result in results])
+    else:
+        for result in results:
+            _print_result(result)
+    ctx.exit(max(result.exit_code for result in results))
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    file: str
+    problems: tuple[Problem, ...]
+    left_out: int = 0
+    is_loaded: bool = True
+    rules: int = 0
+    cases: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        if not self.is_loaded:
+            return UNUSABLE
+        return WRONG if self.problems else 0
+
+
+def checked(file: Path) -> Result:
+    from rules.cases import run_cases  # noqa: PLC0415 - start-up time
+    from rules.lint import lint  # noqa: PLC0415
+    from rules.loader import load_document  # noqa: PLC0415
+    from rules.ruleset import compile_ruleset  # noqa: PLC0415
+
+    try:
+        document = load_document(file)
+    except FileError as error:
+        problems = tuple(error.problems)
+        return Result(file=str(file), problems=problems, left_out=error.left_out, is_loaded=False)
+    ruleset = compile_ruleset(document)
+    return Result(
+        file=str(file),
+        problems=(*lint(ruleset), *run_cases(ruleset)),
+        rules=len(document.rules),
+        cases=len(document.cases),
+    )
+
+
+def _result_form(result: Result) -> dict[str, object]:
+    verdict = {0: "clean", WRONG: "findings", UNUSABLE: "unreadable"}[result.exit_code]
+    return {
+        "file": result.file,
+        "verdict": verdict,
+        "rules": result.rules,
+        "cases": result.cases,
+        "left_out": result.left_out,
+        "problems": [to_json(problem) for problem in result.problems],
+    }
+
+
+def _print_result(result: Result) -> None:
+    for problem in result.problems:
+        click.echo(str(problem))
+    if result.left_out:
+        click.echo(f"... and {result.left_out} more")
+    if not result.problems:
+        click.echo(f"{result.file}: clean; {result.rules} rules, {result.cases} cases passed")
+
+
+@rules.command(
+    epilog="""\b
+The call is JSON (or YAML) as in a rules file's cases; `-` is stdin:
+  {"caller": "+12125550142", "digits": {"language": "2"}}
+Queues likewise: {"support": {"agents_idle": 1, "waiting": 0}}
+\b
+Examples:
+  crosspoint rules explain main.yaml --call call.json --at 2026-12-01T10:00:00-05:00
+  echo '{"caller": "+12125550142"}' | crosspoint rules explain main.yaml --call -"""
+)
+@click.argument("file", type=_FILE)
+@click.option("--call", "call_file", required=True, type=_FILE, help="The call; `-` is stdin.")
+@click.option("--at", help="When, as 2026-12-01T10:00:00-05:00; default: now.")
+@click.option("--queues", "queues_file", type=_FILE, help="Live facts of queues.")
+@json_option
+def explain(
+    file: Path, call_file: Path, at: str | None, queues_file: Path | None, as_json: bool
+) -> None:
+    """Say which rule of FILE decides a call, and what kept each rule before it from deciding."""
+    from rules.loader import load_document  # noqa: PLC0415 - start-up time
+    from rules.ruleset import compile_ruleset  # noqa: PLC0415
+
+    call, queues = _read_call(call_file), _read_queues(queues_file)
+    now_s = time.time() if at is None else _instant(at)
+    explanation = compile_ruleset(load_document(file)).explain(call, now_s, queues)
+    if as_json:
+        print_json(to_json(explanation))
+    else:
+        print_explanation(explanation)
+
+
+@rules.command(
+    epilog="""\b
+Example, for an editor that knows the YAML language server:
+  crosspoint rules schema > rules.schema.json"""
+)
+def schema() -> None:
+    """Print a JSON Schema of rules files, so that an editor completes and checks while you type."""
+    from rules.json_schema import json_schema  # noqa: PLC0415 - start-up time
+
+    print_json(json_schema())
+
+
+def print_explanation(explanation: "Explanation") -> None:
+    """The decision, then every rule before it with its reason."""
+    click.echo(f"rule      {explanation.decision.rule}")
+    click.echo(f"action    {msgspec.json.encode(explanation.decision.action).decode()}")
+    click.echo(
+        f"at        {explanation.local_time} (rules {explanation.ruleset} {explanation.digest})"
+    )
+    if explanation.decision.missing:
+        names = ", ".join(sorted(explanation.decision.missing))
+        click.echo(f"unknown   live facts of {names}: they might have changed the decision")
+    for skipped in explanation.skipped:
+        click.echo(f"before    {skipped.rule}: {_words(skipped.reason)}")
+
+
+def _words(reason: "Reason") -> str:
+    found = "nothing" if reason.found is None else reason.found
+    text = f"{reason.condition} is {reason.outcome.value}: wanted {reason.wanted}, found {found}"
+    if reason.parts:
+        text += " [" + "; ".join(_words(part) for part in reason.parts) + "]"
+    return text
+
+
+def _read_call(path: Path) -> "CallFacts":
+    from rules.fields import read_all  # noqa: PLC0415 - start-up time
+    from rules.parse_cases import read_call  # noqa: PLC0415
+
+    return read_all(_bytes(path), _name(path), read_call)
+
+
+def _read_queues(path: Path | None) -> "dict[str, QueueFacts] | None":
+    from rules.fields import read_all  # noqa: PLC0415 - start-up time
+    from rules.parse_cases import read_queues  # noqa: PLC0415
+
+    return None if path is None else dict(read_all(_bytes(path), _name(path), read_queues))
+
+
+def _bytes(path: Path) -> bytes:
+    from router.typed_nodes import read_bounded  # noqa: PLC0415 - start-up time
+    from rules.reader import LARGEST_FILE_BYTES  # noqa: PLC0415
+
+    if str(path) == "-":
+        return sys.stdin.buffer.read(LARGEST_FILE_BYTES + 1)
+    return read_bounded(path)
+
+
+def _name(path: Path) -> str:
+    return "stdin" if str(path) == "-" else str(path)
+
+
+def _instant(text: str) -> float:
+    from rules.fields import read_all  # noqa: PLC0415 - start-up time
+    from rules.parse_times import Instant  # noqa: PLC0415
+
+    try:
+        return read_all(f'"{text}"'.encode(), "--at", Instant())
+    except FileError as error:
+        raise ended(str(error.problems[0]), UNUSABLE) from None

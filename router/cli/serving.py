@@ -1,0 +1,111 @@
+"""`crosspoint up` and `crosspoint serve`: the service itself, in the foreground until a signal."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from router.cli.shell import UNUSABLE, Shell, ended
+
+if TYPE_CHECKING:
+    from router.settings import Settings
+    from router.site_file import Site
+
+_CALLER: Final = "+12125550142"
+
+
+@click.command(
+    epilog="""\b
+The first start makes missing secret files in the data folder. Ctrl-C or SIGTERM ends it in order.
+\b
+Examples:
+  crosspoint -c deploy/example/crosspoint.yaml up
+  CROSSPOINT_HTTP__PORT=9000 crosspoint up"""
+)
+@click.option("--port", type=click.IntRange(0, 65_535), help="Instead of the one in the settings.")
+@click.pass_obj
+def up(shell: Shell, port: int | None) -> None:
+    """Run everything in one process: store (unless the settings name one), site, rules, HTTP."""
+    from router.serve import serve as run  # noqa: PLC0415 - start-up time
+    from router.site_at_start import make_missing_secrets, read_site  # noqa: PLC0415
+
+    settings = _with_port(shell.settings, port)
+    site = read_site(settings)
+    made = make_missing_secrets(settings, site)
+    run(settings, with_site=True, on_ready=_banner(shell, settings, site, made))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  CROSSPOINT_STORE__URL=redis://redis:6379/0 crosspoint serve
+  crosspoint -c /etc/crosspoint/crosspoint.yaml serve --port 9000"""
+)
+@click.option("--port", type=click.IntRange(0, 65_535), help="Instead of the one in the settings.")
+@click.pass_obj
+def serve(shell: Shell, port: int | None) -> None:
+    """Serve HTTP against the store in the settings; the site is applied by `crosspoint apply`."""
+    from router.serve import serve as run  # noqa: PLC0415 - start-up time
+
+    settings = _with_port(shell.settings, port)
+    if settings.store.url is None:
+        raise ended("serve needs a store: set store.url, or use `crosspoint up`", UNUSABLE)
+    run(settings, on_ready=lambda url: click.echo(f"crosspoint listens on {url}"))
+
+
+def _with_port(settings: "Settings", port: int | None) -> "Settings":
+    if port is None:
+        return settings
+    http = msgspec.structs.replace(settings.http, port=port)
+    return msgspec.structs.replace(settings, http=http)
+
+
+def _banner(
+    shell: Shell, settings: "Settings", site: "Site | None", made: list[Path]
+) -> Callable[[str], None]:
+    """What it listens on, and what to try."""
+    command = _command(shell)
+    unsigned = [router.id for router in site.routers if router.secret is None] if site else []
+    signed = [router.id for router in site.routers if router.secret is not None] if site else []
+    agent = site.agents[0].id if site and site.agents else None
+
+    def show(url: str) -> None:
+        click.echo(f"crosspoint listens on {url}")
+        for router in unsigned:
+            click.echo(f"  POST {url}/route/{router}")
+        for router in signed:
+            click.echo(f"  POST {url}/route/{router}  (signed)")
+        click.echo(f"  API {url}/openapi.json   health {url}/readyz   metrics {url}/metrics")
+        click.echo(f"  store {settings.store.public_url()}, rules {_short(settings.rules_dir)}")
+        for path in made:
+            click.echo(f"  made the secret {_short(path)}")
+        if not site or not site.routers:
+            return
+        router = (unsigned or signed)[0]
+        at = "" if f":{settings.http.port}" in url else f" --url {url}"
+        click.echo("Try, in a second terminal:")
+        click.echo(f"  {command} call {router} --caller {_CALLER}{at}")
+        if agent:
+            free = f"--digits language=2 --agent-free {agent}"
+            click.echo(f"  {command} call {router} --caller {_CALLER} {free}{at}")
+        click.echo(f"  {command} agents list")
+
+    return show
+
+
+def _command(shell: Shell) -> str:
+    """How this command was called, so that what is printed can be copied."""
+    program = _short(Path(sys.argv[0]))
+    config = shell.config_given
+    return shlex.join([program, *(["-c", config] if config else [])])
+
+
+def _short(path: Path) -> str:
+    """The path from here, where that is shorter."""
+    here = os.path.relpath(path)
+    return min(here, str(path.absolute()), key=len)
