@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, Self
 
@@ -189,7 +190,7 @@ class RedisLink:
         while True:
             began_s = self._loop.time()
             try:
-                wire = await self._connect()
+                wire = await self.connect_once()
             except (CrosspointError, OSError, TimeoutError) as error:
                 self._note_down(_reason(error))
             else:
@@ -201,7 +202,7 @@ class RedisLink:
             await asyncio.sleep(backoff_s * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
             backoff_s = min(backoff_s * 2, _BACKOFF_S[1])
 
-    async def _connect(self) -> Wire:
+    async def connect_once(self) -> Wire:
         """A wire whose server has said that it is a primary and ready, and what time it is."""
         clock = RedisClock()
         async with asyncio.timeout(CONNECT_S):
@@ -307,14 +308,15 @@ def _plain(error: StoreRefusedError) -> CrosspointError:
 
 
 async def _sample(wire: Wire, clock: RedisClock, deadline: Deadline) -> None:
-    loop = asyncio.get_running_loop()
-    sent_s = loop.time()
+    """Ask what time it is. Not by `loop.time()`: uvloop's is of this turn's start, in whole ms."""
+    sent_s = time.monotonic()
     reply = await wire.call(("TIME",), deadline)
+    received_s = time.monotonic()
     if isinstance(reply, list) and len(reply) == 2:
         seconds, micros = reply
         if isinstance(seconds, bytes) and isinstance(micros, bytes):
             server_s = int(seconds) + int(micros) / 1e6
-            clock.sample(sent_s=sent_s, received_s=loop.time(), server_s=server_s)
+            clock.sample(sent_s=sent_s, received_s=received_s, server_s=server_s)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -13,7 +13,7 @@ since any byte ends the stall. A stall that lasts is ended by dropping the conne
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import hiredis
 
@@ -116,9 +116,8 @@ class Wire(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
