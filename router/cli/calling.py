@@ -222,8 +222,12 @@ def _url(shell: Shell, given: str | None, router: str) -> str:
     http_settings = shell.settings.http
     host = http_settings.host if http_settings.host not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared, not bound
     base = given or f"http://{f'[{host}]' if ':' in host else host}:{http_settings.port}"
-    parts = urlsplit(base)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(base)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
         raise InvalidInputError("a URL like http://127.0.0.1:8080 is wanted", field="--url")
     return f"{base.rstrip('/')}/route/{quote(router, safe='')}"
 

@@ -1,0 +1,221 @@
+"""The example as a user meets it: real processes, embedded store, signed calls, questions, the log."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[3] / "deploy/example"
+
+
+class Example:
+    """A copy of the example with a data folder of its own, and the running service."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "example"
+        shutil.copytree(EXAMPLE, self.folder)
+        self.data = folder / "data"
+        self.env = {
+            **{name: value for name, value in os.environ.items() if "CROSSPOINT" not in name},
+            "CROSSPOINT_DATA_DIR": str(self.data),
+            "CROSSPOINT_CONFIG": str(self.folder / "crosspoint.yaml"),
+        }
+        self.process: subprocess.Popen[str] | None = None
+        self.banner = ""
+
+    def up(self) -> None:
+        """Start it and read what it prints until the commands to try."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "router", "up", "--port", "0"],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        timer = threading.Timer(60, self.process.kill)
+        timer.start()
+        assert self.process.stdout is not None
+        self.banner = ""
+        for line in self.process.stdout:
+            self.banner += line
+            if "agents list" in line:
+                break
+        timer.cancel()
+        found = re.search(r"listens on (http://\S+)", self.banner)
+        assert found is not None, self.banner
+        self.url = found[1]
+
+    def down(self) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def run(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "router", *arguments],
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def call(self, router: str, *arguments: str, code: int = 0) -> str:
+        caller = () if "--caller" in arguments else ("--caller", "+12125550142")
+        return self.run("call", router, *caller, "--url", self.url, *arguments, code=code)
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    example = Example(tmp_path_factory.mktemp("first"))
+    example.up()
+    yield example
+    assert example.down() == 0
+
+
+def test_the_start_says_what_it_listens_on_and_what_to_try(example: Example) -> None:
+    assert f"POST {example.url}/route/main" in example.banner
+    assert f"POST {example.url}/route/partners  (signed)" in example.banner
+    assert "call main --caller +12125550142" in example.banner
+    assert len(example.banner.splitlines()) <= 15
+
+
+def test_missing_secrets_are_made_for_this_machine_only(example: Example) -> None:
+    for name in ("tokens", "partners"):
+        path = example.data / "secrets" / name
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert len(path.read_text().strip()) >= 32
+    assert "made the secret" in example.banner
+
+
+def test_a_caller_who_speaks_spanish_reaches_a_free_agent(example: Example) -> None:
+    told = example.call("main", "--digits", "language=2", "--agent-free", "ada")
+    assert "For English press 1" in told
+    assert "answer    route to user 3001" in told
+    assert "rule      spanish speakers (main)" in told
+    assert "reasons   reserved:ada" in told
+    assert "level     full" in told
+    assert re.search(r"time +[0-9.]+ ms, [0-9.]+ ms", told)
+
+
+def test_a_caller_who_keys_nothing_ends_where_the_rule_says(example: Example) -> None:
+    told = json.loads(example.call("main", "--json"))
+    assert [one["answer"]["action"] for one in told["rounds"]] == ["ask", "ask", "route"]
+    assert told["rounds"][-1]["answer"]["target_id"] == "6001002003004005"
+    assert told["decision"]["rule"] == "ask for the language"
+
+
+def test_an_important_customer_and_a_blocked_number_are_known(example: Example) -> None:
+    assert "rule      very important" in example.call("main", "--caller", "+442079460018")
+    assert "cannot be reached" in example.call("main", "--caller", "+12125550199")
+
+
+def test_a_signed_router_answers_the_platform_and_nobody_else(example: Example) -> None:
+    assert "all other partners" in example.call("partners", "--digits", "partner=4711")
+    secret = example.data / "secrets/partners"
+    text = secret.read_text()
+    secret.write_text("x" * 40)
+    try:
+        # The service reads its secret again only after a while; this process signs with a wrong one.
+        assert "401" in example.call("partners", code=1)
+    finally:
+        secret.write_text(text)
+
+
+def test_a_router_that_is_not_there_is_said_to_be_so(example: Example) -> None:
+    assert "404" in example.call("nobody", code=1)
+
+
+def test_a_disabled_router_answers_its_default_target(example: Example) -> None:
+    example.run("routers", "disable", "main")
+    try:
+        _until_level(example, "disabled")
+        told = example.call("main")
+        assert "answer    route to department 6001002003004005" in told
+        assert "DISABLED" in example.run("routers", "list")
+        assert "routers enable" in example.run("doctor", code=1)
+    finally:
+        example.run("routers", "enable", "main")
+    _until_level(example, "full")
+    example.run("routers", "reset-errors", "main")
+
+
+def test_the_log_explains_a_decision_later(example: Example) -> None:
+    told = json.loads(example.call("main", "--digits", "language=1", "--json"))
+    listed = json.loads(example.run("decisions", "--call", told["call_id"], "--json"))
+    assert listed[0]["id"] == told["decision"]["id"]
+    explained = example.run("decisions", "--explain", listed[0]["id"])
+    assert "ask for the language" in explained
+    assert "+12125550142" not in explained
+    assert "no such decision" in example.run("decisions", "--explain", "1-1", code=2)
+
+
+def test_agents_go_on_and_off_duty(example: Example) -> None:
+    assert "grace is available" in example.run("agents", "set", "grace", "--on-duty")
+    lunch = json.loads(
+        example.run("agents", "set", "grace", "--off-duty", "--reason", "lunch", "--json")
+    )
+    assert (lunch["state"]["state"], lunch["live"]["reason"]) == ("off_duty", "lunch")
+    assert "no such agent" in example.run("agents", "set", "nobody", "--on-duty", code=2)
+    assert "grace" in example.run("agents", "list")
+    names = [one["id"] for one in json.loads(example.run("queues", "list", "--json"))]
+    assert names == ["billing", "sales", "support"]
+
+
+def test_the_doctor_finds_nothing(example: Example) -> None:
+    port = example.url.rpartition(":")[2]
+    example.env["CROSSPOINT_HTTP__PORT"] = port
+    try:
+        assert "crosspoint serves, ready" in example.run("doctor")
+    finally:
+        del example.env["CROSSPOINT_HTTP__PORT"]
+
+
+def test_applying_again_changes_nothing_and_pruning_says_what_it_would_do(
+    example: Example, tmp_path: Path
+) -> None:
+    assert "12 unchanged" in example.run("apply")
+    smaller = tmp_path / "site.yaml"
+    smaller.write_text("version: 1\ntenant: acme\nqueues: [{id: support, name: Help}]\n")
+    told = json.loads(example.run("apply", str(smaller), "--prune", "--dry-run", "--json"))
+    assert told["counts"]["remove"] == 11
+    assert "12 unchanged" in example.run("apply")
+
+
+def test_the_data_outlives_the_service(tmp_path: Path) -> None:
+    example = Example(tmp_path)
+    example.up()
+    try:
+        example.call("main", "--agent-free", "ada")
+        assert example.down() == 0
+        # Nobody serves now: the command starts the store for itself.
+        agents = json.loads(example.run("agents", "list", "--json"))
+        assert [one["live"]["on_duty"] for one in agents if one["id"] == "ada"] == [True]
+        example.up()
+        assert "made the secret" not in example.banner
+        assert "rule" in example.call("main")
+    finally:
+        example.down()
+
+
+def _until_level(example: Example, level: str) -> None:
+    for _ in range(50):
+        if f"level     {level}" in example.call("main"):
+            return
+    pytest.fail(f"never {level}")
