@@ -116,8 +116,13 @@ def held_call(tenant: str, call: str) -> str:
     return f"cp:{{{tenant}}}:held_call:{call}"
 
 
+def unheld(tenant: str, call: str) -> str:
+    """STRING, ms: when the phone system said that it holds this call no more."""
+    return f"cp:{{{tenant}}}:unheld:{call}"
+
+
 def call_over(tenant: str, call: str) -> str:
-    """STRING: this call (one leg of the phone system's) has ended, as far as one agent goes."""
+    """STRING, ms: when this call (one leg of the phone system's) ended."""
     return f"cp:{{{tenant}}}:call_over:{call}"
 
 

@@ -189,7 +189,7 @@ class Line(Operations):
         longest_hold_ms: int,
         deadline: Deadline,
     ) -> bool:
-        """The phone system holds this caller since then. False: the call is over already.
+        """The phone system holds this caller since then. False: not any more, by a later report.
 
         Counts as waiting until reported otherwise, at most `longest_hold_ms`.
         """
@@ -198,15 +198,20 @@ class Line(Operations):
             keys.held(tenant, name),
             keys.held_call(tenant, call),
             keys.queue_live(tenant, name),
-            keys.call_over(tenant, call),
+            keys.unheld(tenant, call),
         ]
         args = (name, call, since_ms, longest_hold_ms, MAX_HELD)
         return await self._run(tenant, "line_held", key_names, args, deadline) == 1
 
-    async def observe_unheld(self, tenant: str, call: str, deadline: Deadline) -> bool:
-        """The phone system holds this caller no more: connected or gone. False: it did not."""
-        key_names = [keys.held_call(tenant, call), keys.call_over(tenant, call)]
-        args = (keys.prefix(tenant), call)
+    async def observe_unheld(
+        self, tenant: str, call: str, deadline: Deadline, *, at_ms: int | None = None
+    ) -> bool:
+        """The phone system holds this caller no more: connected or gone. False: it did not.
+
+        Reports of holding it since before `at_ms` (default: now) are late and will be ignored.
+        """
+        key_names = [keys.held_call(tenant, call), keys.unheld(tenant, call)]
+        args = (keys.prefix(tenant), call, "" if at_ms is None else at_ms)
         return await self._run(tenant, "line_unheld", key_names, args, deadline) == 1
 
     # private

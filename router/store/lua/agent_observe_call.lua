@@ -32,7 +32,8 @@ if kind == 'hangup' or kind == 'missed' then
     free(prefix, id, a, a.idle_since, now)
   end
 else
-  if at <= a.seen_ms or call('EXISTS', KEYS[2]) == 1 then return { 0, state } end --@late-check
+  local over_ms = tonumber(call('GET', KEYS[2]) or nil) or 0
+  if at <= a.seen_ms or at <= over_ms then return { 0, state } end --@late-check
   local next = next_state(state, kind == 'ringing' and 'see_ringing' or 'see_connected')
   if not next then return { 0, state } end
   if kind == 'ringing' and not is_same and state == 'reserved' then
@@ -40,12 +41,14 @@ else
   end
   if not is_same or state == resting_state(a, now) then
     -- Not what we reserved, or too late for it: that lease is void.
+    local rested = ready_at(a)
+    if rested and rested <= now then a.idle_since = rested end -- an activity that has lapsed
     leave_request(prefix, id, a)
-    call('HDEL', a.key, 'token', 'request')
-    call('HSET', a.key, 'call', ARGV[14], 'caller', ARGV[6], 'wrap_up_ms', ARGV[8],
-      'queue', ARGV[7], 'idle_since', ready_at(a) or a.idle_since)
+    call('HDEL', a.key, 'token', 'request', 'wrap_up_ms')
+    if tonumber(ARGV[8]) > 0 then call('HSET', a.key, 'wrap_up_ms', ARGV[8]) end
+    call('HSET', a.key, 'call', ARGV[14], 'caller', ARGV[6], 'queue', ARGV[7],
+      'idle_since', a.idle_since)
     a.token, a.request, a.call, a.caller = false, false, ARGV[14], ARGV[6]
-    a.idle_since = ready_at(a) or a.idle_since
     if ARGV[7] == '' then call('HDEL', a.key, 'queue') end
   end
   if kind == 'connected' then

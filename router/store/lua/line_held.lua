@@ -1,16 +1,16 @@
 -- The phone system reports that it holds a caller in a queue of its own.
 --
--- KEYS 1 held:<queue> 2 held_call:<call> 3 queue_live:<queue> 4 call_over:<call>
+-- KEYS 1 held:<queue> 2 held_call:<call> 3 queue_live:<queue> 4 unheld:<call>
 -- ARGV 1 deadline (ms on this clock) 2 queue id 3 call 4 waiting since (ms, the reporter's clock)
 --      5 longest hold (ms) 6 at most so many calls
--- Result 1 | 0: that call is over, or too many are held | 'EXPIRED'
--- Keeps  Copies do nothing. A call that is over never waits again; one whose end is never reported stops
---        counting after the longest hold.
+-- Result 1 | 0: it has ended since, or too many are held | 'EXPIRED'
+-- Keeps  Copies do nothing. A late report that a call is held changes nothing after the report that it is
+--        not; one whose end is never reported stops counting after the longest hold.
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-if call('EXISTS', KEYS[4]) == 1 then return 0 end
+if tonumber(ARGV[4]) <= (tonumber(call('GET', KEYS[4]) or nil) or 0) then return 0 end
 local hold = tonumber(ARGV[5])
 call('HSET', KEYS[3], 'hold_ms', hold)
 call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. (now - hold))
