@@ -217,7 +217,9 @@ def from_document(document: object, type_: type[ResourceT]) -> ResourceT:
     if isinstance(document, Mapping) and isinstance(
         target := document.get("default_target"), Mapping
     ):
-        for field in target.keys() - {"type", "id", "number"}:
+        # A stored target spells its empty name out.
+        given = {key for key, value in target.items() if key != "name" or value is not None}
+        for field in given - {"type", "id", "number"}:
             message = "a target has a type and an id or number"
             raise InvalidInputError(message, field=f"default_target.{field}")
     try:

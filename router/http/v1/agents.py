@@ -80,9 +80,9 @@ AgentPatch = patch_form("AgentPatch", AgentConfig)
 
 async def list_agents(asked: Asked[None]) -> Page:
     """Live parts come in the same order, by id; one that is not there yet is asked for singly."""
-    configs = list((await picture(asked)).agents.values())
+    configs = (await picture(asked)).agents
     if asked.access is Access.OWN:
-        configs = [config for config in configs if config.id == asked.who.sub]
+        configs = {own: config for own, config in configs.items() if own == asked.who.sub}
     found = page(asked, configs)
     wanted = [item for item in found.items if isinstance(item, AgentConfig)]
     views: dict[str, AgentView] = {}

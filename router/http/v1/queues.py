@@ -47,7 +47,7 @@ QueuePatch = patch_form("QueuePatch", QueueConfig)
 
 
 async def list_queues(asked: Asked[None]) -> Page:
-    found = page(asked, list((await picture(asked)).queues.values()))
+    found = page(asked, (await picture(asked)).queues)
     configs = [item for item in found.items if isinstance(item, QueueConfig)]
     facts = await _facts(asked, [config.id for config in configs])
     forms: list[object] = [_form(asked, config, facts) for config in configs]

@@ -1,6 +1,6 @@
 """What the three resource families share: reading the present picture, and types of their forms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -29,9 +29,10 @@ async def picture(asked: Asked[Any]) -> TenantResources:
     )
 
 
-def page(asked: Asked[Any], items: Sequence[object]) -> Page:
-    """The page that was asked for of a list that is at hand."""
-    return page_of(list(items), limit=asked.limit, offset=asked.offset)
+def page(asked: Asked[Any], items: Mapping[str, object]) -> Page:
+    """The page that was asked for, in order of id."""
+    ordered = [items[key] for key in sorted(items)]
+    return page_of(ordered, limit=asked.limit, offset=asked.offset)
 
 
 def not_found(asked: Asked[Any], what: str) -> NotFoundError:

@@ -62,7 +62,7 @@ RouterPatch = patch_form("RouterPatch", RouterConfig, RouterSwitch)
 
 
 async def list_routers(asked: Asked[None]) -> Page:
-    found = page(asked, list((await picture(asked)).routers.values()))
+    found = page(asked, (await picture(asked)).routers)
     configs = [item for item in found.items if isinstance(item, RouterConfig)]
     health = await errors.read_health(
         asked.link, asked.tenant, [config.id for config in configs], asked.deadline

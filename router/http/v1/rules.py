@@ -47,8 +47,7 @@ class RulesetForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_rules(asked: Asked[None]) -> Page:
-    forms = await _forms(asked)
-    return page(asked, [forms[name] for name in sorted(forms)])
+    return page(asked, await _forms(asked))
 
 
 async def get_rules(asked: Asked[None]) -> RulesetForm:
