@@ -4,6 +4,7 @@ Unless the settings allow whole numbers, whatever a caller is known by is masked
 leaves the process; an explanation made from a masked entry says so.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,7 +12,7 @@ import msgspec
 
 from router.outcome import Asked, Level, Outcome
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
-from rules.wording import mask, mask_digits, mask_if_telling
+from rules.wording import Masking, as_it_is, mask, mask_digits, mask_if_telling
 
 _PRIVATE: Final = frozenset({"name", "phone", "email", "number", "external_number"})
 """Last parts of attribute names whose values are masked whatever they look like."""
@@ -79,7 +80,9 @@ def masked(call: CallFacts) -> CallFacts:
         called=None if call.called is None else mask(call.called),
         router=call.router,
         contact=None if contact is None else _masked_contact(contact),
-        digits={name: mask_digits(keys) for name, keys in call.digits.items()},
+        digits={name: mask_digits(keys) for name, keys in call.digits.items()}
+        if call.digits
+        else {},
         attributes=_masked_attributes(call.attributes) if call.attributes else {},
     )
 
@@ -95,16 +98,17 @@ def _masked_contact(contact: Contact) -> Contact:
 
 def _masked_attributes(attributes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     return {
-        key: _masked_attribute(key, value) if isinstance(value, str) else value
+        key: _masking_of(key)(value) if isinstance(value, str) else value
         for key, value in attributes.items()
     }
 
 
-def _masked_attribute(key: str, value: str) -> str:
+@functools.lru_cache(maxsize=1024)
+def _masking_of(key: str) -> Masking:
     last = key.rpartition(".")[2]
     if last in _PRIVATE or last.endswith(("_number", "_name", "_email", "_phone")):
-        return mask(value)
-    return value if last.endswith("id") else mask_if_telling(value)
+        return mask
+    return as_it_is if last.endswith("id") else mask_if_telling
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):

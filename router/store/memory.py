@@ -12,7 +12,7 @@ import msgspec
 from router.deadline import Deadline
 from router.dialogue import NOTHING_KNOWN, Memory, Remembered
 from router.errors import StoreRefusedError
-from router.outcome import Asked, Outcome
+from router.outcome import Asked, Level, Outcome
 from router.store import keys
 from router.store.link import Link, Reply
 from router.store.scripts import load_script, run_script
@@ -48,7 +48,87 @@ def to_remember(asked: Asked, outcome: Outcome) -> Remember | None:
     """What to keep of an outcome; None for repeats and for calls without an id."""
     if outcome.is_repeat or not asked.call.call_id:
         return None
-    answer = Remembered(
+    call = outcome.call or asked.call
+    return Remember(
+        tenant=asked.router.tenant,
+        scope=scope_of(asked),
+        call=asked.call.call_id,
+        fingerprint=asked.fingerprint,
+        answer=_remembered(asked, outcome),
+        round=outcome.round,
+        digits=call.digits,
+    )
+
+
+class CallMemory:
+    """This process' own memory of calls; bounded, and good when the store is gone.
+
+    How it works. Most calls ask once and are decided by rules alone: of those only a flat tuple is
+    kept, which costs the garbage collector nothing, and unpacked only when the call comes again. There are two generations: when the younger one is full it becomes the older one, and
+    what the older one held is forgotten; a call that comes again moves to the younger one.
+    """
+
+    def __init__(self, most: int = MOST_CALLS) -> None:
+        self._most_young = max(1, most // 2)
+        self._young: dict[_Call, _Kept] = {}
+        self._old: dict[_Call, _Kept] = {}
+
+    def of(self, asked: Asked) -> Memory:
+        """What is remembered of the call and not older than LIFETIME_S."""
+        key = (asked.router.id, asked.dialect.address, asked.call.call_id)
+        kept = self._young.get(key) or self._old.get(key)
+        if kept is None:
+            return NOTHING_KNOWN
+        memory = kept if isinstance(kept, Memory) else _unpacked(*kept)
+        latest_s = max((answer.at_s for answer in memory.answers.values()), default=0.0)
+        return memory if latest_s + LIFETIME_S >= asked.now_s else NOTHING_KNOWN
+
+    def keep(self, asked: Asked, outcome: Outcome) -> None:
+        """Remember it here; the store is told in a batch."""
+        if outcome.is_repeat or not asked.call.call_id:
+            return
+        key = (asked.router.id, asked.dialect.address, asked.call.call_id)
+        known = self.of(asked) if key in self._young or key in self._old else NOTHING_KNOWN
+        if len(self._young) >= self._most_young:
+            self._old, self._young = self._young, {}
+        if known is NOTHING_KNOWN and outcome.call is None and not asked.fingerprint:
+            self._young[key] = (
+                outcome.body,
+                outcome.level,
+                asked.now_s,
+                outcome.rule,
+                outcome.digest,
+            )
+        else:
+            self._young[key] = known.merged(_memory_of(asked, outcome))
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+
+_Call = tuple[str, str, str]
+_Flat = tuple[bytes, Level, float, str | None, str | None]
+_Kept = _Flat | Memory
+
+
+def _unpacked(
+    body: bytes, level: Level, at_s: float, rule: str | None, digest: str | None
+) -> Memory:
+    return Memory(
+        answers={"": Remembered(body=body, level=level, at_s=at_s, rule=rule, digest=digest)}
+    )
+
+
+def _memory_of(asked: Asked, outcome: Outcome) -> Memory:
+    return Memory(
+        answers={asked.fingerprint: _remembered(asked, outcome)},
+        rounds={outcome.asked: outcome.round} if outcome.asked else {},
+        digits=(outcome.call or asked.call).digits,
+    )
+
+
+def _remembered(asked: Asked, outcome: Outcome) -> Remembered:
+    return Remembered(
         body=outcome.body,
         level=outcome.level,
         at_s=asked.now_s,
@@ -58,51 +138,6 @@ def to_remember(asked: Asked, outcome: Outcome) -> Remember | None:
         asked=outcome.asked,
         again_after_s=outcome.again_after_s,
     )
-    call = outcome.call or asked.call
-    return Remember(
-        tenant=asked.router.tenant,
-        scope=scope_of(asked),
-        call=asked.call.call_id,
-        fingerprint=asked.fingerprint,
-        answer=answer,
-        round=outcome.round,
-        digits=call.digits,
-    )
-
-
-class CallMemory:
-    """This process' own memory of calls; bounded, and good when the store is gone."""
-
-    def __init__(self, most: int = MOST_CALLS) -> None:
-        self._most = most
-        self._calls: dict[tuple[str, str], Memory] = {}
-
-    def of(self, asked: Asked) -> Memory:
-        """What is remembered of the call and not older than LIFETIME_S."""
-        key = (scope_of(asked), asked.call.call_id)
-        memory = self._calls.get(key)
-        if memory is None:
-            return NOTHING_KNOWN
-        if max(answer.at_s for answer in memory.answers.values()) + LIFETIME_S < asked.now_s:
-            del self._calls[key]
-            return NOTHING_KNOWN
-        return memory
-
-    def keep(self, item: Remember) -> None:
-        """Remember it here; the store is told in a batch."""
-        key = (item.scope, item.call)
-        news = Memory(
-            answers={item.fingerprint: item.answer},
-            rounds={item.answer.asked: item.round} if item.answer.asked else {},
-            digits=item.digits,
-        )
-        known = self._calls.pop(key, None)
-        self._calls[key] = news if known is None else known.merged(news)
-        if len(self._calls) > self._most:
-            del self._calls[next(iter(self._calls))]
-
-    def __len__(self) -> int:
-        return len(self._calls)
 
 
 async def remember(link: Link, items: Sequence[Remember], deadline: Deadline) -> None:

@@ -91,9 +91,7 @@ class Afterwards:
             self._observer.dropped(AfterAnswer.DECISION_LOG)
         self._waiting.append(Done(asked, outcome, duration_s))
         self._observer.decided(outcome.level, duration_s, asked.router.rules, outcome.rule)
-        item = memory.to_remember(asked, outcome)
-        if item is not None:
-            self._calls.keep(item)
+        self._calls.keep(asked, outcome)
         error = outcome.error or (ErrorCode.TIMEOUT if is_late else None)
         if error is not None:
             self._count_error(asked, outcome, error)
@@ -142,8 +140,9 @@ class Afterwards:
             await decisions.append_decisions(
                 link, tenant, entries, kept=self._kept, deadline=deadline
             )
-        items = [memory.to_remember(done.asked, done.outcome) for done in batch]
-        wanted = [item for item in items if item is not None and is_worth_telling(item)]
+        telling = (done for done in batch if is_worth_telling(done.asked, done.outcome))
+        items = [memory.to_remember(done.asked, done.outcome) for done in telling]
+        wanted = [item for item in items if item is not None]
         if wanted:
             with self._or_drop(AfterAnswer.MEMORY, len(wanted)):
                 await memory.remember(link, wanted, deadline)
@@ -210,14 +209,13 @@ class Afterwards:
             _log.warning("not_told_to_store", what=what.value, count=count, reason=error.code)
 
 
-def is_worth_telling(item: memory.Remember) -> bool:
+def is_worth_telling(asked: Asked, outcome: Outcome) -> bool:
     """Whether other processes need to remember this answer.
 
     What the rules alone decide without a question they decide again, from the same file in every
     process; telling the store would cost more than the decision.
     """
-    answer = item.answer
-    return answer.agent is not None or answer.asked is not None or bool(item.fingerprint)
+    return outcome.agent is not None or outcome.asked is not None or bool(asked.fingerprint)
 
 
 def _steps(reasons: Iterable[str]) -> Iterable[str]:

@@ -4,7 +4,9 @@ import asyncio
 import time
 from typing import Final
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
@@ -14,7 +16,7 @@ from router.http.auth import authenticate
 from router.http.decisions import answering
 from router.http.decisions.answering import LONGEST_BODY, Answering, Reply
 from router.http.decisions.dialplan import DialplanDialect, digits_of
-from router.outcome import Asked
+from router.outcome import Asked, Level
 from router.tokens import Role, Tokens
 from rules.facts import CallFacts
 
@@ -35,7 +37,7 @@ class RouteHandler:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Always a response; raises nothing but a cancellation."""
         arrived = time.monotonic()
-        return respond(await self._reply(request, arrived))
+        return respond(await self._reply(request, arrived), request)
 
     async def _reply(self, request: web.BaseRequest, arrived: float) -> Reply:
         if request.method != "POST":
@@ -69,8 +71,10 @@ async def read_body(content: StreamReader, deadline: float) -> bytes | Reply:
     return bytes(parts)
 
 
-def respond(reply: Reply) -> web.Response:
+def respond(reply: Reply, request: web.BaseRequest) -> web.StreamResponse:
     """The response; anything but an answer to a whole request ends the connection."""
+    if reply.level is not None and request.version == HttpVersion11 and request.keep_alive:
+        return AnswerResponse(reply.body, reply.level, reply.timing)
     response = web.Response(status=reply.status, body=reply.body, content_type=_JSON)
     if reply.level is not None:
         response.headers[LEVEL_HEADER] = reply.level.value
@@ -80,6 +84,43 @@ def respond(reply: Reply) -> web.Response:
     elif reply.status in {400, 408, 413}:
         response.force_close()
     return response
+
+
+class AnswerResponse(web.StreamResponse):
+    """A 200 on a connection that stays open, written in one piece.
+
+    aiohttp's own response builds, checks and serialises a multidict of headers, a quarter of what a
+    whole decision costs; these headers are always the same. Its server asks a response for no more
+    than `prepare`, `write_eof` and `keep_alive` (the tests would notice if it did).
+    """
+
+    def __init__(self, body: bytes, level: Level, timing: str) -> None:
+        self._answer = body
+        self._head = f"{_HEADS[level]}{timing}\r\nContent-Length: {len(body)}\r\nDate: "
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write everything, and wait only where the client does not read."""
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        head = f"{self._head}{rfc822_formatted_time()}\r\n\r\n"
+        transport.write(head.encode("ascii") + self._answer)
+        await request.writer.drain()
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to write."""
+
+
+_HEADS: Final = {
+    level: "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: crosspoint\r\n"
+    f"{LEVEL_HEADER}: {level.value}\r\nServer-Timing: "
+    for level in Level
+}
 
 
 def dialplan_routes(answering: Answering, tokens: Tokens) -> list[web.RouteDef]:

@@ -19,6 +19,7 @@ LONGEST_NAME: Final = 64
 LONGEST_DIGITS: Final = 64
 
 _KEYS: Final = frozenset("0123456789*#")
+_FIELDS: Final = frozenset((*CONTAINERS, "hint_name"))
 _LARGEST: Final = 10**LONGEST_DIGITS
 _EXACT: Final = 2**53
 _BETWEEN: Final = str.maketrans("", "", " -.,")
@@ -36,6 +37,8 @@ NOTHING: Final = Keyed({}, frozenset())
 
 def read_keyed(body: Mapping[str, object]) -> Keyed:
     """Everything keyed in that a request carries; at most 32 names, the rest is dropped."""
+    if _FIELDS.isdisjoint(body):
+        return NOTHING
     digits: dict[str, str] = {}
     silent: set[str] = set()
     for name, value in _pairs(body):

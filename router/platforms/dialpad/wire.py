@@ -50,6 +50,7 @@ NOBODY: Final = End()
 _LARGEST_ID: Final = 10**20
 _decode_json = msgspec.json.Decoder().decode
 _encode_json = msgspec.json.Encoder().encode
+_CONTACT_FIELDS: Final = frozenset(Contact.__struct_fields__)
 _KNOWN: Final = frozenset((*CALL_ID, *CALLER, *CALLED, CONTACT, *CONTAINERS, HINT_NAME))
 
 
@@ -229,6 +230,8 @@ def _text(value: object, longest: int) -> str | None:
 
 
 def _number(value: object) -> str | None:
+    if isinstance(value, str) and value[:1] == "+" and len(value) <= LONGEST_KEY:
+        return value
     text = _text(value, LONGEST_KEY)
     return None if text is None or text.strip().lower() in ANONYMOUS else text
 
@@ -249,7 +252,7 @@ def _attributes(body: Mapping[str, object]) -> Mapping[str, Scalar]:
             _flatten(key, value, found, 1)
         elif key == CONTACT and isinstance(value, dict):
             for inner, item in value.items():
-                if inner not in Contact.__struct_fields__:
+                if inner not in _CONTACT_FIELDS:
                     _flatten(f"{CONTACT}.{inner}", item, found, 2)
     return found
 
@@ -257,14 +260,16 @@ def _attributes(body: Mapping[str, object]) -> Mapping[str, Scalar]:
 def _flatten(key: str, value: object, found: dict[str, Scalar], depth: int) -> None:
     if len(key) > LONGEST_KEY or len(found) >= MOST_ATTRIBUTES:
         return
-    if isinstance(value, dict):
-        if depth < DEEPEST:
-            for inner, item in value.items():
-                _flatten(f"{key}.{inner}", item, found, depth + 1)
+    if value is None:
+        found[key] = None
     elif isinstance(value, str):
         if len(value) <= LONGEST_TEXT:
             found[key] = value
-    elif value is None or isinstance(value, bool) or _is_storable(value):
+    elif isinstance(value, dict):
+        if depth < DEEPEST:
+            for inner, item in value.items():
+                _flatten(f"{key}.{inner}", item, found, depth + 1)
+    elif isinstance(value, bool) or _is_storable(value):
         found[key] = value
 
 

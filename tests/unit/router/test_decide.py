@@ -1,4 +1,4 @@
-# ruff: noqa: ARG002 - fakes take what the port gives
+
 """Every routing request is answered, by the best rung of the ladder that stands."""
 
 import asyncio
@@ -11,7 +11,7 @@ from router.decide import Decider, ForeignError
 from router.dialogue import Memory, Remembered
 from router.errors import OutcomeUnknownError, StoreDownError, StoreRefusedError
 from router.outcome import Asked, ErrorCode, Level, Outcome
-from router.store.memory import CallMemory, to_remember
+from router.store.memory import CallMemory
 from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
 from rules.facts import QueueFacts
 from tests.unit.router.decide_fakes import (
@@ -73,9 +73,7 @@ class Service:
     async def ask(self, *args: object, budget_s: float = 0.5, **kwargs: object) -> Outcome:
         what = asked(*args, **kwargs)  # type: ignore[arg-type]  # terse tests
         outcome = await self.decider.decide(what, in_s(budget_s))
-        item = to_remember(what, outcome)
-        if item is not None:
-            self.memory.keep(item)
+        self.memory.keep(what, outcome)
         return outcome
 
 
