@@ -88,15 +88,18 @@ class Server:
         self.options = [*options, *(["--cluster-enabled", "yes"] if cluster else [])]
         if memory:
             self.options += ["--save", "", "--appendonly", "no"]
+        self.first: list[str] = []  # a configuration file
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def tcp_url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self) -> "Server":
+    def start(self, ready: tuple[bytes, ...] = (b"+PONG", b"-NOAUTH")) -> "Server":
+        """Start it and wait until PING is answered by one of `ready`."""
         arguments = [
             str(self.binary),
+            *self.first,
             *("--port", str(self.port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(self.socket), "--dir", str(self.folder)),
             *("--logfile", str(self.folder / "log"), "--daemonize", "no"),
@@ -109,15 +112,16 @@ class Server:
             stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - calls prctl only
         )
-        wait_for(self.answers, f"{self.binary.name} to answer; see {self.folder}/log")
+        wait_for(
+            lambda: self.answers(ready), f"{self.binary.name} to answer; see {self.folder}/log"
+        )
         return self
 
-    def answers(self) -> bool:
+    def answers(self, ready: tuple[bytes, ...]) -> bool:
         if self.process is not None and self.process.poll() is not None:
             log = self.folder / "log"
             pytest.fail(f"the server ended: {log.read_text()[-500:] if log.exists() else 'no log'}")
-        reply = self.command("PING")
-        return reply.startswith((b"+PONG", b"-NOAUTH"))
+        return self.command("PING").startswith(ready)
 
     def command(self, *words: str, timeout_s: float = 2.0) -> bytes:
         """Send one command on a connection of its own; the raw first bytes of the answer."""

@@ -141,6 +141,5 @@ def _cluster(url: StoreUrl) -> RedisCluster:
     return RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
         max_connections=_MOST_CONNECTIONS,
-        cluster_error_retry_attempts=0,
         **_arguments(url),
     )

@@ -81,8 +81,8 @@ def parse_store_url(url: str) -> StoreUrl:
     options = _Options({name: values[-1] for name, values in query.items()})
     secure, kind = _scheme(parts.scheme)
     userinfo, _, netloc = parts.netloc.rpartition("@")
-    if parts.fragment:
-        raise _wrong("it contains '#'; percent-encode special characters")
+    if parts.fragment or ("@" in parts.path and kind != "unix"):
+        raise _wrong("percent-encode special characters in user name and password")
     tls = Tls(ca_file=options.take("ca_file"), verify=options.yes("verify")) if secure else None
     if kind == "unix":
         read = _unix(netloc, unquote(parts.path), _credentials(userinfo, options.take("db") or "0"))
