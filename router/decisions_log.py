@@ -98,7 +98,7 @@ def _masked_contact(contact: Contact) -> Contact:
 
 def _masked_attributes(attributes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     return {
-        key: _masking_of(key)(value) if isinstance(value, str) else value
+        key: _masking_of(key)(value) if isinstance(value, str) and value else value
         for key, value in attributes.items()
     }
 

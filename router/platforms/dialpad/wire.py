@@ -249,7 +249,10 @@ def _attributes(body: Mapping[str, object]) -> Mapping[str, Scalar]:
     found: dict[str, Scalar] = {}
     for key, value in body.items():
         if key not in _KNOWN:
-            _flatten(key, value, found, 1)
+            if value is None and len(key) <= LONGEST_KEY and len(found) < MOST_ATTRIBUTES:
+                found[key] = None
+            else:
+                _flatten(key, value, found, 1)
         elif key == CONTACT and isinstance(value, dict):
             for inner, item in value.items():
                 if inner not in _CONTACT_FIELDS:
