@@ -71,7 +71,7 @@ class ExplainedForm(DecisionForm, frozen=True, kw_only=True):
 
 
 async def list_logged(asked: Asked[None]) -> Page:
-    """`total` is known only when the end of the log was reached; otherwise a lower bound."""
+    """`total` is exact once the end of the log was reached; before, it says that there is more."""
     if asked.offset > OFFSET_MOST:
         raise InvalidInputError(
             f"offset is at most {OFFSET_MOST} here; use before with an id.", field="offset"
@@ -79,6 +79,7 @@ async def list_logged(asked: Asked[None]) -> Page:
     filters = _filters(asked)
     wanted = asked.offset + asked.limit
     found: list[LoggedDecision] = []
+    is_more = True
     for _ in range(LOOKS_MOST):
         some = await list_decisions(
             asked.link,
@@ -88,11 +89,12 @@ async def list_logged(asked: Asked[None]) -> Page:
             deadline=asked.deadline,
         )
         found.extend(some.decisions)
-        if some.next_before is None or len(found) >= wanted:
+        is_more = some.next_before is not None
+        if not is_more or len(found) >= wanted:
             break
         filters = msgspec.structs.replace(filters, before=some.next_before)
     items: list[object] = [_form(decision) for decision in found[asked.offset :]]
-    return Page(items=items, total=len(found), limit=asked.limit, offset=asked.offset)
+    return Page(items=items, total=len(found) + is_more, limit=asked.limit, offset=asked.offset)
 
 
 async def get_logged(asked: Asked[None]) -> ExplainedForm:

@@ -1,14 +1,18 @@
 """Platform events on a socket, over a real store: what moves, and what must not."""
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import structlog
 
+from router import logs
 from router.deadline import in_s
 from router.platforms.dialpad.signature import sign
 from router.store.agents import Reserved
@@ -384,5 +388,34 @@ async def test_no_number_comes_back_in_an_answer(api: ApiServer):
         assert "5550142" not in str((await api.event(body)).body)
 
 
-def test_the_platforms_own_signer_and_pyjwt_agree():
-    assert sign(b'{"a":1}', ROUTER_SECRET.encode()).count(b".") == 2
+async def test_no_number_and_no_name_gets_into_the_logs(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+):
+    lines: list[bytes] = []
+    handlers = logging.getLogger().handlers[:]
+    pipe = logs.configure("debug", write=lines.append)
+    try:
+        for body in (*COURSE, agent_status("busy", **at(9)), {"state": CALLER}):
+            await api.event(body)
+        monkeypatch.setattr("router.http.events.routes.read_event", _explode)
+        assert (await api.event(agent_leg("ringing"))).status == 500
+        await api.links.close()
+    finally:
+        pipe.close()
+        logging.getLogger().handlers[:] = handlers
+        structlog.reset_defaults()
+    text = b"".join(lines).decode()
+    assert "event_taken" in text
+    assert "request_failed" in text
+    for private in ("5550142", "5550121", "Ada Example", "op1@example"):
+        assert private not in text
+
+
+def _explode(body: Body) -> None:
+    raise RuntimeError(f"cannot read the event of {body['external_number']}")
+
+
+async def test_both_signers_make_what_the_door_takes(api: ApiServer):
+    body = agent_status("busy", **at(1))
+    token = sign(msgspec.json.encode(body), ROUTER_SECRET.encode())
+    assert (await api.event(token, "signed")).data["state"] == "on_call"
