@@ -84,39 +84,7 @@ def parse_store_url(url: str) -> StoreUrl:
     if parts.fragment or ("@" in parts.path and kind != "unix"):
         raise _wrong("percent-encode special characters in user name and password")
     tls = Tls(ca_file=options.take("ca_file"), verify=options.yes("verify")) if secure else None
-    if kind == "unix":
-        read = _unix(netloc, unquote(parts.path), _credentials(userinfo, options.take("db") or "0"))
-    elif kind == Topology.CLUSTER:
-        if parts.path.strip("/"):
-            raise _wrong("a cluster has only database 0; end the URL after the hosts")
-        read = StoreUrl(
-            topology=Topology.CLUSTER,
-            hosts=_hosts(netloc, _PORT),
-            credentials=_credentials(userinfo, "0"),
-        )
-    elif kind == Topology.SENTINEL:
-        master, _, db = parts.path.strip("/").partition("/")
-        if not master:
-            raise _wrong("the name of the Sentinel master is missing: …/MASTER")
-        read = StoreUrl(
-            topology=Topology.SENTINEL,
-            hosts=_hosts(netloc, _SENTINEL_PORT),
-            master=unquote(master),
-            credentials=_credentials(userinfo, db or "0"),
-            sentinel_credentials=Credentials(
-                username=options.take("sentinel_username"),
-                password=options.take("sentinel_password"),
-            ),
-        )
-    else:
-        hosts = _hosts(netloc, _PORT)
-        if len(hosts) > 1:
-            raise _wrong("several hosts need redis+sentinel:// or redis+cluster://")
-        read = StoreUrl(
-            topology=Topology.SINGLE,
-            hosts=hosts,
-            credentials=_credentials(userinfo, parts.path.strip("/") or "0"),
-        )
+    read = _READERS[kind](netloc, unquote(parts.path), userinfo, options)
     options.end()
     return msgspec.structs.replace(read, tls=tls)
 
@@ -230,10 +198,49 @@ def _scheme(scheme: str) -> tuple[bool, str]:
     return kind == "rediss", known[topology]
 
 
-def _unix(netloc: str, path: str, credentials: Credentials) -> StoreUrl:
+def _unix(netloc: str, path: str, userinfo: str, options: _Options) -> StoreUrl:
     if netloc or not path.startswith("/"):
         raise _wrong("the path of the socket has to be absolute: unix:///path")
+    credentials = _credentials(userinfo, options.take("db") or "0")
     return StoreUrl(topology=Topology.SINGLE, path=path, credentials=credentials)
+
+
+def _single(netloc: str, path: str, userinfo: str, _options: _Options) -> StoreUrl:
+    hosts = _hosts(netloc, _PORT)
+    if len(hosts) > 1:
+        raise _wrong("several hosts need redis+sentinel:// or redis+cluster://")
+    credentials = _credentials(userinfo, path.strip("/") or "0")
+    return StoreUrl(topology=Topology.SINGLE, hosts=hosts, credentials=credentials)
+
+
+def _sentinel(netloc: str, path: str, userinfo: str, options: _Options) -> StoreUrl:
+    master, _, db = path.strip("/").partition("/")
+    if not master:
+        raise _wrong("the name of the Sentinel master is missing: …/MASTER")
+    return StoreUrl(
+        topology=Topology.SENTINEL,
+        hosts=_hosts(netloc, _SENTINEL_PORT),
+        master=master,
+        credentials=_credentials(userinfo, db or "0"),
+        sentinel_credentials=Credentials(
+            username=options.take("sentinel_username"), password=options.take("sentinel_password")
+        ),
+    )
+
+
+def _cluster(netloc: str, path: str, userinfo: str, _options: _Options) -> StoreUrl:
+    if path.strip("/"):
+        raise _wrong("a cluster has only database 0; end the URL after the hosts")
+    credentials = _credentials(userinfo, "0")
+    return StoreUrl(topology=Topology.CLUSTER, hosts=_hosts(netloc, _PORT), credentials=credentials)
+
+
+_READERS: Final = {
+    "unix": _unix,
+    Topology.SINGLE: _single,
+    Topology.SENTINEL: _sentinel,
+    Topology.CLUSTER: _cluster,
+}
 
 
 def _hosts(netloc: str, port: int) -> tuple[tuple[str, int], ...]:

@@ -191,7 +191,7 @@ class RedisLink:
             began_s = self._loop.time()
             try:
                 wire = await self.connect_once()
-            except (CrosspointError, OSError, TimeoutError) as error:
+            except (CrosspointError, OSError, TimeoutError, ValueError) as error:
                 self._note_down(_reason(error))
             else:
                 await self._keep(wire)

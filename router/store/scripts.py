@@ -1,11 +1,13 @@
 """Lua operations: loaded from the package once, called by digest.
 
-`lua/NAME.lua` is one operation. `lua/_common.lua` (helpers, constants) is put before each of them by
-plain concatenation, so what Redis runs can be read in two files.
+`lua/NAME.lua` is one operation. `lua/_common.lua` and what its header names in a line
+`-- Shared: _agent _pick` are put before it by plain concatenation. Redis makes every function of a
+script anew at each run, hence only what is needed.
 """
 
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 
@@ -15,6 +17,9 @@ from router.deadline import Deadline
 from router.errors import RefusalKind, StoreRefusedError
 from router.store.link import Link, OnLate, Reply
 from router.store.wire import Word
+
+
+_SHARED = re.compile(r"^-- Shared: (.+)$", re.MULTILINE)
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +34,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 def load_script(name: str) -> Script:
     """The operation in `router/store/lua/NAME.lua`; `FileNotFoundError` if there is none."""
     folder = resources.files("router.store") / "lua"
-    common = folder / "_common.lua"
-    before = common.read_text("utf-8") + "\n" if common.is_file() else ""
-    return make_script(name, before + (folder / f"{name}.lua").read_text("utf-8"))
+    own = (folder / f"{name}.lua").read_text("utf-8")
+    named = _SHARED.search(own)
+    shared = ("_common", *(named.group(1).split() if named else ()))
+    before = ((folder / f"{part}.lua").read_text("utf-8") for part in shared)
+    return make_script(name, "\n".join((*before, own)))
 
 
 def make_script(name: str, source: str) -> Script:

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
 from router.deadline import in_s
 from router.errors import OutcomeUnknownError, RefusalKind, StoreDownError, StoreRefusedError
 from router.store.link import RedisLink
-from router.store.scripts import make_script, run_script
+from router.store.scripts import load_script, make_script, run_script
 from router.store.wire import MAX_UNSENT_BYTES
 from tests.servers import OpenLink, Server, until
 
@@ -184,6 +185,20 @@ async def test_scripts_flushed_under_load_are_no_error(link: RedisLink):
             link.call("SCRIPT", "FLUSH", deadline=in_s(5))
         runs.append(run_script(link, script, ["n"], [], in_s(5)))
     assert sorted(await asyncio.gather(*runs)) == list(range(1, 201))
+
+
+SHIPPED = sorted(
+    path.stem
+    for path in (Path(__file__).parents[4] / "router/store/lua").glob("*.lua")
+    if path.stem != "_common"
+)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+async def test_every_shipped_script_compiles_and_has_the_servers_digest(link: RedisLink, name: str):
+    script = load_script(name)
+    loaded = await link.call("SCRIPT", "LOAD", script.source, deadline=in_s(5))
+    assert loaded == script.sha.encode()
 
 
 async def test_an_error_in_a_script_is_not_repeated(link: RedisLink):

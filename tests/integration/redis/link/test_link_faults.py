@@ -214,6 +214,15 @@ async def test_no_server_at_all_is_said_so(tmp_path: Path):
             await link.call("PING", deadline=in_s(1))
 
 
+async def test_a_host_name_that_cannot_be_one_does_not_end_the_link():
+    async with RedisLink(resolver(parse_store_url(f"redis://{'x' * 70}.example"))) as link:
+        for _ in range(2):
+            with pytest.raises(StoreDownError, match="cannot connect"):
+                await link.wait_open(in_s(0.1))
+        assert link._task is not None
+        assert not link._task.done()
+
+
 async def crossed_replies(link: RedisLink) -> tuple[int, int]:
     """Cancel calls at random moments; how many replies were right, how many another caller's."""
     chance = random.Random(7)
