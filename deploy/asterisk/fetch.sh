@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fetch a real Asterisk 22 (and SIPp, the test phone) into a folder: no root, nothing installed on the host.
+# Fetch a real Asterisk 22, SIPp (the test phone) and eSpeak NG (speaks prompts) into a folder: no root, nothing
+# installed on the host.
 #
 #   deploy/asterisk/fetch.sh [DIR]        DIR defaults to .asterisk at the top of the project
 #
@@ -8,15 +9,16 @@
 # (not installed) below DIR/root together with the C library they were built for. Programs are started with
 # the tree's own loader:
 #
-#   DIR/run asterisk -V        DIR/run sipp -v
+#   DIR/run asterisk -V        DIR/run sipp -v        DIR/run espeak-ng --version
 #
 # sid moves. What was found is pinned: DIR/packages lists every package with its version and SHA-256,
-# and DIR/.apt/cache keeps the packages. A second run does nothing; remove DIR/packages to fetch anew.
+# and DIR/.apt/cache keeps the packages. A second run does nothing unless a package wanted by now is missing;
+# remove DIR/packages to fetch anew.
 set -eu
 
 PROGRAM=fetch.sh
 SUITE=sid
-WANTED="asterisk asterisk-modules asterisk-core-sounds-en-gsm sip-tester"
+WANTED="asterisk asterisk-modules asterisk-core-sounds-en-gsm sip-tester espeak-ng"
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 fail() {
@@ -41,6 +43,14 @@ version_of() {
     awk -v name="$1" '$1 == name { print $2 }' "$DIR/packages"
 }
 
+# Whether an earlier run has left everything behind that is wanted.
+is_complete() {
+    [ -s "$DIR/packages" ] && [ -x "$DIR/run" ] || return 1
+    for package in $WANTED; do
+        [ -n "$(version_of "$package")" ] || return 1
+    done
+}
+
 report() {
     echo "Asterisk $(version_of asterisk) and SIPp $(version_of sip-tester) are in $DIR"
 }
@@ -50,7 +60,7 @@ DIR=${1:-$top/.asterisk}
 mkdir -p "$DIR" || fail "cannot create $DIR"
 DIR=$(cd "$DIR" && pwd)
 
-if [ -s "$DIR/packages" ] && [ -x "$DIR/run" ]; then
+if is_complete; then
     report
     exit 0
 fi
@@ -58,7 +68,7 @@ fi
 # Two runs at once (tests in parallel) must not unpack into each other's tree.
 exec 9> "$DIR/.lock"
 flock -w 600 9 || fail "another run holds $DIR/.lock for ten minutes"
-if [ -s "$DIR/packages" ] && [ -x "$DIR/run" ]; then
+if is_complete; then
     report
     exit 0
 fi
@@ -89,24 +99,31 @@ apt -o APT::Update::Error-Mode=any update > "$DIR/fetch.log" 2>&1 || { cat "$DIR
 apt install --download-only --no-install-recommends -y $WANTED >> "$DIR/fetch.log" 2>&1 \
     || { cat "$DIR/fetch.log" >&2; fail "cannot download the packages from $MIRROR $SUITE"; }
 
-rm -rf "$DIR/root" "$DIR/root.part"
+# Only the newest of each: an earlier run may have left what is no longer in the suite.
+apt autoclean >> "$DIR/fetch.log" 2>&1 || true
+rm -rf "$DIR/root.part" "$DIR/root.old"
 mkdir "$DIR/root.part"
 for package in "$APT"/cache/archives/*.deb; do
     dpkg-deb -x "$package" "$DIR/root.part" || fail "cannot unpack $package"
 done
 # update-alternatives would do this on an installed system.
 ln -s en_US_f_Allison "$DIR/root.part/usr/share/asterisk/sounds/en"
+[ ! -d "$DIR/root" ] || mv "$DIR/root" "$DIR/root.old"
 mv "$DIR/root.part" "$DIR/root"
+rm -rf "$DIR/root.old"
 
 loader=$(find "$DIR/root" -name 'ld-linux*.so.*' -path '*/lib/*-linux-gnu*' | head -n 1)
 [ -n "$loader" ] || fail "the unpacked tree has no loader for this machine ($(uname -m))"
+libraries=$(dirname "$loader")
+voices=$(dirname "$(find "$DIR/root/usr/lib" "$DIR/root/usr/share" -type d -name espeak-ng-data -not -path '*/doc/*' | head -n 1)")
 cat > "$DIR/run" << END
 #!/bin/sh
 # Starts a program of the tree with the tree's own loader and libraries: $DIR/run asterisk -V
 name=\$1
 shift
+export ESPEAK_DATA_PATH="$voices"
 for folder in usr/sbin usr/bin; do
-    [ -x "$DIR/root/\$folder/\$name" ] && exec "$loader" --library-path "$(dirname "$loader")" --argv0 "\$name" \\
+    [ -x "$DIR/root/\$folder/\$name" ] && exec "$loader" --library-path "$libraries:$libraries/pulseaudio" --argv0 "\$name" \\
         "$DIR/root/\$folder/\$name" "\$@"
 done
 echo "run: no \$name in $DIR/root" >&2
