@@ -5,6 +5,7 @@
 -- Result the agent's state | nil: no such agent | 'EXPIRED'
 -- Keeps  Disturbed for a queue, the agent stands in none of its sets; a call that goes on is not touched.
 --        Idle from now on when the last do-not-disturb that covers all is cleared.
+-- Shared: _agent
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
@@ -14,6 +15,7 @@ if not a then return nil end
 local on, queue = ARGV[4] == '1', ARGV[5]
 if not next_state(state_of(a, now), on and 'set_dnd' or 'clear_dnd') then return nil end
 if queue == '' then
+  call('HDEL', a.key, 'dnd_reported')
   if on == (a.dnd ~= false) then return state_of(a, now) end
   if on then call('HSET', a.key, 'dnd', 1) else call('HDEL', a.key, 'dnd') end
   call('HSET', a.key, 'idle_since', now)

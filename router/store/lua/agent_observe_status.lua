@@ -7,6 +7,8 @@
 -- Result {1 applied | 0 ignored, state} | nil: no such agent | 'EXPIRED'
 -- Keeps  An older or repeated event changes nothing. A reservation of ours outlives every report;
 --        `available` ends a call whose hang-up never came, unless a newer call event says otherwise.
+--        A report clears only a do-not-disturb that a report has set, not one that was set here.
+-- Shared: _agent
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
@@ -20,7 +22,12 @@ call('HSET', a.key, 'status_ms', at)
 
 local on = status ~= 'unavailable'
 local dnd = a.dnd
-if ARGV[6] ~= '' then dnd = ARGV[6] == '1' and '1' or false end
+if ARGV[6] == '1' and not dnd then
+  call('HSET', a.key, 'dnd_reported', 1)
+  dnd = '1'
+elseif ARGV[6] == '0' and dnd and call('HDEL', a.key, 'dnd_reported') == 1 then
+  dnd = false
+end
 if not on and ARGV[7] ~= '' then
   call('HSET', a.key, 'reason', ARGV[7])
 else

@@ -169,6 +169,14 @@ async def test_do_not_disturb_in_the_app_is_followed(api: ApiServer):
     assert (await api.event(agent_status("available", **at(2)))).data["state"] == "available"
 
 
+async def test_do_not_disturb_set_here_is_not_cleared_by_a_report(api: ApiServer):
+    await api.agents.set_do_not_disturb("acme", "ada", on=True, deadline=in_s(5))
+    reply = await api.event(agent_status("available", **at(1)))
+    assert reply.data["state"] == "do_not_disturb"
+    await api.agents.set_do_not_disturb("acme", "ada", on=False, deadline=in_s(5))
+    assert await state(api) == "available"
+
+
 # duplicates, disorder, missing events
 
 
