@@ -12,6 +12,7 @@ from router.cli.shell import Shell, Store, json_option, print_json, soon
 if TYPE_CHECKING:
     from router.site import Change, Plan
 
+_LARGE_BYTES = 300_000
 _MANY = 500
 """More steps than this may take more than two seconds: show how far it is."""
 
@@ -45,7 +46,9 @@ def apply(  # noqa: PLR0917 - click's order
     if not paths:
         raise click.UsageError("name a site file, or set `site` in the settings")
     rulesets = ruleset_names(shell.settings.rules_dir)
-    site = load_site([file for path in paths for file in site_files(path)], rulesets)
+    found = [file for path in paths for file in site_files(path)]
+    with _status(found):
+        site = load_site(found, rulesets)
 
     async def work(store: Store) -> "Plan":
         current = await store.resources.load(site.tenant, deadline=soon())
@@ -63,6 +66,18 @@ def apply(  # noqa: PLR0917 - click's order
 
 
 @contextlib.contextmanager
+def _status(files: list[Path]) -> Iterator[None]:
+    """Say on stderr that large files are being read."""
+    if sum(file.stat().st_size for file in files if file.exists()) < _LARGE_BYTES:
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - start-up time
+
+    with Console(stderr=True).status(f"reading {len(files)} files"):
+        yield
+
+
+@contextlib.contextmanager
 def _progress(steps: int) -> "Iterator[Callable[[Change], None] | None]":
     """A progress bar on stderr, where the work takes its time."""
     if steps < _MANY:
@@ -76,7 +91,7 @@ def _progress(steps: int) -> "Iterator[Callable[[Change], None] | None]":
         yield lambda _change: progress.advance(task)
 
 
-_LISTED = 50
+_LISTED = 20
 _SIGNS = {"create": "+", "update": "~", "remove": "-"}
 
 

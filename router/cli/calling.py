@@ -106,7 +106,7 @@ def call(  # noqa: PLR0917 - click's order
         form: dict[str, object] = {"call_id": facts.call_id, "rounds": rounds}
         print_json(form | {"decision": logged, "note": note})
     else:
-        _print(rounds, logged, note, facts.call_id)
+        _print(rounds, logged, note, facts.call_id, shell.command)
 
 
 def _follow(call: _Call, prepared: dict[str, str], *, is_quiet: bool) -> list[_Round]:
@@ -288,7 +288,9 @@ def _logged(shell: Shell, entry: "RouterEntry", call_id: str, rounds: int) -> ob
     return None
 
 
-def _print(rounds: list[_Round], logged: object, note: str | None, call_id: str) -> None:
+def _print(
+    rounds: list[_Round], logged: object, note: str | None, call_id: str, command: str
+) -> None:
     last = rounds[-1]
     click.echo(f"answer    {_words(last.answer)}")
     if isinstance(logged, dict):
@@ -296,7 +298,7 @@ def _print(rounds: list[_Round], logged: object, note: str | None, call_id: str)
         click.echo(f"reasons   {', '.join(logged.get('reasons') or ['-'])}")
         if logged.get("agent"):
             click.echo(f"agent     {logged['agent']}")
-        click.echo(f"decision  {logged['id']}: crosspoint decisions --explain {logged['id']}")
+        click.echo(f"decision  {command} decisions --explain {logged['id']}")
     else:
         click.echo(f"log       {note or 'not written yet'}")
     click.echo(f"level     {last.level}")

@@ -1,8 +1,5 @@
 """`crosspoint up` and `crosspoint serve`: the service itself, in the foreground until a signal."""
 
-import os
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from router.cli.shell import UNUSABLE, Shell, ended
+from router.cli.shell import UNUSABLE, Shell, ended, shorter
 
 if TYPE_CHECKING:
     from router.settings import Settings
@@ -69,7 +66,7 @@ def _banner(
     shell: Shell, settings: "Settings", site: "Site | None", made: list[Path]
 ) -> Callable[[str], None]:
     """What it listens on, and what to try."""
-    command = _command(shell)
+    command = shell.command
     unsigned = [router.id for router in site.routers if router.secret is None] if site else []
     signed = [router.id for router in site.routers if router.secret is not None] if site else []
     agent = site.agents[0].id if site and site.agents else None
@@ -81,9 +78,9 @@ def _banner(
         for router in signed:
             click.echo(f"  POST {url}/route/{router}  (signed)")
         click.echo(f"  API {url}/openapi.json   health {url}/readyz   metrics {url}/metrics")
-        click.echo(f"  store {settings.store.public_url()}, rules {_short(settings.rules_dir)}")
+        click.echo(f"  store {settings.store.public_url()}, rules {shorter(settings.rules_dir)}")
         for path in made:
-            click.echo(f"  made the secret {_short(path)}")
+            click.echo(f"  made the secret {shorter(path)}")
         if not site or not site.routers:
             return
         router = (unsigned or signed)[0]
@@ -96,16 +93,3 @@ def _banner(
         click.echo(f"  {command} agents list")
 
     return show
-
-
-def _command(shell: Shell) -> str:
-    """How this command was called, so that what is printed can be copied."""
-    program = _short(Path(sys.argv[0]))
-    config = shell.config_given
-    return shlex.join([program, *(["-c", config] if config else [])])
-
-
-def _short(path: Path) -> str:
-    """The path from here, where that is shorter."""
-    here = os.path.relpath(path)
-    return min(here, str(path.absolute()), key=len)

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import os
+import shlex
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
@@ -77,6 +80,12 @@ class Shell:
 
     def __init__(self, config: str | None) -> None:
         self.config_given = config
+
+    @property
+    def command(self) -> str:
+        """How this command was called, so that what is printed can be copied."""
+        program = shorter(Path(sys.argv[0]))
+        return shlex.join([program, *(["-c", self.config_given] if self.config_given else [])])
 
     @cached_property
     def settings(self) -> "Settings":
@@ -180,6 +189,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
         table.add_row(*(Text(cell) for cell in row))
     # Piped output has no width of its own: nothing is folded there.
     Console(width=None if sys.stdout.isatty() else 250, highlight=False).print(table)
+
+
+def shorter(path: Path) -> str:
+    """The path, or the way to it from here, whichever is shorter."""
+    here = os.path.relpath(path)
+    return min(here, str(path.absolute()), key=len)
 
 
 def to_json(value: object) -> Any:

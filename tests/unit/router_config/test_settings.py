@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from router.errors import InvalidInputError
@@ -161,3 +162,14 @@ def test_a_secrets_file_is_looked_for_in_the_data_folder(tmp_path: Path) -> None
     assert secrets(SecretRef(env="HERE")) == "e" * 32
     with pytest.raises(InvalidInputError, match="cannot be read"):
         secrets(SecretRef(file="secrets/gone"))
+
+
+def test_every_setting_stands_in_the_reference() -> None:
+    reference = (Path(__file__).parents[3] / "deploy/settings.md").read_text()
+    for field in msgspec.structs.fields(Settings):
+        inner = field.type if isinstance(field.type, type) else None
+        if inner is not None and issubclass(inner, msgspec.Struct):
+            for name in inner.__struct_fields__:
+                assert f"`{field.name}.{name}`" in reference
+        else:
+            assert f"`{field.name}`" in reference
