@@ -91,19 +91,9 @@ class ForeignSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Times and limits of offering calls to agents.
-
-    `lease_ms` is how long a reservation holds without being confirmed; after `longest_call_seconds`
-    an agent whose hang-up was never reported is free again; after `unanswered_limit` unanswered
-    offers in a row an agent is paused for `unanswered_pause_seconds`; one step of priority is worth
-    `aging_seconds` of waiting.
-    """
+    """Offering calls: a reservation that nobody confirms holds for `lease_ms`."""
 
     lease_ms: Annotated[int, Meta(ge=500, le=120_000)] = 10_000
-    longest_call_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 14_400
-    unanswered_limit: Annotated[int, Meta(ge=1, le=100)] = 3
-    unanswered_pause_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
-    aging_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
