@@ -153,15 +153,9 @@ def _row(size: int, shape: str, strategy: Strategy, us: list[int]) -> dict[str, 
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--most", type=int, default=SIZES[-1], help="largest number of agents")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    found = asyncio.run(rows(options.most))
-    if options.json:
-        json.dump(found, sys.stdout, indent=1)
-        return
+def show(most: int) -> None:
+    """Measure and print."""
+    found = asyncio.run(rows(most))
     print(f"server time of one reservation, µs: median (p99); {platform.processor() or 'one'} core")
     head = ["agents", "shape", *(strategy.value for strategy in Strategy)]
     print(" | ".join(head))
@@ -173,6 +167,17 @@ def main() -> None:
                 if row["agents"] == size and row["shape"] == shape
             ]
             print(" | ".join([f"{size:>6}", f"{shape:<10}", *cells]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=int, default=SIZES[-1], help="largest number of agents")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.json:
+        json.dump(asyncio.run(rows(options.most)), sys.stdout, indent=1)
+    else:
+        show(options.most)
 
 
 if __name__ == "__main__":
