@@ -211,3 +211,73 @@ def legs(tenant: str, call: str) -> str:
 def leg(tenant: str, call: str) -> str:
     """STRING `ms agent`: whose leg this is, and when it last began on the reporter's clock."""
     return f"cp:{{{tenant}}}:leg:{call}"
+
+
+def freed(tenant: str) -> str:
+    """CHANNEL: ids of agents who have become free by an operation (not by time)."""
+    return f"cp:{{{tenant}}}:freed"
+
+
+def offered(tenant: str) -> str:
+    """CHANNEL: ids of waiting calls that a freed agent was reserved for."""
+    return f"cp:{{{tenant}}}:offered"
+
+
+def live_calls(tenant: str, pbx: str) -> str:
+    """HASH call -> JSON: the state of every live call of one PBX."""
+    return f"cp:{{{tenant}}}:live_calls:{pbx}"
+
+
+def pbx_lease(tenant: str, pbx: str) -> str:
+    """STRING: the token of the controller that runs this PBX; it lapses."""
+    return f"cp:{{{tenant}}}:pbx_lease:{pbx}"
+
+
+def call_record(tenant: str, call: str) -> str:
+    """HASH: what is known of a call as a whole; `end` once it is over."""
+    return f"cp:{{{tenant}}}:call_record:{call}"
+
+
+def call_events(tenant: str, call: str) -> str:
+    """LIST, JSON: what happened to a call, in order."""
+    return f"cp:{{{tenant}}}:call_events:{call}"
+
+
+def call_records(tenant: str) -> str:
+    """ZSET call -> began (ms): all records that are kept."""
+    return f"cp:{{{tenant}}}:call_records"
+
+
+def callback(tenant: str, callback_id: str) -> str:
+    """HASH: one callback, promised, under way or over."""
+    return f"cp:{{{tenant}}}:callback:{callback_id}"
+
+
+def callbacks(tenant: str) -> str:
+    """ZSET callback -> created (ms): all that are kept."""
+    return f"cp:{{{tenant}}}:callbacks"
+
+
+def callback_numbers(tenant: str) -> str:
+    """HASH `queue number` -> callback: the open ones, none twice."""
+    return f"cp:{{{tenant}}}:callback_numbers"
+
+
+def callbacks_due(tenant: str) -> str:
+    """ZSET callback -> ms: when somebody has to see to it next."""
+    return f"cp:{{{tenant}}}:callbacks_due"
+
+
+def pins(tenant: str) -> str:
+    """HASH agent -> salted hash of the PIN."""
+    return f"cp:{{{tenant}}}:pins"
+
+
+def pin_tries(tenant: str, agent_id: str) -> str:
+    """STRING: wrong PINs in a row of late."""
+    return f"cp:{{{tenant}}}:pin_tries:{agent_id}"
+
+
+def messages(tenant: str, mailbox: str) -> str:
+    """LIST, JSON, newest first: messages left for a mailbox."""
+    return f"cp:{{{tenant}}}:messages:{mailbox}"

@@ -6,6 +6,7 @@
 --      7... level, order, queue id for each queue; then level, skill id for each skill
 -- Result 1: new | 0: changed | 'FULL': too many requirements, nothing was done | 'EXPIRED'
 -- Keeps  The agent stands in exactly the sets of the requirements that are met.
+-- Shared: _agent
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
@@ -53,8 +54,10 @@ for queue in pairs(member_of) do
   call('HSETNX', KEYS[4], queue, now)
 end
 local met = ''
-for _, requirement in ipairs(call('HKEYS', KEYS[3])) do -- bounded: ARGV 5
-  if member_of[match(requirement, '^[^|]*')] then
+local known = call('HGETALL', KEYS[3])
+for i = 1, #known, 2 do -- bounded: ARGV 5
+  local requirement = known[i]
+  if member_of[match(requirement, '^[^|]*')] and not find(known[i + 1], '^down') then
     local is_met = true
     for skill, least in gmatch(requirement, '|([^|>]*)>(%d+)') do
       is_met = is_met and levels[skill] ~= nil and levels[skill] >= tonumber(least)

@@ -9,6 +9,7 @@
 -- Result {lease end, token, agent...} | nil: nobody is ready | 'UNREGISTERED' | 'EXPIRED' (no effect)
 -- Keeps  No agent has two live reservations. The same request gets the same agents while its lease
 --        lives. An expired deadline reserves nobody.
+-- Shared: _agent _pick
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -4,6 +4,7 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id 4 token 5 how long it may ring (ms)
 -- Result 1 | 0: the token is not (or no longer) the agent's | 'EXPIRED'
 -- Keeps  Only the holder of a live lease prolongs it.
+-- Shared: _agent
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -4,6 +4,7 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 call 4 keep the place for the caller (ms, 0: not)
 -- Result 1 | 0: it was not there | 'EXPIRED'
 -- Keeps  Nothing of the call stays but the place, under the caller's number.
+-- Shared: _agent _pick _line
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

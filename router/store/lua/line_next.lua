@@ -5,6 +5,7 @@
 -- Result {call, lease end, token} | nil: nobody waits for this agent, or the agent is not free | 'EXPIRED'
 -- Keeps  No agent is offered two calls at once, no call two agents this way. A call whose time to ask
 --        for less has come does so first.
+-- Shared: _agent _pick _line
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
@@ -28,6 +29,7 @@ for _ = 1, 8 do -- records of lost calls are cleared away on the way
     take(prefix, id, now, lease, about)
     call('SET', prefix .. 'request:' .. waiting, ARGV[4] .. '\n' .. (now + lease) .. '\n' .. id .. '\n',
       'PX', lease)
+    call('PUBLISH', prefix .. 'offered', waiting) -- to whoever has the caller on the line
     return { waiting, tostring(now + lease), ARGV[4] }
   end
   for requirement in gmatch(a.reqs, '[^\n]+') do

@@ -12,6 +12,7 @@
 --        belong to calls before this one and wait for next_for_agent | 'LINE_FULL' | 'UNREGISTERED' | 'EXPIRED'
 -- Keeps  A call stands in line or is offered, never both. Nobody is passed over: an agent who could serve
 --        a call that stands before this one is left to that call. The place survives failed offers.
+-- Shared: _agent _pick _line
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

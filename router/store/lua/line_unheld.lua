@@ -9,7 +9,7 @@
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-call('SET', KEYS[2], tonumber(ARGV[4]) or now, 'PX', CALL_OVER_MS)
+call('SET', KEYS[2], tonumber(ARGV[4]) or now, 'PX', 3600000)
 local queue = call('GET', KEYS[1])
 if not queue then return 0 end
 call('DEL', KEYS[1])

@@ -5,6 +5,7 @@
 -- Result the next cursor, '0' when done or when it is in use after all | 'EXPIRED'
 -- Keeps  A requirement that calls wait for, or that was used or registered again meanwhile, stays. An
 --        interrupted removal is taken up by the next one.
+-- Shared: _agent _pick
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -322,6 +322,17 @@ def test_a_removed_agent_stands_nowhere(world: World):
     assert left == {"requirements", "requirements_used"}
 
 
+def test_an_agent_whose_record_was_lost_stands_in_nobodys_way(world: World):
+    for name in ("ada", "bob"):
+        world.put(name)
+    world.plant("ada", idle_since=1_000)
+    world.client.delete(keys.agent(world.tenant, "ada"))
+    reserved = world.reserve("r")
+    assert reserved is not None
+    assert reserved.agents == ("bob",)
+    assert world.ready_at("ada") is None
+
+
 def test_a_new_requirement_finds_all_members_of_a_large_queue(world: World):
     for number in range(700):
         world.put(f"a{number}", skills={"two words": number % 10})

@@ -67,7 +67,7 @@ def test_longest_idle_never_passes_over_who_is_idle_longer(world: World, seed: i
     "change",
     [
         pytest.param(("call('ZRANGE', ready, 0, n +", "call('ZRANGE', ready, 1, n +"), id="second"),
-        pytest.param(("'idle_since', at)", "'idle_since', now)"), id="places forgotten"),
+        pytest.param(("'idle_since', at,", "'idle_since', now,"), id="places forgotten"),
     ],
 )
 def test_passing_over_who_is_idle_longer_is_found_out(world: World, change: tuple[str, str]):

@@ -68,7 +68,7 @@ def test_the_grid_names_every_cell():
 
 
 def test_the_lua_has_the_same_table():
-    lua = (resources.files("router.store") / "lua" / "_common.lua").read_text()
+    lua = (resources.files("router.store") / "lua" / "_agent.lua").read_text()
     table = lua.split("local TRANSITIONS = [[\n\n")[1].split("]]")[0]
     rows = {tuple(line.split()) for line in table.strip().splitlines()}
     assert rows == {

@@ -1,0 +1,312 @@
+-- The record of an agent, its states, and the sets that follow from it.
+--
+-- An agent's record is the truth; the sorted sets are indexes that every change rewrites in the same
+-- operation. ready:<requirement> holds agent -> ready at (ms): in the past means ready and idle since,
+-- in the future means reserved, ringing, on a call, in wrap-up or paused until then. So whatever has
+-- an end ends by itself.
+
+local DAY_MS = 86400000
+local HOUR_MS = 3600000
+local TALKED_MS = 30 * DAY_MS
+local CALL_OVER_MS = HOUR_MS
+local MAX_TRIED = 100
+
+-- state event next; "rest" is where the flags say. What is not here is refused.
+-- router/acd/agents.py has the same table and the reasons; a test compares the two.
+local TRANSITIONS = [[
+
+off_duty go_off_duty rest
+off_duty enable rest
+off_duty clear_dnd rest
+off_duty disable rest
+off_duty go_on_duty rest
+off_duty set_dnd rest
+off_duty see_ringing ringing
+off_duty see_connected on_call
+off_duty see_busy on_call
+off_duty see_wrap_up wrap_up
+off_duty see_free rest
+do_not_disturb go_off_duty rest
+do_not_disturb enable rest
+do_not_disturb clear_dnd rest
+do_not_disturb disable rest
+do_not_disturb go_on_duty rest
+do_not_disturb set_dnd rest
+do_not_disturb see_ringing ringing
+do_not_disturb see_connected on_call
+do_not_disturb see_busy on_call
+do_not_disturb see_wrap_up wrap_up
+do_not_disturb see_free rest
+disabled go_off_duty rest
+disabled enable rest
+disabled clear_dnd rest
+disabled disable rest
+disabled go_on_duty rest
+disabled set_dnd rest
+disabled see_ringing ringing
+disabled see_connected on_call
+disabled see_busy on_call
+disabled see_wrap_up wrap_up
+disabled see_free rest
+available go_off_duty rest
+available enable rest
+available clear_dnd rest
+available disable rest
+available go_on_duty rest
+available set_dnd rest
+available see_ringing ringing
+available see_connected on_call
+available see_busy on_call
+available see_wrap_up wrap_up
+available see_free rest
+available reserve reserved
+reserved go_off_duty reserved
+reserved enable reserved
+reserved clear_dnd reserved
+reserved disable reserved
+reserved go_on_duty reserved
+reserved set_dnd reserved
+reserved ring ringing
+reserved connect on_call
+reserved release rest
+reserved miss rest
+reserved hang_up rest
+reserved see_ringing ringing
+reserved see_connected on_call
+ringing go_off_duty ringing
+ringing enable ringing
+ringing clear_dnd ringing
+ringing disable ringing
+ringing go_on_duty ringing
+ringing set_dnd ringing
+ringing ring ringing
+ringing connect on_call
+ringing release rest
+ringing miss rest
+ringing hang_up rest
+ringing see_ringing ringing
+ringing see_connected on_call
+on_call go_off_duty on_call
+on_call enable on_call
+on_call clear_dnd on_call
+on_call disable on_call
+on_call go_on_duty on_call
+on_call set_dnd on_call
+on_call connect on_call
+on_call hang_up wrap_up
+on_call see_connected on_call
+on_call see_busy on_call
+on_call see_wrap_up wrap_up
+on_call see_free rest
+wrap_up go_off_duty wrap_up
+wrap_up enable wrap_up
+wrap_up clear_dnd wrap_up
+wrap_up disable wrap_up
+wrap_up go_on_duty wrap_up
+wrap_up set_dnd wrap_up
+wrap_up see_ringing ringing
+wrap_up see_connected on_call
+wrap_up see_busy on_call
+wrap_up see_wrap_up wrap_up
+wrap_up see_free rest
+wrap_up end_wrap_up rest
+]]
+
+-- Where an event leads from a state; nil when it is refused.
+local function next_state(state, event)
+  local _, at = find(TRANSITIONS, '\n' .. state .. ' ' .. event .. ' ', 1, true)
+  return at and match(TRANSITIONS, '^[a-z_]+', at + 1)
+end
+
+local function read_agent(key)
+  local v = call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled', 'disabled_until',
+    'idle_since', 'activity', 'until', 'since', 'token', 'request', 'call', 'queue', 'caller',
+    'wrap_up_ms', 'seen_ms')
+  if not v[1] then return nil end
+  return {
+    key = key, reqs = v[1], duty = v[2], dnd = v[3], dnd_queues = v[4], disabled = v[5],
+    disabled_until = tonumber(v[6] or nil), idle_since = tonumber(v[7]), activity = v[8],
+    until_ms = tonumber(v[9] or nil), since = tonumber(v[10] or nil), token = v[11], request = v[12],
+    call = v[13], queue = v[14], caller = v[15], wrap_up_ms = tonumber(v[16] or nil),
+    seen_ms = tonumber(v[17] or nil) or 0,
+  }
+end
+
+local function resting_state(a, now)
+  if not a.duty then return 'off_duty' end
+  if a.disabled and (not a.disabled_until or now < a.disabled_until) then return 'disabled' end
+  if a.dnd then return 'do_not_disturb' end
+  return 'available'
+end
+
+local function state_of(a, now)
+  if a.activity and now < a.until_ms then return a.activity end
+  return resting_state(a, now)
+end
+
+-- From when on the agent can be offered a call; nil: not by itself.
+local function ready_at(a)
+  if not a.duty or a.dnd or (a.disabled and not a.disabled_until) then return nil end
+  local at = a.idle_since
+  if a.activity and a.until_ms > at then at = a.until_ms end
+  if a.disabled and a.disabled_until > at then at = a.disabled_until end
+  return at
+end
+
+-- Whether the agent does not want calls of the queue that this requirement (or queue id) belongs to.
+local function is_disturbed(a, requirement)
+  if not a.dnd_queues then return false end
+  return find(a.dnd_queues, '\n' .. match(requirement, '^[^|]*') .. '\n', 1, true) ~= nil
+end
+
+-- Write where the agent stands in the ready sets of all requirements it meets. Indexes by rank find
+-- who becomes ready from now on by themselves; who takes an old place again is named to them.
+local function place(prefix, id, a, now)
+  local at = ready_at(a)
+  for requirement in gmatch(a.reqs, '[^\n]+') do
+    if at and not is_disturbed(a, requirement) then
+      call('ZADD', prefix .. 'ready:' .. requirement, at, id)
+      if at < now then --@again
+        for kind in gmatch('level order turn', '%a+') do
+          if call('EXISTS', prefix .. 'ranked_until:' .. kind .. ':' .. requirement) == 1 then
+            call('SADD', prefix .. 'ranked_again:' .. kind .. ':' .. requirement, id)
+          end
+        end
+      end
+    else
+      call('ZREM', prefix .. 'ready:' .. requirement, id)
+    end
+  end
+  -- Whoever keeps callers on hold looks for one at once; who gets free by time is found by the clock.
+  if at and at <= now then call('PUBLISH', prefix .. 'freed', id) end --@freed
+end
+
+-- The next turn in a queue's round: behind everybody.
+local function last_turn(turns)
+  local last = call('ZRANGE', turns, -1, -1, 'WITHSCORES')
+  return (tonumber(last[2]) or 0) + 1
+end
+
+-- As place, and enter or leave the rank sets too: needed when flags or the configuration change.
+local function place_and_rank(prefix, id, a, now)
+  place(prefix, id, a, now)
+  local at = ready_at(a)
+  for level, order, queue in gmatch(call('HGET', a.key, 'queues'), '(%d+) (%d+) ([^\n]+)\n') do
+    local levels, orders = prefix .. 'level:' .. queue, prefix .. 'order:' .. queue
+    local turns = prefix .. 'turn:' .. queue
+    if at and not is_disturbed(a, queue) then
+      call('ZADD', levels, 100 - level, id)
+      call('ZADD', orders, order, id)
+      call('ZADD', turns, 'NX', last_turn(turns), id)
+    else
+      call('ZREM', levels, id)
+      call('ZREM', orders, id)
+      call('ZREM', turns, id)
+    end
+  end
+end
+
+-- Take an agent out of what was reserved for a request; the last one takes the request along.
+local function leave_request(prefix, id, a)
+  if not a.request then return end
+  local key = prefix .. 'request:' .. a.request
+  local text = call('GET', key)
+  if not text or match(text, '^[^\n]*') ~= a.token then return end
+  local from, to = find(text, '\n' .. id .. '\n', 1, true)
+  if not from then return end
+  local left = string.sub(text, 1, from) .. string.sub(text, to + 1)
+  if find(left, '^[^\n]*\n[^\n]*\n$') then
+    call('DEL', key)
+  else
+    call('SET', key, left, 'KEEPTTL')
+  end
+end
+
+-- End whatever the agent does: at rest since idle_since.
+local function free(prefix, id, a, idle_since, now)
+  leave_request(prefix, id, a)
+  call('HDEL', a.key, 'activity', 'until', 'since', 'token', 'request', 'call', 'queue', 'caller',
+    'wrap_up_ms')
+  call('HSET', a.key, 'idle_since', idle_since)
+  a.activity, a.until_ms, a.idle_since, a.token, a.call = false, nil, idle_since, false, false
+  place(prefix, id, a, now)
+end
+
+-- Give the agent an activity with an end; more: fields and values to write along.
+local function engage(prefix, id, a, activity, now, until_ms, ...)
+  call('HSET', a.key, 'activity', activity, 'since', now, 'until', until_ms, ...)
+  a.activity, a.since, a.until_ms = activity, now, until_ms
+  place(prefix, id, a, now)
+end
+
+local function remember_talk(prefix, id, a, now)
+  if a.caller and a.caller ~= '' then
+    -- Digits and the like only: a caller without a number has no history.
+    call('SET', prefix .. 'talked:' .. a.caller, now .. ' ' .. id, 'PX', TALKED_MS)
+  end
+end
+
+-- The agent talks: the call leaves its line, the others that were asked for it are free again.
+local function connect(prefix, id, a, now, longest_ms)
+  if a.request and a.token then
+    local key = prefix .. 'request:' .. a.request
+    local text = call('GET', key)
+    if text and match(text, '^[^\n]*') == a.token then
+      local others = match(text, '^[^\n]*\n[^\n]*\n(.*)$')
+      call('SET', key, a.token .. '\n' .. (now + longest_ms) .. '\n' .. id .. '\n', 'PX', longest_ms)
+      for other in gmatch(others, '[^\n]+') do -- as many as were asked: bounded by the reserve
+        local b = other ~= id and read_agent(prefix .. 'agent:' .. other)
+        if b and b.token == a.token and next_state(state_of(b, now), 'release') then
+          b.request = false -- written above
+          free(prefix, other, b, b.idle_since, now) --@group-release
+        end
+      end
+    end
+  end
+  if a.call then
+    call('DEL', prefix .. 'waiting_call:' .. a.call, prefix .. 'tried:' .. a.call)
+  end
+  remember_talk(prefix, id, a, now)
+  engage(prefix, id, a, 'on_call', now, now + longest_ms, 'unanswered', 0)
+end
+
+-- The call is over: wrap-up, or free at once. Keeps the queue's average handling time.
+local function end_call(prefix, id, a, now, wrap_up_ms)
+  if a.queue and a.since then
+    local key = prefix .. 'queue_live:' .. a.queue
+    local average = tonumber(call('HGET', key, 'handling_ms') or nil)
+    local newest = now - a.since + wrap_up_ms
+    call('HSET', key, 'handling_ms', average and average + 0.1 * (newest - average) or newest)
+  end
+  remember_talk(prefix, id, a, now)
+  leave_request(prefix, id, a)
+  if wrap_up_ms <= 0 then
+    free(prefix, id, a, now, now)
+  else
+    call('HDEL', a.key, 'token', 'request', 'caller')
+    engage(prefix, id, a, 'wrap_up', now, now + wrap_up_ms)
+  end
+end
+
+-- The agent did not answer: counted; at the limit paused (pause_ms > 0) or disabled.
+local function miss(prefix, id, a, now, limit, pause_ms)
+  if a.call then
+    local tried = prefix .. 'tried:' .. a.call
+    if call('SCARD', tried) < MAX_TRIED then call('SADD', tried, id) end
+    call('PEXPIRE', tried, CALL_OVER_MS)
+  end
+  local count = call('HINCRBY', a.key, 'unanswered', 1)
+  if count >= limit then
+    call('HSET', a.key, 'disabled', 1, 'unanswered', 0)
+    a.disabled, a.disabled_until = '1', nil
+    if pause_ms > 0 then
+      a.disabled_until = now + pause_ms
+      call('HSET', a.key, 'disabled_until', a.disabled_until)
+    else
+      call('HDEL', a.key, 'disabled_until')
+    end
+  end
+  free(prefix, id, a, now, now)
+  if count >= limit then place_and_rank(prefix, id, a, now) end
+  return count
+end

@@ -1,0 +1,15 @@
+-- The agent's part of this call is over: wrap-up begins. For who knows the call, not the token.
+--
+-- KEYS 1 agent
+-- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id 4 call 5 wrap-up (ms) 6 longest wrap-up (ms)
+-- Result 1 | 0: not on this call | 'EXPIRED'
+-- Keeps  The same as agent_ended; another call of the agent's is never ended.
+-- Shared: _agent
+
+local now = time_ms()
+if now > tonumber(ARGV[1]) then return 'EXPIRED' end
+
+local a = read_agent(KEYS[1])
+if not a or a.call ~= ARGV[4] or next_state(state_of(a, now), 'hang_up') ~= 'wrap_up' then return 0 end
+end_call(ARGV[2], ARGV[3], a, now, math.min(tonumber(ARGV[5]), tonumber(ARGV[6])))
+return 1
