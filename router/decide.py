@@ -9,7 +9,7 @@ wanted. Whatever fails takes the next rung of the ladder (`router/fallback.py`).
 import asyncio
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -18,13 +18,16 @@ from router import dialogue, fallback
 from router.deadline import Deadline
 from router.dialogue import Memory, Remembered
 from router.errors import CrosspointError, OutcomeUnknownError
-from router.outcome import Asked, ErrorCode, Level, Outcome, Taken, Why
+from router.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
 from rules.actions import Action, Ask, Callback, Decision, Menu, ReserveAgent
 from rules.facts import LiveFacts
 from rules.ruleset import Ruleset
 
 MOST_QUEUES_ASKED: Final = 32
 """Of a ruleset that asks about more queues, only those that were missed are looked up."""
+
+MOST_OUTCOMES: Final = 20_000
+"""Outcomes of decisions by rules alone that are kept ready."""
 
 SEATBELT_S: Final = 0.008
 """The store answers 5 ms after a deadline at the latest; should it ever not, this ends the wait."""
@@ -76,8 +79,19 @@ class ForeignError(CrosspointError):
         self.error = error
 
 
+class Begun(NamedTuple):
+    """A decision that has to ask somebody: the store, or (without a ruleset) a foreign routing_url.
+
+    `decision` is what the rules say without live facts; None where earlier digits may be missing.
+    """
+
+    ruleset: Ruleset | None
+    decision: Decision | None
+    memory: Memory
+
+
 class Decider:
-    """Decides calls. One per process; holds no state of its own."""
+    """Decides calls. One per process."""
 
     def __init__(
         self,
@@ -93,16 +107,28 @@ class Decider:
         self._memory = memory
         self._foreign = foreign
         self.most_rounds = most_rounds
+        self._outcomes: dict[int, tuple[Decision, Names, Dialect, Outcome]] = {}
 
     async def decide(self, asked: Asked, deadline: Deadline) -> Outcome:
         """Never fails, and takes no longer than `deadline` and SEATBELT_S."""
+        begun = self.begin(asked)
+        return begun if isinstance(begun, Outcome) else await self.finish(asked, begun, deadline)
+
+    def begin(self, asked: Asked) -> "Outcome | Begun":
+        """The outcome if this process has all it takes, else what to `finish` with. Never fails."""
         try:
-            if not asked.router.is_enabled:
-                return fallback.router_default(asked, Level.DISABLED, Why.DISABLED.value)
-            if asked.router.routing_url is not None:
+            return self._begin(asked)
+        except Exception as ours:  # noqa: BLE001 - the boundary: a call is answered, whatever we did
+            return _failed(asked, ErrorCode.EXCEPTION, ours)
+
+    async def finish(self, asked: Asked, begun: "Begun", deadline: Deadline) -> Outcome:
+        """The rest of a decision that has to ask somebody. Never fails, as `decide`."""
+        try:
+            if begun.ruleset is None:
                 async with asyncio.timeout_at(deadline):
                     return await self._ask_foreign(asked, deadline)
-            return await self._decide(asked, deadline)
+            async with asyncio.timeout_at(deadline + SEATBELT_S):
+                return await self._decide(asked, begun.ruleset, begun, deadline)
         except ForeignError as failure:
             return _failed(asked, failure.error)
         except TimeoutError:
@@ -110,7 +136,11 @@ class Decider:
         except Exception as ours:  # noqa: BLE001 - the boundary: a call is answered, whatever we did
             return _failed(asked, ErrorCode.EXCEPTION, ours)
 
-    async def _decide(self, asked: Asked, deadline: Deadline) -> Outcome:
+    def _begin(self, asked: Asked) -> "Outcome | Begun":
+        if not asked.router.is_enabled:
+            return fallback.router_default(asked, Level.DISABLED, Why.DISABLED.value)
+        if asked.router.routing_url is not None:
+            return Begun(None, None, dialogue.NOTHING_KNOWN)
         memory = self._memory.of(asked)
         if memory.answers:
             earlier = dialogue.repeated(memory, asked.fingerprint, asked.silent, asked.now_s)
@@ -119,43 +149,51 @@ class Decider:
         ruleset = self._rulesets.get(asked.router.rules or "")
         if ruleset is None:
             return fallback.router_default(asked, Level.DEFAULT, Why.NO_RULES.value)
-        decision = None
-        if not asked.fingerprint:
-            decision = ruleset.evaluate(asked.call, asked.now_s)
-            if not decision.missing and not isinstance(decision.action, _WANTS_STORE):
-                return await _Call(
-                    self,
-                    asked,
-                    ruleset,
-                    decision=decision,
-                    memory=memory,
-                    live={},
-                    is_store_down=False,
-                ).carry_out(None)
-        async with asyncio.timeout_at(deadline + SEATBELT_S):
-            return await self._decide_with_store(asked, ruleset, decision, memory, deadline)
+        decision = None if asked.fingerprint else ruleset.evaluate(asked.call, asked.now_s)
+        begun = Begun(ruleset, decision, memory)
+        if decision is None or decision.missing or isinstance(decision.action, _MAY_WAIT):
+            return begun
+        return self._told_before(asked, ruleset, decision) or begun
 
-    async def _decide_with_store(
-        self,
-        asked: Asked,
-        ruleset: Ruleset,
-        decision: Decision | None,
-        memory: Memory,
-        deadline: Deadline,
+    def _told_before(self, asked: Asked, ruleset: Ruleset, decision: Decision) -> Outcome | None:
+        """The outcome of a decision that comes to the same for every call.
+
+        It is kept until the rules or the directory change: making it anew costs more than the rules.
+        """
+        kept = self._outcomes.get(id(decision))
+        if kept is not None:
+            known, names, dialect, outcome = kept
+            if known is decision and names is asked.names and dialect is asked.dialect:
+                return outcome
+        body = asked.dialect.express(decision.action, asked.names, None)
+        if body is None:
+            return None
+        outcome = Outcome(body=body, level=Level.FULL, rule=decision.rule, digest=ruleset.digest)
+        if len(self._outcomes) >= MOST_OUTCOMES:
+            self._outcomes.clear()
+        self._outcomes[id(decision)] = (decision, asked.names, asked.dialect, outcome)
+        return outcome
+
+    async def _decide(
+        self, asked: Asked, ruleset: Ruleset, begun: "Begun", deadline: Deadline
     ) -> Outcome:
+        decision, memory = begun.decision, begun.memory
         live: LiveFacts = {}
-        is_down = not self.store.is_open(asked.router.tenant)
-        if not is_down:
-            try:
-                queues = _queues_to_ask(ruleset, decision, asked)
-                known, live = await self.store.look_up(asked, queues, deadline)
-                memory = memory.merged(known)
-            except CrosspointError:
-                is_down = True
-        earlier = dialogue.repeated(memory, asked.fingerprint, asked.silent, asked.now_s)
-        if earlier is not None:
-            return _again(earlier)
-        asked = asked._replace(call=dialogue.with_earlier_digits(asked.call, asked.silent, memory))
+        is_down = False
+        if decision is None or decision.missing or isinstance(decision.action, _WANTS_STORE):
+            is_down = not self.store.is_open(asked.router.tenant)
+            if not is_down:
+                try:
+                    queues = _queues_to_ask(ruleset, decision, asked)
+                    known, live = await self.store.look_up(asked, queues, deadline)
+                    memory = memory.merged(known)
+                except CrosspointError:
+                    is_down = True
+            earlier = dialogue.repeated(memory, asked.fingerprint, asked.silent, asked.now_s)
+            if earlier is not None:
+                return _again(earlier)
+            call = dialogue.with_earlier_digits(asked.call, asked.silent, memory)
+            asked = asked._replace(call=call)
         if decision is None or live:
             decision = ruleset.evaluate(asked.call, asked.now_s, live)
         return await _Call(
@@ -299,7 +337,7 @@ class _Call:
             round=self._memory.rounds.get(asked, 0) + 1 if asked else 0,
             unsure=self._unsure,
             give_back=tuple(self._give_back),
-            call=self._asked.call,
+            call=self._asked.call,  # with digits from earlier requests
         )
 
     def _finished(self, outcome: Outcome) -> Outcome:
@@ -313,6 +351,7 @@ class _Call:
 
 
 _WANTS_STORE: Final = (ReserveAgent, Ask, Menu)
+_MAY_WAIT: Final = (*_WANTS_STORE, Callback)
 
 
 def _again(earlier: Remembered) -> Outcome:

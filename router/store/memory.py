@@ -44,9 +44,19 @@ def scope_of(asked: Asked) -> str:
     return f"{asked.router.id}:{asked.dialect.address}"
 
 
+def is_memorable(asked: Asked, outcome: Outcome) -> bool:
+    """Whether a repeat has to get this answer again: a decision that rules, or somebody else, made.
+
+    What stood in for one (disabled, failed, unreadable) is not held against the next request.
+    """
+    if outcome.is_repeat or not asked.call.call_id or outcome.error is not None:
+        return False
+    return outcome.rule is not None or asked.router.routing_url is not None
+
+
 def to_remember(asked: Asked, outcome: Outcome) -> Remember | None:
-    """What to keep of an outcome; None for repeats and for calls without an id."""
-    if outcome.is_repeat or not asked.call.call_id:
+    """What to keep of an outcome; None when it is not memorable."""
+    if not is_memorable(asked, outcome):
         return None
     call = outcome.call or asked.call
     return Remember(
@@ -85,7 +95,7 @@ class CallMemory:
 
     def keep(self, asked: Asked, outcome: Outcome) -> None:
         """Remember it here; the store is told in a batch."""
-        if outcome.is_repeat or not asked.call.call_id:
+        if not is_memorable(asked, outcome):
             return
         key = (asked.router.id, asked.dialect.address, asked.call.call_id)
         known = self.of(asked) if key in self._young or key in self._old else NOTHING_KNOWN

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 from router import dialogue, fallback
 from router.deadline import Deadline
+from router.decide import Decider
 from router.outcome import Asked, Level, Outcome, Why
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.signature import BadSignatureError, read_claims, verify
@@ -29,10 +30,6 @@ class Reply(NamedTuple):
     body: bytes
     level: Level | None = None
     timing: str = ""
-
-
-class Decides(Protocol):
-    async def decide(self, asked: Asked, deadline: Deadline) -> Outcome: ...
 
 
 class Afterwards(Protocol):
@@ -63,7 +60,7 @@ class Answering:
     def __init__(
         self,
         find: Find,
-        decider: Decides,
+        decider: Decider,
         afterwards: Afterwards,
         reserve_s: float,
     ) -> None:
@@ -104,9 +101,12 @@ class Answering:
         """Decide within the router's budget and hand the outcome to what comes afterwards."""
         budget_s = asked.router.budget_s
         if is_readable:
-            outcome = await self._decider.decide(
-                asked, Deadline(arrived + budget_s - self._reserve_s)
-            )
+            begun = self._decider.begin(asked)
+            if isinstance(begun, Outcome):
+                outcome = begun
+            else:
+                deadline = Deadline(arrived + budget_s - self._reserve_s)
+                outcome = await self._decider.finish(asked, begun, deadline)
         else:
             outcome = fallback.router_default(asked, Level.DEFAULT, Why.UNREADABLE.value)
         took_s = time.monotonic() - arrived
