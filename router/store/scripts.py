@@ -18,7 +18,6 @@ from router.errors import RefusalKind, StoreRefusedError
 from router.store.link import Link, OnLate, Reply
 from router.store.wire import Word
 
-
 _SHARED = re.compile(r"^-- Shared: (.+)$", re.MULTILINE)
 
 

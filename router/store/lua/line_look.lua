@@ -5,7 +5,7 @@
 -- Result {ms until somebody gets ready by time or a call asks for less (-1: nobody),
 --         {calls that are offered an agent or have lost their place}, {ready agents}} | 'EXPIRED'
 -- Keeps  Calls whose time has come ask for less. Nobody is reserved here.
--- Shared: _agent
+-- Shared: _agent _pick _line
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
