@@ -70,7 +70,7 @@ def static_rules() -> dict[str, object]:
     return _file(
         {
             "name": "blocked",
-            "when": {"caller": ["+12125559998", "+12125559999"]},
+            "when": {"caller": ["+16465559998", "+16465559999"]},
             "then": {"end": {"message": "No."}},
         },
         {
