@@ -14,7 +14,7 @@ import msgspec
 
 from router.deadline import Deadline, in_s
 from router.directory import TenantResources
-from router.errors import CrosspointError, NotFoundError
+from router.errors import ConflictError, CrosspointError, NotFoundError
 from router.resources import TYPES, Kind, Resource, kind_of, public_form
 from router.site_file import Site
 
@@ -107,10 +107,16 @@ async def carry_out(
     """
     steps = plan.changes if is_forced else plan.steps
     for group in _groups(steps):
-        waiting = iter(group)
-        await asyncio.gather(
-            *(_work(waiting, plan.tenant, resources, on_step) for _ in range(_AT_ONCE))
-        )
+        left = group
+        while left:
+            work = _Work(plan.tenant, resources, on_step)
+            waiting = iter(left)
+            await asyncio.gather(*(work.run(waiting) for _ in range(_AT_ONCE)))
+            # What one agent gives up another may be waiting for: as long as some get on, try again.
+            refused = [change for change, _ in work.refused]
+            if len(refused) == len(left):
+                raise work.refused[0][1]
+            left = refused
 
 
 def as_document(plan: Plan) -> dict[str, object]:
@@ -133,20 +139,29 @@ def as_document(plan: Plan) -> dict[str, object]:
     }
 
 
-async def _work(
-    waiting: Iterator[Change],
-    tenant: str,
-    resources: ResourceWriter,
-    on_step: Callable[[Change], None] | None,
-) -> None:
-    for change in waiting:
-        try:
-            await _step(change, tenant, resources)
-        except CrosspointError as error:
-            error.add_note(f"while the {change.kind.value[:-1]} {change.id} was written")
-            raise
-        if on_step is not None:
-            on_step(change)
+class _Work:
+    """Takes steps until there are no more; what is refused because of another one is kept."""
+
+    def __init__(
+        self, tenant: str, resources: ResourceWriter, on_step: Callable[[Change], None] | None
+    ) -> None:
+        self.refused: list[tuple[Change, ConflictError]] = []
+        self._tenant = tenant
+        self._resources = resources
+        self._on_step = on_step
+
+    async def run(self, waiting: Iterator[Change]) -> None:
+        for change in waiting:
+            try:
+                await _step(change, self._tenant, self._resources)
+            except ConflictError as error:
+                self.refused.append((change, error))
+                continue
+            except CrosspointError as error:
+                error.add_note(f"while the {change.kind.value[:-1]} {change.id} was written")
+                raise
+            if self._on_step is not None:
+                self._on_step(change)
 
 
 async def _step(change: Change, tenant: str, resources: ResourceWriter) -> None:

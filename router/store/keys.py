@@ -161,6 +161,11 @@ def resources(tenant: str, kind: str) -> str:
     return f"cp:{{{tenant}}}:{kind}"
 
 
+def platform_ids(tenant: str, kind: str) -> str:
+    """HASH the platform's id -> ours: whose user or call center it is."""
+    return f"cp:{{{tenant}}}:platform_ids:{kind}"
+
+
 def version(tenant: str) -> str:
     """STRING: version of the tenant's resources, ms of the store's clock, only growing."""
     return f"cp:{{{tenant}}}:version"

@@ -32,6 +32,7 @@ from router.store.scripts import load_script, run_script
 
 MOST_CHANGES_KEPT: Final = 5000
 MOST_CHANGES_TOLD: Final = 500
+_PLATFORM_FIELDS: Final = {Kind.QUEUES: "call_center_id", Kind.AGENTS: "user_id"}
 _CHUNK: Final = 200
 _TRIES: Final = 5
 
@@ -98,7 +99,8 @@ class Resources:
         """Write it. With `expected` only over exactly that (mode `same`).
 
         InvalidInputError: a field is wrong, or an agent's queue is not there. ConflictError: another
-        tenant has a router of that id, or what is there is not what the mode asks for.
+        tenant has a router of that id, another agent that user, another queue that call center, or
+        what is there is not what the mode asks for.
         """
         check(resource)
         link = self._links.link_for(tenant)
@@ -109,6 +111,7 @@ class Resources:
         await self._need_tenant(tenant, deadline)
         if mode is Mode.ABSENT and await self._text(tenant, resource, deadline) is not None:
             raise ConflictError(f"{resource.id} is there already")
+        await self._need_free_platform_id(link, tenant, resource, deadline)
         await self._put_live(tenant, resource, deadline)
         return await self._write(link, tenant, resource, expected, mode, deadline)
 
@@ -151,8 +154,18 @@ class Resources:
         was_there = await run_script(
             link,
             load_script("resource_remove"),
-            [keys.resources(tenant, kind), keys.version(tenant), keys.changes(tenant)],
-            [f"{kind.value}:{resource_id}", resource_id, MOST_CHANGES_KEPT],
+            [
+                keys.resources(tenant, kind),
+                keys.version(tenant),
+                keys.changes(tenant),
+                keys.platform_ids(tenant, kind),
+            ],
+            [
+                f"{kind.value}:{resource_id}",
+                resource_id,
+                MOST_CHANGES_KEPT,
+                _PLATFORM_FIELDS.get(kind, ""),
+            ],
             deadline,
         )
         if kind is Kind.ROUTERS:
@@ -236,6 +249,7 @@ class Resources:
         deadline: Deadline,
     ) -> Outcome:
         kind = kind_of(resource)
+        field = _PLATFORM_FIELDS.get(kind, "")
         reply = await run_script(
             link,
             load_script("resource_put"),
@@ -244,6 +258,7 @@ class Resources:
                 keys.version(tenant),
                 keys.changes(tenant),
                 keys.resources(tenant, Kind.QUEUES),
+                keys.platform_ids(tenant, kind),
             ],
             [
                 f"{kind.value}:{resource.id}",
@@ -252,6 +267,8 @@ class Resources:
                 mode.value,
                 _encoder.encode(expected) if expected is not None else b"",
                 MOST_CHANGES_KEPT,
+                field,
+                getattr(resource, field, None) or "",
                 *(resource.queues if isinstance(resource, AgentConfig) else ()),
             ],
             deadline,
@@ -259,6 +276,8 @@ class Resources:
         outcome, detail = _texts(reply)
         if outcome == "missing":
             raise _no_queue(detail)
+        if outcome == "taken":
+            raise _taken(resource, detail)
         if outcome == "conflict":
             raise ConflictError(f"{resource.id} is not what it was when it was read")
         return Outcome(outcome)
@@ -301,6 +320,19 @@ class Resources:
         for queue, text in zip(wanted, found, strict=True):
             if text is None:
                 raise _no_queue(queue)
+
+    async def _need_free_platform_id(
+        self, link: Link, tenant: str, resource: Resource, deadline: Deadline
+    ) -> None:
+        """Looked at before the live part is touched; the write itself is what decides."""
+        kind = kind_of(resource)
+        wanted: str | None = getattr(resource, _PLATFORM_FIELDS.get(kind, ""), None)
+        if wanted is None:
+            return
+        key = keys.platform_ids(tenant, kind)
+        owner = await link.call("HGET", key, wanted, deadline=deadline)
+        if owner is not None and _bytes(owner).decode() != resource.id:
+            raise _taken(resource, _bytes(owner).decode())
 
     async def _need_no_members(self, tenant: str, queue_id: str, deadline: Deadline) -> None:
         agents = await self._scan(tenant, Kind.AGENTS, deadline)
@@ -368,6 +400,11 @@ def _change(text: str) -> tuple[Kind, str]:
 
 def _no_queue(queue: str) -> InvalidInputError:
     return InvalidInputError(f"there is no queue {queue}", field=f"queues.{queue}")
+
+
+def _taken(resource: Resource, owner: str) -> ConflictError:
+    field = _PLATFORM_FIELDS[kind_of(resource)]
+    return ConflictError(f"the {field} of {resource.id} is that of {owner} already")
 
 
 def _items(reply: Reply) -> list[Reply]:

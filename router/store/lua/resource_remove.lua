@@ -1,11 +1,17 @@
 -- Remove one resource and count the change.
 --
--- KEYS: hash of the kind, version, changes
--- ARGV: "kind:id", id, most changes kept
+-- KEYS: hash of the kind, version, changes, hash of the platform's ids
+-- ARGV: "kind:id", id, most changes kept, name of the field that holds the platform's id
 -- Result: 1 when it was there, 0 when not.
--- Keeps true: what resource_put.lua says of version and changes.
+-- Keeps true: what resource_put.lua says.
 
-if redis.call("HDEL", KEYS[1], ARGV[2]) == 0 then return 0 end
+local old = redis.call("HGET", KEYS[1], ARGV[2])
+if not old then return 0 end
+redis.call("HDEL", KEYS[1], ARGV[2])
+local before = cjson.decode(old)[ARGV[4]]
+if before and redis.call("HGET", KEYS[4], before) == ARGV[2] then
+  redis.call("HDEL", KEYS[4], before)
+end
 local now = redis.call("TIME")
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local version = math.max(now_ms, (tonumber(redis.call("GET", KEYS[2])) or 0) + 1)

@@ -142,6 +142,40 @@ async def test_an_agent_needs_its_queues_and_a_queue_keeps_its_members(store: St
         await store.resources.remove(TENANT, QueueConfig, "support", deadline=in_s(5))
 
 
+async def test_a_platforms_user_is_one_agents_until_that_one_gives_it_up(store: Store) -> None:
+    await store.apply(SITE)
+    put = store.resources.put
+    ben = AgentConfig(id="ben", name="Ben", user_id="3001")
+    with pytest.raises(ConflictError, match="ada"):
+        await put(TENANT, ben, deadline=in_s(5))
+    await put(TENANT, msgspec.structs.replace(ADA, user_id="3009"), deadline=in_s(5))
+    assert await put(TENANT, ben, deadline=in_s(5)) is Outcome.CREATED
+    await store.resources.remove(TENANT, AgentConfig, "ben", deadline=in_s(5))
+    assert await put(TENANT, ADA, deadline=in_s(5)) is Outcome.UPDATED
+    twin = QueueConfig(id="twin", name="Twin", call_center_id="8001")
+    with pytest.raises(ConflictError, match="support"):
+        await put(TENANT, twin, deadline=in_s(5))
+
+
+async def test_users_move_along_a_row_of_agents_in_one_apply(store: Store) -> None:
+    def site(shift: int) -> Site:
+        agents = tuple(
+            AgentConfig(id=f"a{n}", name="A", user_id=str(100 + n + shift)) for n in range(50)
+        )
+        return Site(tenant=TENANT, agents=agents)
+
+    await store.apply(site(0))
+    await store.apply(site(1))
+    assert (await store.apply(site(1))).steps == ()
+    await store.apply(site(0))
+    swapped = tuple(
+        AgentConfig(id=f"a{n}", name="A", user_id=str(100 + (1 - n if n < 2 else n)))
+        for n in range(50)
+    )
+    with pytest.raises(ConflictError):  # two agents cannot hand over to each other at one moment
+        await store.apply(Site(tenant=TENANT, agents=swapped))
+
+
 async def test_writes_say_what_they_did_and_refuse_what_is_not_there(store: Store) -> None:
     put = store.resources.put
     assert await put(TENANT, SUPPORT, deadline=in_s(5), mode=Mode.ABSENT) is Outcome.CREATED
@@ -307,5 +341,5 @@ async def test_the_version_grows_even_when_the_clock_does_not(store: Store) -> N
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the state of another task, without an event
+        while not condition():
             await asyncio.sleep(0.01)
