@@ -5,11 +5,13 @@
 script anew at each run, hence only what is needed.
 """
 
+import asyncio
 import functools
 import hashlib
 import re
 from collections.abc import Sequence
 from importlib import resources
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -56,13 +58,31 @@ async def run_script(  # noqa: PLR0917 - the order of EVALSHA, known by heart
 ) -> Reply:
     """Run it within the deadline; errors as `Link.call` has them.
 
-    A server that does not know the script (restarted, flushed, failed over) is sent the source once;
-    that is safe to repeat since nothing ran.
+    A server that does not know the script (restarted, flushed, failed over) is sent the source once,
+    whoever and however many ask meanwhile; asking again is safe since nothing ran.
     """
     words = (len(keys), *keys, *args)
-    try:
-        return await link.call("EVALSHA", script.sha, *words, deadline=deadline, on_late=on_late)
-    except StoreRefusedError as error:
-        if error.kind is not RefusalKind.NO_SCRIPT:
-            raise
+    for _ in range(2):
+        try:
+            return await link.call(
+                "EVALSHA", script.sha, *words, deadline=deadline, on_late=on_late
+            )
+        except StoreRefusedError as error:
+            if error.kind is not RefusalKind.NO_SCRIPT:
+                raise
+        await _teach(link, script, deadline)
+    # Forgotten again at once: send it along.
     return await link.call("EVAL", script.source, *words, deadline=deadline, on_late=on_late)
+
+
+_under_way: WeakKeyDictionary[Link, dict[str, asyncio.Future[Reply]]] = WeakKeyDictionary()
+
+
+async def _teach(link: Link, script: Script, deadline: Deadline) -> None:
+    """Have the server learn the script: one sending for all who find it missing at the same time."""
+    loading = _under_way.setdefault(link, {})
+    sent = loading.get(script.sha)
+    if sent is None:
+        sent = loading[script.sha] = link.call("SCRIPT", "LOAD", script.source, deadline=deadline)
+        sent.add_done_callback(lambda _: loading.pop(script.sha, None))
+    await asyncio.shield(sent)  # who gives up must not take it from the others

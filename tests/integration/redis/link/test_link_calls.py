@@ -177,6 +177,16 @@ async def test_a_script_is_sent_again_after_a_flush_and_runs_once(link: RedisLin
     assert await link.call("EVALSHA", script.sha, 1, "n", deadline=in_s(5)) == 3
 
 
+async def test_many_who_find_a_script_missing_have_it_sent_once(link: RedisLink):
+    script = make_script("large", f"return redis.call('INCR', KEYS[1]) -- {'x' * 30_000}")
+    await link.call("CONFIG", "RESETSTAT", deadline=in_s(5))
+    runs = [run_script(link, script, ["n"], [], in_s(5)) for _ in range(500)]
+    assert sorted(await asyncio.gather(*runs)) == list(range(1, 501))
+    stats = str(await link.call("INFO", "commandstats", deadline=in_s(5)))
+    assert "cmdstat_script|load:calls=1," in stats
+    assert "cmdstat_eval:" not in stats
+
+
 async def test_scripts_flushed_under_load_are_no_error(link: RedisLink):
     script = make_script("incr2", "return redis.call('INCR', KEYS[1])")
     runs = []
