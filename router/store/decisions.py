@@ -1,5 +1,6 @@
 """The decision log in the store: one bounded stream per tenant."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,7 +18,7 @@ MOST_LOOKED_AT: Final = 10_000
 """Entries one listing reads at most; a rare match further back needs a narrower time or `before`."""
 
 _PAGE: Final = 500
-_PER_SCRIPT: Final = 64
+_PER_SCRIPT: Final = 128
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode
 
@@ -34,9 +35,15 @@ async def append_decisions(
 ) -> None:
     """Write entries, oldest first, many per operation; the log keeps about `kept` of them."""
     script = load_script("decisions_append")
-    for start in range(0, len(entries), _PER_SCRIPT):
-        texts = [_encode(entry) for entry in entries[start : start + _PER_SCRIPT]]
-        await run_script(link, script, [keys.decisions(tenant)], [kept, *texts], deadline)
+    batches = (entries[at : at + _PER_SCRIPT] for at in range(0, len(entries), _PER_SCRIPT))
+    await asyncio.gather(
+        *(
+            run_script(
+                link, script, [keys.decisions(tenant)], [kept, *map(_encode, batch)], deadline
+            )
+            for batch in batches
+        )
+    )
 
 
 async def list_decisions(

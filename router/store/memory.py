@@ -4,7 +4,8 @@ Digits are kept here as they were keyed in, since the next request is decided wi
 long as the call's memory and go into no log.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ LIFETIME_S: Final = 900.0
 MOST_CALLS: Final = 20_000
 """Calls remembered in one process; the oldest go first."""
 
+_PER_SCRIPT: Final = 64
 _decode = msgspec.json.Decoder(Remembered).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -30,7 +32,6 @@ _encode = msgspec.json.Encoder().encode
 class Remember(msgspec.Struct, frozen=True, kw_only=True):
     """One answer to remember. `round` is how often the question `answer.asked` has been put."""
 
-    tenant: str
     scope: str
     call: str
     fingerprint: str
@@ -60,7 +61,6 @@ def to_remember(asked: Asked, outcome: Outcome) -> Remember | None:
         return None
     call = outcome.call or asked.call
     return Remember(
-        tenant=asked.router.tenant,
         scope=scope_of(asked),
         call=asked.call.call_id,
         fingerprint=asked.fingerprint,
@@ -150,21 +150,32 @@ def _remembered(asked: Asked, outcome: Outcome) -> Remembered:
     )
 
 
-async def remember(link: Link, items: Sequence[Remember], deadline: Deadline) -> None:
-    """Tell the store. Repeating it does no harm."""
+async def remember(link: Link, tenant: str, items: Sequence[Remember], deadline: Deadline) -> None:
+    """Tell the store, many per operation. Repeating it does no harm."""
     script = load_script("memory_remember")
-    for item in items:
-        pairs = [part for pair in item.digits.items() for part in pair]
-        args: list[bytes | str | int | float] = [
-            int(LIFETIME_S * 1000),
-            item.fingerprint,
-            _encode(item.answer),
-            item.answer.asked or "",
-            item.round,
-            *pairs,
-        ]
-        key = keys.call_memory(item.tenant, item.scope, item.call)
-        await run_script(link, script, [key], args, deadline)
+    parts = [items[start : start + _PER_SCRIPT] for start in range(0, len(items), _PER_SCRIPT)]
+    await asyncio.gather(
+        *(
+            run_script(
+                link,
+                script,
+                [keys.call_memory(tenant, item.scope, item.call) for item in part],
+                [int(LIFETIME_S * 1000), *(word for item in part for word in _words(item))],
+                deadline,
+            )
+            for part in parts
+        )
+    )
+
+
+def _words(item: Remember) -> Iterable[bytes | str | int]:
+    yield item.fingerprint
+    yield _encode(item.answer)
+    yield item.answer.asked or ""
+    yield item.round
+    yield len(item.digits)
+    for pair in item.digits.items():
+        yield from pair
 
 
 def read_memory(reply: Reply) -> Memory:

@@ -23,7 +23,9 @@ from router.store import decisions, errors, memory
 from router.store.link import Link
 
 MOST_WAITING: Final = 10_000
-BATCH: Final = 512
+BATCH: Final = 256
+"""At once; more would hold up routing requests for longer than a millisecond or two."""
+
 EVERY_S: Final = 0.02
 STORE_S: Final = 1.0
 ERRORS_EVERY_S: Final = 0.25
@@ -102,8 +104,8 @@ class Afterwards:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            await asyncio.sleep(EVERY_S)
-            await self.flush(in_s(STORE_S))
+            is_behind = await self.flush(in_s(STORE_S)) == BATCH
+            await asyncio.sleep(0 if is_behind else EVERY_S)
 
     async def close(self, deadline: Deadline) -> None:
         """Tell the store what is left, as far as the time allows."""
@@ -115,20 +117,23 @@ class Afterwards:
                 break
         await self._tell_errors(deadline)
 
-    async def flush(self, deadline: Deadline) -> None:
-        """Handle one batch, and errors that the store has not been told yet."""
+    async def flush(self, deadline: Deadline) -> int:
+        """Handle one batch, and errors that the store has not been told yet; how many were handled."""
+        told = 0
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         for tenant in {done.asked.router.tenant for done in batch}:
             mine = [done for done in batch if done.asked.router.tenant == tenant]
             link = self._links.link_for(tenant)
             if link.is_open:
                 await self._tell(link, tenant, mine, deadline)
+                told += len(mine)
             else:
                 self._waiting.extendleft(reversed(mine))
         now = asyncio.get_running_loop().time()
         if now >= self._errors_at:
             self._errors_at = now + ERRORS_EVERY_S
             await self._tell_errors(deadline)
+        return told
 
     async def _tell(
         self, link: Link, tenant: str, batch: Sequence[Done], deadline: Deadline
@@ -145,7 +150,7 @@ class Afterwards:
         wanted = [item for item in items if item is not None]
         if wanted:
             with self._or_drop(AfterAnswer.MEMORY, len(wanted)):
-                await memory.remember(link, wanted, deadline)
+                await memory.remember(link, tenant, wanted, deadline)
         for done in batch:
             if done.outcome.unsure is not None or done.outcome.give_back:
                 with self._or_drop(AfterAnswer.RELEASE, 1):

@@ -1,27 +1,28 @@
--- Remember one answer given to a call, so that a repeat gets it again and rounds are counted.
+-- Remember answers given to calls, so that a repeat gets the same and rounds are counted.
 --
--- KEYS: 1 the call's memory (HASH)
--- ARGV: 1 lifetime ms, 2 fingerprint, 3 answer (JSON), 4 question's name or "", 5 its round,
---       then pairs: name, digits
--- Result: 1
--- Keeps true: running it twice changes nothing; a round never goes back; at most 64 fields.
+-- KEYS: each call's memory (HASH)
+-- ARGV: 1 lifetime ms, then for each key: fingerprint, answer (JSON), question's name or "", its
+--       round, how many names were keyed in, then that many pairs: name, digits
+-- Result: how many
+-- Keeps true: running it twice changes nothing; a round never goes back; at most 64 fields a call.
 
-local key = KEYS[1]
-local digits = {}
-for i = 6, #ARGV, 2 do
-  digits[#digits + 1] = 'd:' .. ARGV[i]
-  digits[#digits + 1] = ARGV[i + 1]
-end
-local free = 64 - redis.call('HLEN', key)
-if free > #digits / 2 + 1 or redis.call('HEXISTS', key, 'a:' .. ARGV[2]) == 1 then
-  redis.call('HSET', key, 'a:' .. ARGV[2], ARGV[3], unpack(digits))
-end
-if ARGV[4] ~= '' then
-  local field = 'n:' .. ARGV[4]
-  local known = tonumber(redis.call('HGET', key, field) or 0)
-  if tonumber(ARGV[5]) > known then
-    redis.call('HSET', key, field, ARGV[5])
+local at = 2
+for _, key in ipairs(KEYS) do
+  local fingerprint, answer, asked, round = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local names = tonumber(ARGV[at + 4])
+  local fields = { 'a:' .. fingerprint, answer }
+  for i = at + 5, at + 4 + 2 * names, 2 do
+    fields[#fields + 1] = 'd:' .. ARGV[i]
+    fields[#fields + 1] = ARGV[i + 1]
   end
+  at = at + 5 + 2 * names
+  if redis.call('HLEN', key) + #fields / 2 <= 63 or redis.call('HEXISTS', key, fields[1]) == 1 then
+    redis.call('HSET', key, unpack(fields))
+  end
+  if asked ~= '' then
+    local known = tonumber(redis.call('HGET', key, 'n:' .. asked) or 0)
+    if tonumber(round) > known then redis.call('HSET', key, 'n:' .. asked, round) end
+  end
+  redis.call('PEXPIRE', key, ARGV[1])
 end
-redis.call('PEXPIRE', key, ARGV[1])
-return 1
+return #KEYS
