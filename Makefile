@@ -2,6 +2,8 @@
 # make test    set up, install a real Redis if there is none, run all tests
 # make check   formatting, lint, types, import contracts
 # make bench   figures, one table after the other
+# make pbx-demo    a whole call on a real Asterisk, and its recording
+# make bench-pbx   figures of such calls, beside those of Asterisk's own queue
 #
 # Needs Python 3.11 or newer; say which with PYTHON=...
 
@@ -12,10 +14,10 @@ CONFIG ?= deploy/example/crosspoint.yaml
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench servers clean
+.PHONY: help run test check bench servers clean pbx-demo bench-pbx
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,6p
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,8p
 
 run: $(VENV)/.installed
 	@exec $(BIN)/crosspoint -c $(CONFIG) up
@@ -34,6 +36,14 @@ bench: $(VENV)/.installed-bench
 	  name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; \
 	done
 
+# Both fetch Asterisk, SIPp and a voice into .asterisk at the first time; no root needed.
+pbx-demo: $(VENV)/.installed
+	@$(BIN)/python -m deploy.asterisk.demo
+
+bench-pbx: $(VENV)/.installed
+	@deploy/asterisk/fetch.sh
+	@$(BIN)/python -m tests.bench.pbx $(BENCH_ARGS)
+
 # Real servers for the tests. Redis: from the distribution when we may install; else the tests use the
 # Valkey that comes with the Python package. Asterisk: unpacked into .asterisk, nothing is installed.
 servers:
@@ -44,7 +54,7 @@ servers:
 	    apt-get install -q -y --no-install-recommends redis-server) >/dev/null \
 	  || echo "redis-server could not be installed: the tests use Valkey alone"; \
 	else echo "no redis-server (apt-get install redis-server): the tests use Valkey alone"; fi
-	@if [ -e .asterisk/packages ] || ! command -v apt-get >/dev/null; then :; \
+	@if ! command -v apt-get >/dev/null; then :; \
 	else deploy/asterisk/fetch.sh || echo "no Asterisk: its tests are skipped"; fi
 
 # A venv also where the distribution has split `ensurepip` off (Debian without python3-venv): pip then
