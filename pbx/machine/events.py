@@ -65,10 +65,14 @@ class NotPlaced(msgspec.Struct, frozen=True):
 
 
 class Matched(msgspec.Struct, frozen=True, kw_only=True):
-    """Agents are reserved for this call under one token; the first to answer wins."""
+    """Agents are reserved for this call under one token; the first to answer wins.
+
+    `waited_s`: how long the caller has waited, for those who answer to be told.
+    """
 
     offers: tuple[Offer, ...]
     token: str
+    waited_s: float = 0.0
 
 
 class LegUp(msgspec.Struct, frozen=True):

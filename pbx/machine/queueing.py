@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from ivr.hold import Hold, HoldPolicy
+from ivr.prompts import Fixed, Number, Prompt, Sound
 from ivr.steps import AskStanding, Music
 from pbx.machine.acting import Next, Step, act, begin, drop_dialogue, leave_line
 from pbx.machine.commands import (
@@ -69,8 +70,19 @@ def matched(state: CallState, event: Matched) -> Next:
         steps += [*stopped, *begun]
     ring = (Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=plan.ring_s) for leg in legs)
     noted = (Note(what="offered", leg=leg.id, agent=leg.agent) for leg in legs)
-    state = replace(state, phase=Phase.HOLDING, offers=legs, token=event.token)
+    told = replace(plan, whisper=_with_wait(plan.whisper, event.waited_s))
+    state = replace(state, phase=Phase.HOLDING, offers=legs, token=event.token, queue=told)
     return state, (*steps, *ring, *noted)
+
+
+def _with_wait(whisper: tuple[Prompt, ...], waited_s: float) -> tuple[Prompt, ...]:
+    """What the agent is told, with the wait in whole minutes in place of that of an earlier offer."""
+    if Fixed(Sound.WHISPER_WAITED) in whisper:
+        whisper = whisper[: whisper.index(Fixed(Sound.WHISPER_WAITED))]
+    minutes = int(waited_s // 60)
+    if not whisper or minutes < 1:
+        return whisper
+    return (*whisper, Fixed(Sound.WHISPER_WAITED), Number(minutes), Fixed(Sound.MINUTES))
 
 
 def _only_music(plan: QueuePlan) -> HoldPolicy:
