@@ -101,12 +101,15 @@ class Decider:
         memory: LocalMemory,
         foreign: Foreign,
         most_rounds: int = dialogue.MOST_ROUNDS,
+        left_to_caller: tuple[type[Action], ...] = (),
     ) -> None:
+        """`left_to_caller`: actions that who asked carries out, whatever it takes (a PBX)."""
         self._rulesets = rulesets
         self.store = store
         self._memory = memory
         self._foreign = foreign
         self.most_rounds = most_rounds
+        self.left_to_caller = left_to_caller
         self._outcomes: dict[int, tuple[Decision, Names, Dialect, Outcome]] = {}
 
     async def decide(self, asked: Asked, deadline: Deadline) -> Outcome:
@@ -254,6 +257,9 @@ class _Call:
         while action is not None:
             step = action
             match action:
+                case _ if isinstance(action, self._decider.left_to_caller):
+                    if outcome := self._told(action):
+                        return outcome
                 case ReserveAgent():
                     outcome = await self._reserve(action, deadline)
                     if outcome is not None:

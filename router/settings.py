@@ -103,6 +103,65 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     ask_rounds: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
+class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Calling back: `tries` calls to the customer, `retry_seconds` apart, each ringing `ring_seconds`.
+
+    `agent_first` rings an agent before the customer, else the customer before an agent is looked for.
+    A callback that nobody got round to is given up after `longest_wait_seconds`.
+    """
+
+    agent_first: bool = True
+    tries: Annotated[int, Meta(ge=1, le=20)] = 3
+    retry_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    ring_seconds: Annotated[int, Meta(ge=5, le=120)] = 30
+    longest_wait_seconds: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
+
+
+class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One Asterisk and what may be done with it: `crosspoint pbx` and `crosspoint up` take its calls.
+
+    `id` is the same for the controller that works and the one that waits; calls belong to `tenant`.
+    A call to a number that no router of the tenant has goes to `default_router`. Numbers without `+`
+    are of `country`; `{number}` in `trunk_endpoint` is where an E.164 number is dialled, and only
+    numbers of `dial_countries` (none: of `country`) are ever dialled, never premium-rate ones.
+    `caller_id` is shown to whom we call. `spool_dir` is where Asterisk records, `sounds_dir` where
+    prompts are. `keep_place_seconds`: a caller whose line dropped gets the place back so long;
+    `store_patience_seconds`: so long callers wait for a store that is away. After `unanswered_limit`
+    unanswered offers in a row an agent is left alone for `unanswered_pause_seconds`; an agent whose
+    hang-up was never reported is free again after `longest_call_seconds`.
+    """
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?!\n)$")] = "pbx"
+    tenant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?!\n)$")] = "default"
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 5038
+    username: Annotated[str, Meta(min_length=1, max_length=100)] = "crosspoint"
+    secret: SecretRef = SecretRef(file="secrets/ami")
+    tls_ca_file: Path | None = None
+    default_router: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$")] | None = None
+    trunk_endpoint: (
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:{}+-]{1,100}(?!\n)$")] | None
+    ) = None
+    dial_countries: Annotated[tuple[str, ...], Meta(max_length=250)] = ()
+    caller_id: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}(?!\n)$")] | None = None
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Za-z]{2,4})?(?!\n)$")] = "en"
+    spool_dir: Path = Path("/var/spool/asterisk/monitor")
+    sounds_dir: Path = Path("/var/lib/crosspoint/sounds")
+    stereo: bool = False
+    most_calls: Annotated[int, Meta(ge=1, le=20_000)] = 2_000
+    keep_place_seconds: Annotated[int, Meta(ge=0, le=3600)] = 120
+    store_patience_seconds: Annotated[int, Meta(ge=1, le=600)] = 30
+    unanswered_limit: Annotated[int, Meta(ge=1, le=100)] = 3
+    unanswered_pause_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
+    longest_call_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 14_400
+    message_seconds: Annotated[int, Meta(ge=5, le=3600)] = 180
+    lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 10
+    keep_records_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    keep_recordings_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    callbacks: CallbackSettings = CallbackSettings()
+
+
 class LogLevel(StrEnum):
     DEBUG = "debug"
     INFO = "info"
@@ -137,6 +196,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agents: AgentSettings = AgentSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    pbx: PbxSettings | None = None
 
     @property
     def directory_file(self) -> Path:

@@ -1,0 +1,201 @@
+"""What is kept of one call: one record, folded from what was written down while it went on. Pure.
+
+Events are only ever appended, by whichever controller has the call at that moment, so a record exists
+from the first moment, survives a crash, and is complete when the call is taken over.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+LOST_AFTER_MS = 24 * 3_600_000
+"""A call without an end for so long is not going on any more; nobody saw how it ended."""
+
+
+class Direction(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class Disposition(StrEnum):
+    """How a call ended, seen from the caller: talked, left a message, promised a callback, gave up."""
+
+    LIVE = "live"
+    ANSWERED = "answered"
+    MESSAGE = "message"
+    CALLBACK = "callback"
+    ABANDONED = "abandoned"
+    UNANSWERED = "unanswered"
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a call is from its first moment on. `began_ms`: since the epoch, UTC."""
+
+    id: str
+    kind: str
+    pbx: str
+    direction: Direction
+    began_ms: int
+    caller: str | None = None
+    called: str | None = None
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event. `seq` tells copies apart: a batch may be written twice."""
+
+    seq: str
+    at_ms: int
+    what: str
+    leg: str | None = None
+    agent: str | None = None
+    queue: str | None = None
+    detail: str = ""
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How it ended. `cause` is Q.850; `digits` are masked."""
+
+    at_ms: int
+    cause: int
+    rule: str = ""
+    digits: dict[str, str] = {}
+
+
+class QueueWait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stay in a line; `left_ms` None: still there. `outcome` is a word such as `talking`."""
+
+    queue: str
+    entered_ms: int
+    left_ms: int | None = None
+    outcome: str = ""
+
+
+class OfferMade(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One phone rung: `outcome` is `answered`, `busy`, `no_answer`, … or empty while it rings."""
+
+    leg: str
+    at_ms: int
+    agent: str | None = None
+    ended_ms: int | None = None
+    outcome: str = ""
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file in the recordings folder and its SHA-256."""
+
+    name: str
+    sha256: str
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. Times are milliseconds since the epoch, UTC."""
+
+    id: str
+    kind: str
+    pbx: str
+    direction: Direction
+    disposition: Disposition
+    began_ms: int
+    caller: str | None
+    called: str | None
+    talking_ms: int | None
+    ended_ms: int | None
+    cause: int | None
+    rules: tuple[str, ...]
+    digits: dict[str, str]
+    waits: tuple[QueueWait, ...]
+    offers: tuple[OfferMade, ...]
+    agents: tuple[str, ...]
+    recordings: tuple[Recorded, ...]
+    events: tuple[Happened, ...]
+
+
+QUEUED, RECORDED, DECIDED = "queued", "recorded", "decided"
+_LEFT_LINE = ("talking", "caller_", "queue_", "callback_promised", "hung_up_by_control", "dequeued")
+
+
+def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
+    """The record as it stands after these events."""
+    unique = {event.seq: event for event in events}
+    happened = sorted(unique.values(), key=lambda event: event.at_ms)
+    talking = next((event.at_ms for event in happened if event.what == "talking"), None)
+    return CallRecord(
+        id=head.id,
+        kind=head.kind,
+        pbx=head.pbx,
+        direction=head.direction,
+        disposition=_disposition(happened, end, is_answered=talking is not None),
+        began_ms=head.began_ms,
+        caller=head.caller,
+        called=head.called,
+        talking_ms=talking,
+        ended_ms=None if end is None else end.at_ms,
+        cause=None if end is None else end.cause,
+        rules=tuple(event.detail for event in happened if event.what == DECIDED),
+        digits={} if end is None else end.digits,
+        waits=_waits(happened, end),
+        offers=_offers(happened),
+        agents=tuple(
+            dict.fromkeys(e.agent for e in happened if e.what == "talking" and e.agent is not None)
+        ),
+        recordings=tuple(
+            Recorded(name=name, sha256=sha256)
+            for name, _, sha256 in (
+                event.detail.partition(" ") for event in happened if event.what == RECORDED
+            )
+        ),
+        events=tuple(happened),
+    )
+
+
+def _disposition(
+    happened: Sequence[Happened], end: End | None, *, is_answered: bool
+) -> Disposition:
+    words = {event.what for event in happened}
+    if is_answered:
+        return Disposition.ANSWERED
+    if "message_kept" in words:
+        return Disposition.MESSAGE
+    if "callback_promised" in words:
+        return Disposition.CALLBACK
+    if end is None:
+        return Disposition.LIVE
+    return Disposition.ABANDONED if QUEUED in words else Disposition.UNANSWERED
+
+
+def _waits(happened: Sequence[Happened], end: End | None) -> tuple[QueueWait, ...]:
+    waits: list[QueueWait] = []
+    current: QueueWait | None = None
+    for event in happened:
+        if event.what == QUEUED:
+            if current is not None and current.queue == event.queue:
+                continue  # asked again in the same line: taken over, or an offer that failed
+            if current is not None:
+                waits.append(msgspec.structs.replace(current, left_ms=event.at_ms))
+            current = QueueWait(queue=event.queue or "", entered_ms=event.at_ms)
+        elif current is not None and event.what.startswith(_LEFT_LINE):
+            left = msgspec.structs.replace(current, left_ms=event.at_ms, outcome=event.what)
+            waits.append(left)
+            current = None
+    if current is not None:
+        ended_ms = None if end is None else end.at_ms
+        waits.append(msgspec.structs.replace(current, left_ms=ended_ms))
+    return tuple(waits)
+
+
+def _offers(happened: Sequence[Happened]) -> tuple[OfferMade, ...]:
+    offers: dict[str, OfferMade] = {}
+    for event in happened:
+        if event.leg is None:
+            continue
+        if event.what == "offered":
+            made = OfferMade(leg=event.leg, agent=event.agent, at_ms=event.at_ms)
+            offers.setdefault(event.leg, made)
+        elif event.leg in offers and not offers[event.leg].outcome:
+            outcome = event.what.removeprefix("offer_")
+            if event.what == "answered" or event.what != outcome:
+                offers[event.leg] = msgspec.structs.replace(
+                    offers[event.leg], ended_ms=event.at_ms, outcome=outcome
+                )
+    return tuple(offers.values())

@@ -1,0 +1,159 @@
+"""Where a call goes: the called number finds the call router, its rules (or somebody else's) decide.
+
+The same `Decider` as for routing requests: the same ladder of fallbacks, error budget, memory and
+log. Only the answer is not spoken on a wire: the action itself comes back, and the PBX carries it out.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from pbx.machine.events import Decided
+from pbx.machine.plans import EndPlan, Plan
+from pbx.machine.state import CallState
+from router.deadline import in_s, left_s
+from router.decide import Decider
+from router.dialogue import fingerprint
+from router.directory import Directory
+from router.outcome import Asked, Names, Outcome
+from router.resources import AgentConfig
+from router.telephony.setting_out import Planner
+from router.views import View
+from rules.actions import DEFAULT_RULE, Action, Callback, End, ReserveAgent, Route
+from rules.facts import CallFacts
+from rules.numbers import normalise
+
+CARRIED_OUT: Final = (ReserveAgent, Callback)
+"""Actions that a Decider leaves to the PBX: the call stands in line, the caller is asked."""
+
+_encode = msgspec.json.Encoder().encode
+_decode: Callable[[bytes], Action] = msgspec.json.Decoder(Action).decode
+_log = structlog.get_logger(__name__)
+
+
+class PbxDialect:
+    """`router.outcome.Dialect` of the PBX: it can be told everything."""
+
+    address = "endpoint"
+
+    def express(self, action: Action, names: Names, agent: AgentConfig | None) -> bytes:  # noqa: ARG002
+        return _encode(action)
+
+
+class Views(Protocol):
+    """`router.views.Views`."""
+
+    def find(self, router_id: str, now_s: float) -> View | None: ...
+
+
+class Afterwards(Protocol):
+    """`router.http.decisions.afterwards.Afterwards`."""
+
+    def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None: ...
+
+
+class RuleDeciding:
+    """The port `Deciding`. Decides within the router's budget; never raises."""
+
+    def __init__(
+        self,
+        *,
+        directory: Callable[[], Directory],
+        views: Views,
+        decider: Decider,
+        afterwards: Afterwards,
+        planner: Planner,
+        tenant: str,
+        default_router: str | None,
+        country: str | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`decider` has to leave `CARRIED_OUT` to us."""
+        self._directory = directory
+        self._views = views
+        self._decider = decider
+        self._afterwards = afterwards
+        self._planner = planner
+        self._tenant = tenant
+        self._default_router = default_router
+        self._country = country
+        self._clock = clock
+        self._dialect = PbxDialect()
+        self._numbers: dict[str, str] = {}
+        self._seen: Directory | None = None
+
+    async def decide(self, state: CallState) -> Decided:
+        """Ask the call's router. Without one, or should all else fail, the call ends politely."""
+        try:
+            return await self._decide(state)
+        except Exception:  # noqa: BLE001 - the boundary: a caller gets an answer, whatever we did
+            _log.error("decision_failed", exc_info=True)
+            return self._last_resort(state)
+
+    async def plan(self, state: CallState, action: Action) -> Plan:
+        """What the action means here; never raises."""
+        try:
+            return self._planner.plan(state, action)
+        except Exception:  # noqa: BLE001 - as above
+            _log.error("planning_failed", exc_info=True)
+            return EndPlan(cause=41)
+
+    def router_of(self, called_number: str | None) -> str | None:
+        """The id of the router that a called number belongs to."""
+        directory = self._directory()
+        if directory is not self._seen:
+            self._seen = directory
+            self._numbers = {
+                number: entry.config.id
+                for entry in directory.routers_of(self._tenant)
+                for number in entry.config.phone_numbers
+            }
+        number = normalise(called_number, self._country)
+        return self._numbers.get(number or "") or self._default_router
+
+    async def _decide(self, state: CallState) -> Decided:
+        began, now_s = asyncio.get_running_loop().time(), self._clock()
+        router_id = self.router_of(state.called_number)
+        view = None if router_id is None else self._views.find(router_id, now_s)
+        if view is None or view.router.tenant != self._tenant:
+            _log.warning("no_router_for_call")
+            return Decided(rule="", action=End())
+        asked = self._asked(state, view, now_s)
+        deadline = in_s(view.router.budget_s)
+        outcome = await self._decider.decide(asked, deadline)
+        duration_s = asyncio.get_running_loop().time() - began
+        self._afterwards.put(asked, outcome, duration_s, is_late=left_s(deadline) < 0)
+        return Decided(
+            rule=outcome.rule or DEFAULT_RULE,
+            action=_decode(outcome.body),
+            decision=outcome.rule or outcome.level.value,
+        )
+
+    def _asked(self, state: CallState, view: View, now_s: float) -> Asked:
+        call = CallFacts(
+            call_id=state.id,
+            caller=normalise(state.caller_number, self._country) or state.caller_number,
+            called=normalise(state.called_number, self._country) or state.called_number,
+            router=view.router.id,
+            digits=state.digits,
+        )
+        silent: frozenset[str] = frozenset()
+        return Asked(
+            router=view.router,
+            call=call,
+            silent=silent,
+            fingerprint=fingerprint(call.digits, silent),
+            dialect=self._dialect,
+            names=view.names,
+            now_s=now_s,
+        )
+
+    def _last_resort(self, state: CallState) -> Decided:
+        router_id = self.router_of(state.called_number)
+        entry = None if router_id is None else self._directory().router(router_id)
+        action = End() if entry is None else Route(target=entry.config.default_target)
+        return Decided(rule=DEFAULT_RULE, action=action)

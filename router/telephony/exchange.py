@@ -1,0 +1,227 @@
+"""One PBX put together: every port, the controller, and the work behind them, in one place.
+
+Only the controller in charge of the Asterisk works; a second process waits (`leading.py`).
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pbx.ami.settings import AmiSettings
+from pbx.controller import Controller
+from pbx.machine.state import CallState
+from pbx.ports import Outside, Speech
+from router.decide import Decider
+from router.directory import Directory
+from router.settings import PbxSettings
+from router.store.agents import Agents
+from router.store.announcements import Announcements
+from router.store.call_records import CallRecords
+from router.store.callbacks import Callbacks
+from router.store.endpoints import StoreUrl
+from router.store.line import Line
+from router.store.links import Links
+from router.store.live_calls import LiveCalls
+from router.store.mailboxes import Mailboxes, Pins
+from router.store.pbx_line import PbxLine
+from router.telephony.deciding import Afterwards, RuleDeciding, Views
+from router.telephony.dialler import Dialler
+from router.telephony.holding import Holding
+from router.telephony.journal import LiveJournal
+from router.telephony.leading import Leading
+from router.telephony.numbers import Dialable
+from router.telephony.promises import CallbackDesk, StorePromises
+from router.telephony.queueing import StoreQueueing, is_open
+from router.telephony.recordings import RecordingFiles
+from router.telephony.records import StoreRecords
+from router.telephony.setting_out import Planner, Trunk
+
+LAST_WORDS_S: Final = 3.0
+"""At the end of the process the store is told what is left for so long."""
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exchange needs of the process it lives in. `decider` leaves `CARRIED_OUT` to us."""
+
+    settings: PbxSettings
+    ami: AmiSettings
+    recordings_dir: Path
+    store_url: StoreUrl
+    links: Links
+    agents: Agents
+    directory: Callable[[], Directory]
+    views: Views
+    decider: Decider
+    afterwards: Afterwards
+    speech: Speech
+
+
+class Exchange:
+    """One Asterisk's controller with everything behind it. `run` until cancelled."""
+
+    def __init__(self, given: Given) -> None:
+        settings, links = given.settings, given.links
+        tenant, pbx = settings.tenant, settings.id
+        dialable = Dialable(settings.country, settings.dial_countries)
+        trunk = Trunk(
+            endpoint=settings.trunk_endpoint, dialable=dialable, caller_id=settings.caller_id
+        )
+        line, pbx_line = Line(links), PbxLine(links)
+        live_calls, callbacks = LiveCalls(links), Callbacks(links)
+        self.planner = Planner(
+            given.directory,
+            tenant,
+            trunk,
+            is_stereo=settings.stereo,
+            message_s=settings.message_seconds,
+        )
+        self.records = StoreRecords(
+            CallRecords(links), tenant, pbx, keep_days=settings.keep_records_days
+        )
+        self.recordings = RecordingFiles(
+            spool=settings.spool_dir,
+            final=given.recordings_dir,
+            records=self.records,
+            keep_days=settings.keep_recordings_days,
+            is_live=lambda call: self.controller.find(call) is not None,
+        )
+        self.holding = Holding(
+            line=line,
+            pbx_line=pbx_line,
+            announcements=Announcements(given.store_url),
+            tenant=tenant,
+            is_closed=self._sends_away,
+        )
+        self.queueing = StoreQueueing(
+            links=links,
+            agents=given.agents,
+            line=line,
+            pbx_line=pbx_line,
+            holding=self.holding,
+            planner=self.planner,
+            records=self.records,
+            tenant=tenant,
+            number=dialable.e164,
+            keep_place_s=settings.keep_place_seconds,
+            patience_s=settings.store_patience_seconds,
+            unanswered_limit=settings.unanswered_limit,
+            unanswered_pause_s=settings.unanswered_pause_seconds,
+            longest_call_s=settings.longest_call_seconds,
+        )
+        self.desk = CallbackDesk(
+            callbacks,
+            self.planner,
+            dialable,
+            tenant,
+            agent_first=settings.callbacks.agent_first,
+        )
+        self.journal = LiveJournal(live_calls, tenant, pbx, on_loaded=self._adopt)
+        deciding = RuleDeciding(
+            directory=given.directory,
+            views=given.views,
+            decider=given.decider,
+            afterwards=given.afterwards,
+            planner=self.planner,
+            tenant=tenant,
+            default_router=settings.default_router,
+            country=settings.country,
+        )
+        promises = StorePromises(
+            desk=self.desk,
+            callbacks=callbacks,
+            pbx_line=pbx_line,
+            holding=self.holding,
+            mailboxes=Mailboxes(links),
+            pins=Pins(links),
+            recordings=self.recordings,
+            records=self.records,
+            dialable=dialable,
+            tenant=tenant,
+        )
+        outside = Outside(
+            deciding=deciding,
+            queueing=self.queueing,
+            promises=promises,
+            journal=self.journal,
+            records=self.records,
+            speech=given.speech,
+            recordings=self.recordings,
+        )
+        self.controller = Controller(given.ami, outside, most_calls=settings.most_calls)
+        self.dialler = Dialler(
+            links=links,
+            callbacks=callbacks,
+            agents=given.agents,
+            line=line,
+            pbx_line=pbx_line,
+            holding=self.holding,
+            planner=self.planner,
+            trunk=trunk,
+            settings=settings.callbacks,
+            tenant=tenant,
+            owner=pbx,
+            begin=self.controller.begin,
+        )
+        self.holding.on_foreign_wake = self.dialler.poke
+        self.records.on_closed = self.dialler.closed
+
+    async def run(self) -> None:
+        """Take over the calls that go on, then carry out whatever comes."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for work in (
+                    self.controller.run,
+                    self.holding.run,
+                    self.journal.run,
+                    self.records.run,
+                    self.recordings.run,
+                    self.dialler.run,
+                ):
+                    tasks.create_task(work(), name=work.__qualname__)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self.records.flush()
+                    await self.journal.flush()
+
+    def _adopt(self, states: Sequence[CallState]) -> None:
+        self.queueing.adopt(states)
+        self.dialler.adopt(states)
+
+    def _sends_away(self, queue: str) -> bool:
+        """Whether a queue is closed and lets nobody stay."""
+        entry = self.planner.queue(queue)
+        if entry is None or entry.config.hold_queue.stay_in_queue_after_closing:
+            return False
+        return not is_open(entry.calendar, self.queueing.now_s())
+
+
+async def lead(make: Callable[[], Exchange], leading: Leading) -> None:
+    """Run exchanges, a new one each time this process is the one in charge; until cancelled."""
+
+    async def work() -> None:
+        await make().run()
+
+    try:
+        await leading.run(work)
+    finally:
+        await leading.give_up()
+
+
+def ami_settings(settings: PbxSettings, secret: str) -> AmiSettings:
+    """How the Asterisk is reached; with a CA file over TLS."""
+    tls = None
+    if settings.tls_ca_file is not None:
+        tls = ssl.create_default_context(cafile=str(settings.tls_ca_file))
+    return AmiSettings(
+        host=settings.host,
+        port=settings.port,
+        username=settings.username,
+        secret=secret,
+        tls=tls,
+    )

@@ -1,0 +1,211 @@
+"""The port `Recordings`: files from Asterisk's folder to their final place, complete or not at all.
+
+Asterisk reports success even when it could not write, and closes a file a moment after it was told to
+stop. So a finished recording is waited for until it rests, is looked at, hashed, and appears under its
+final name in one step; in the recordings folder there are only whole files. What a controller that died
+has left behind is found by its name, which begins with the call's id.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import structlog
+
+from pbx.machine.commands import Note
+from pbx.machine.state import CallState
+from pbx.ports import RecordingStarted, Records
+from router.call_record import RECORDED
+
+LOOK_S: Final = 0.05
+RESTS_S: Final = 0.3
+"""A file whose size has not changed for so long is closed."""
+LONGEST_CLOSE_S: Final = 5.0
+HEADER_BYTES: Final = 44
+LEFT_BEHIND_S: Final = 600.0
+SWEEP_EVERY_S: Final = 300.0
+_MOST_SWEPT: Final = 500
+_NAME: Final = re.compile(r"([0-9a-z-]{1,64})\.([0-9a-f]{32})((?:-in|-out)?\.wav)")
+_SIDES: Final = (".wav", "-in.wav", "-out.wav")
+
+_log = structlog.get_logger(__name__)
+
+
+class RecordingFiles:
+    """All disk work happens in threads. `run` is a task of the process: leftovers and retention."""
+
+    def __init__(
+        self,
+        *,
+        spool: Path,
+        final: Path,
+        records: Records,
+        keep_days: int = 90,
+        is_live: Callable[[str], bool] = lambda _: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`is_live` tells whether a call still goes on: its files are left alone."""
+        self._spool = spool
+        self._final = final
+        self._records = records
+        self._keep_s = keep_days * 86_400.0
+        self.is_live = is_live
+        self._clock = clock
+
+    def begin(self, state: CallState) -> RecordingStarted:
+        """A name that nobody can guess, and that tells us the call."""
+        name = f"{state.id}.{secrets.token_hex(16)}"
+        return RecordingStarted(folder=PurePosixPath(self._spool), name=name)
+
+    async def finish(self, state: CallState, started: RecordingStarted) -> bool:
+        """Hand over whatever was recorded under that name; False: nothing, or nothing usable."""
+        kept = await self.hand_over(started.name)
+        for name, sha256 in kept:
+            self._records.note(state, Note(what=RECORDED, detail=f"{name} {sha256}"))
+        if not kept:
+            _log.error("recording_missing_or_empty")
+        return bool(kept)
+
+    async def hand_over(self, name: str) -> list[tuple[str, str]]:
+        """(file name, SHA-256) of each file of that recording that is in its final place now."""
+        kept: list[tuple[str, str]] = []
+        for side in _SIDES:
+            source = self._spool / f"{name}{side}"
+            if side != _SIDES[0] and not await asyncio.to_thread(source.exists):
+                continue  # recorded mixed only
+            if not await self._rests(source):
+                continue
+            try:
+                sha256 = await asyncio.to_thread(move, source, self._final)
+            except OSError as error:
+                _log.error("recording_not_kept", reason=error.strerror)
+                continue
+            kept.append((source.name, sha256))
+        return kept
+
+    async def _rests(self, file: Path) -> bool:
+        """Wait until Asterisk has closed the file; False: there is none, or no sound in it."""
+        loop = asyncio.get_running_loop()
+        until, since, last = loop.time() + LONGEST_CLOSE_S, loop.time(), -1
+        while loop.time() < until:
+            size = await asyncio.to_thread(_size, file)
+            if size != last:
+                last, since = size, loop.time()
+            elif loop.time() - since >= RESTS_S:
+                break
+            await asyncio.sleep(LOOK_S)
+        return last > HEADER_BYTES
+
+    async def run(self) -> None:
+        """Look for what was left behind and what is too old, until cancelled."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def sweep(self) -> int:
+        """Hand over recordings of calls that are over, remove what is too old; how many were found."""
+        before_s = self._clock() - LEFT_BEHIND_S
+        names = await asyncio.to_thread(_left_behind, self._spool, before_s)
+        found = [name for name in names if not self.is_live(name.partition(".")[0])]
+        for name in found:
+            kept = await self.hand_over(name)
+            _log.warning("recording_left_behind", files=len(kept))
+        removed = await asyncio.to_thread(_remove_old, self._final, self._clock() - self._keep_s)
+        if removed:
+            _log.info("recordings_removed", count=removed)
+        return len(found)
+
+
+def move(source: Path, folder: Path) -> str:
+    """Put the file into the folder under the same name, in one step; its SHA-256. `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    target = folder / source.name
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        os.replace(source, target)  # noqa: PTH105 - both say the same, this one is known to be atomic
+    except OSError as error:
+        if error.errno != EXDEV:
+            raise
+        _copy(source, target)
+    _sync(folder)
+    return digest
+
+
+EXDEV: Final = 18
+"""The other folder is on another file system."""
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy beside the target, make sure it is on the disk, then give it its name."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with source.open("rb") as reader, part.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+            writer.flush()
+            os.fsync(writer.fileno())
+        part.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    source.unlink()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return -1
+
+
+def _left_behind(folder: Path, before_s: float) -> list[str]:
+    """Names (without side and ending) of our recordings that have rested since `before_s`."""
+    found: dict[str, None] = {}
+    for file in _files(folder):
+        named = _NAME.fullmatch(file.name)
+        if named is not None and _modified_s(file) < before_s:
+            found[f"{named[1]}.{named[2]}"] = None
+    return list(found)[:_MOST_SWEPT]
+
+
+def _remove_old(folder: Path, before_s: float) -> int:
+    """Only files that are recordings of ours, or the remains of copying one."""
+    removed = 0
+    for file in _files(folder):
+        name = file.name.removeprefix(".").removesuffix(".part")
+        if _NAME.fullmatch(name) and _modified_s(file) < before_s:
+            with contextlib.suppress(OSError):
+                file.unlink()
+                removed += 1
+    return removed
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return ()
+
+
+def _modified_s(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return float("inf")
