@@ -34,20 +34,25 @@ from pbx.ami.values import UniqueId
 from pbx.causes import why_gone
 from pbx.errors import PbxError
 from pbx.legs import Channel, Channels
+from pbx.machine.commands import Note
 from pbx.machine.events import Begin, Bridged, Gone, LegGone, LegUp, Recovered
 from pbx.machine.events import Event as CallEvent
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Phase
 from pbx.ports import Outside
-from pbx.session import Session
+from pbx.session import Gate, Session
 
 log = structlog.get_logger(__name__)
 
 UP = 6
 OUR_CONTEXT = "crosspoint"
+OUR_CONTEXTS = (OUR_CONTEXT, "crosspoint-conference")
 DOORS = ("crosspoint-in", "crosspoint-phones")
 """Contexts of the dialplan through which calls come to us."""
 LIST_S = 10.0
+WAKES_AGAIN_S = 1.0
+BROKEN = 41
+"""Q.850 "temporary failure"."""
 BOTH = 2
 
 
@@ -71,8 +76,9 @@ class Controller:
         self._by_leg: dict[str, Session] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._ready = asyncio.Event()
-        self._is_recovering = True
-        self._arrived_meanwhile: list[AgiStarted] = []
+        self._gate = Gate()
+        self._arrived_meanwhile: dict[str, AgiStarted] = {}
+        self._gone_meanwhile: set[str] = set()
 
     async def run(self) -> None:
         """Take over the calls of before, then carry out whatever comes; ends by cancellation only."""
@@ -108,7 +114,13 @@ class Controller:
         return session
 
     def _adopt(self, state: CallState) -> Session:
-        session = Session(state, client=self.client, channels=self.channels, outside=self._outside)
+        session = Session(
+            state,
+            client=self.client,
+            channels=self.channels,
+            outside=self._outside,
+            gate=self._gate,
+        )
         session.on_moved = self._index
         self.sessions[state.id] = session
         self._index(session)
@@ -122,16 +134,27 @@ class Controller:
     async def _live(self, session: Session) -> None:
         try:
             await session.run()
+        except Exception as error:  # noqa: BLE001 - a boundary: one broken call must not end the others
+            log.error("call_broke", error=type(error).__name__)  # noqa: TRY400 - stacks hold values
+            self._outside.records.note(session.state, Note(what="broken"))
+            self._outside.records.close(session.state, cause=BROKEN)
+            for left in (session.state.channel, *(leg.id for leg in session.state.legs())):
+                self._hang_up(UniqueId(left), BROKEN)
         finally:
             self.sessions.pop(session.state.id, None)
             for leg in [leg for leg, owner in self._by_leg.items() if owner is session]:
                 del self._by_leg[leg]
 
     async def _listen_for_wakes(self) -> None:
-        async for call_id in self._outside.queueing.wakes():
-            session = self.sessions.get(call_id)
-            if session is not None:
-                session.wake()
+        while True:
+            try:
+                async for call_id in self._outside.queueing.wakes():
+                    session = self.sessions.get(call_id)
+                    if session is not None:
+                        session.wake()
+            except Exception as error:  # noqa: BLE001 - a boundary: the calls go on without it
+                log.error("wakes_broke", error=type(error).__name__)  # noqa: TRY400 - stacks hold values
+            await asyncio.sleep(WAKES_AGAIN_S)
 
     # --- events -------------------------------------------------------------------------------------
 
@@ -174,8 +197,8 @@ class Controller:
 
     def _stranger(self, event: AgiStarted) -> None:
         """A channel that belongs to no call: a new call at the door, else a leg nobody wants."""
-        if self._is_recovering:
-            self._arrived_meanwhile.append(event)
+        if not self._gate.is_open:
+            self._arrived_meanwhile[event.uniqueid.lower()] = event
         elif event.context in DOORS or event.environment.get("agi_context") in DOORS:
             self._arrived(event.uniqueid, event.caller_id_num, event.exten, event.environment)
         else:
@@ -205,6 +228,9 @@ class Controller:
 
     def _hung_up(self, event: HungUp) -> None:
         channel = self.channels.gone(event.uniqueid)
+        if not self._gate.is_open:
+            self._arrived_meanwhile.pop(event.uniqueid.lower(), None)
+            self._gone_meanwhile.add(event.uniqueid.lower())
         session = self._by_leg.pop(event.uniqueid.lower(), None)
         if session is None:
             return
@@ -234,7 +260,9 @@ class Controller:
     # --- after a connect --------------------------------------------------------------------------------
 
     def _on_state(self, state: LinkState) -> None:
-        self._is_recovering = True
+        self._gate.shut()
+        self._arrived_meanwhile.clear()
+        self._gone_meanwhile.clear()
         if state is LinkState.READY:
             self._ready.set()
 
@@ -243,25 +271,42 @@ class Controller:
         try:
             rows = await self.client.channels(asyncio.get_running_loop().time() + LIST_S)
         except PbxError as error:
-            # The connection broke again, or it is too slow: the next connect asks anew.
+            # Broken again: the next connect asks anew. Too slow: ask again now.
             log.warning("reconcile_failed", code=error.code)
+            if self.client.state is LinkState.READY:
+                self._ready.set()
             return
+        if self._ready.is_set():
+            return  # connected anew meanwhile: the list is of before
+        # Whoever hung up after the list was written is in it, but gone.
+        rows = [row for row in rows if row.uniqueid.lower() not in self._gone_meanwhile]
         self.channels.clear()
         listed = {row.uniqueid.lower(): self._listed(row) for row in rows}
         bridged = frozenset(LegId(c.id) for c in listed.values() if c.bridge)
         for session in list(self.sessions.values()):
             self._catch_up(session, listed, bridged)
-        self._is_recovering = False
-        for row in rows:
-            if row.uniqueid.lower() not in self._by_leg and row.context in DOORS:
-                self._arrived(row.uniqueid, row.caller_id_num, row.exten, {})
-            elif row.uniqueid.lower() not in self._by_leg and row.context == OUR_CONTEXT:
-                self._hang_up(row.uniqueid)
-        arrived, self._arrived_meanwhile = self._arrived_meanwhile, []
-        for event in arrived:
+        self._gate.open()
+        self._sort_out(rows)
+        arrived, self._arrived_meanwhile = self._arrived_meanwhile, {}
+        for event in arrived.values():
             if event.uniqueid.lower() not in self._by_leg:
                 self._stranger(event)
         log.info("reconciled", channels=len(rows), calls=len(self.sessions))
+
+    def _sort_out(self, rows: list[ChannelListed]) -> None:
+        """Channels of no call: callers begin one, legs that nobody wants any more end."""
+        wanted = {
+            leg.lower()
+            for session in self.sessions.values()
+            for leg in (session.state.channel, *(leg.id for leg in session.state.legs()))
+        }
+        for row in rows:
+            if row.uniqueid.lower() in wanted:
+                continue
+            if _is_originated(row.uniqueid) or row.context in OUR_CONTEXTS:
+                self._hang_up(row.uniqueid)
+            elif row.context in DOORS:
+                self._arrived(row.uniqueid, row.caller_id_num, row.exten, {})
 
     def _listed(self, row: ChannelListed) -> Channel:
         channel = self.channels.seen(row.uniqueid, row.channel)
@@ -299,6 +344,15 @@ class Controller:
             await self.client.send(action, asyncio.get_running_loop().time() + LIST_S)
         except PbxError as error:
             log.info("hang_up_failed", code=error.code)
+
+
+def _is_originated(unique_id: str) -> bool:
+    """Whether we gave the channel its id: see `new_channel_id`. Asterisk's own are `name-time.number`."""
+    try:
+        uuid.UUID(unique_id)
+    except ValueError:
+        return False
+    return True
 
 
 def _known(number: str) -> str | None:

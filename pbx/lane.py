@@ -1,11 +1,13 @@
 """Work that must happen one after the other: the commands of one channel, the store calls of one call."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from pbx.errors import PbxError
+from pbx.machine.plans import LegId
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +23,6 @@ class Lane:
     def __init__(self, name: str) -> None:
         self.name = name
         self._work: asyncio.Queue[Work] = asyncio.Queue(MOST_WAITING)
-        self._running: asyncio.Task[None] | None = None
 
     def add(self, work: Work) -> bool:
         """Put work in line; False when the lane is full."""
@@ -31,25 +32,65 @@ class Lane:
         self._work.put_nowait(work)
         return True
 
-    def clear(self) -> None:
-        """Forget what has not begun, and cancel what runs."""
-        while not self._work.empty():
-            self._work.get_nowait()
-        if self._running is not None:
-            self._running.cancel()
-
     async def run(self) -> None:
         """Work until cancelled. What fails is reported and does not stop the lane."""
-        try:
-            while True:
-                work = await self._work.get()
-                self._running = asyncio.ensure_future(_guarded(work, self.name))
-                # Cancelling the work must not cancel the lane; cancelling the lane cancels the work.
-                await asyncio.wait([self._running])
-                self._running = None
-        finally:
-            if self._running is not None:
-                self._running.cancel()
+        while True:
+            work = await self._work.get()
+            await _guarded(work, self.name)
+
+
+class Lanes:
+    """All lanes of one call, made when first needed: one per channel, one for the store."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def caller(self) -> Lane:
+        """The commands of the caller's channel."""
+        return self._lane("caller")
+
+    @property
+    def store(self) -> Lane:
+        """Questions to and news for the outside."""
+        return self._lane("store")
+
+    @property
+    def stop(self) -> Lane:
+        """Stopping what plays must not wait behind what plays."""
+        return self._lane("stop")
+
+    def leg(self, leg: LegId) -> Lane:
+        """The commands of another leg's channel."""
+        return self._lane(f"leg:{leg}")
+
+    async def store_is_empty(self, limit_s: float) -> bool:
+        """Wait until the store has heard everything, at most so long; whether it has."""
+        done = asyncio.Event()
+
+        async def last() -> None:
+            done.set()
+
+        self.store.add(last)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await done.wait()
+        return done.is_set()
+
+    async def close(self) -> None:
+        """Stop all of them; nothing of them is left running."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            # Named without the leg: an id belongs to a call, not into every line of a log.
+            lane = self._lanes[name] = Lane(name.partition(":")[0])
+            self._tasks.add(asyncio.create_task(lane.run()))
+        return lane
 
 
 async def _guarded(work: Work, lane: str) -> None:

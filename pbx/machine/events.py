@@ -122,6 +122,13 @@ class CallbackPromised(msgspec.Struct, frozen=True):
     ok: bool
 
 
+class FileBegan(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording or a message is being written to `file` (no extension): for whoever takes over."""
+
+    of: Literal["recording", "message"]
+    file: str
+
+
 class RecordingFailed(msgspec.Struct, frozen=True):
     """The recording could not be made or is empty; the call goes on."""
 
@@ -231,6 +238,7 @@ Event = (
     | SplitDone
     | SplitFailed
     | CallbackPromised
+    | FileBegan
     | RecordingFailed
     | Recovered
     | Control

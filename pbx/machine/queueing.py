@@ -170,10 +170,16 @@ def join(state: CallState) -> Next:
         return state, ()
     state, stopped = drop_dialogue(state)
     policy = recording_policy(state)
-    records = policy.record and state.consent is not False
-    record = (SetRecording(to="on", stereo=policy.stereo),) if records else ()
+    # One recording a call: after a transfer it goes on.
+    starts = policy.record and state.consent is not False and not state.recording
+    record = (SetRecording(to="on", stereo=policy.stereo),) if starts else ()
     joined = replace(
-        state, phase=Phase.TALKING, in_line=False, recording=records, standing_due=False
+        state,
+        phase=Phase.TALKING,
+        in_line=False,
+        recording=state.recording or starts,
+        standing_due=False,
+        is_joined=False,
     )
     return joined, (*stopped, Music(on=False), *record, Bridge(agent.id))
 

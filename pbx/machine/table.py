@@ -43,6 +43,7 @@ from pbx.machine.events import (
     ConsultWith,
     Decided,
     Event,
+    FileBegan,
     HangUpCall,
     HoldCall,
     LegGone,
@@ -122,6 +123,12 @@ def _nobody_waits_for(state: CallState, event: LegUp) -> Next:
 
 def _note_failed_recording(state: CallState, _event: RecordingFailed) -> Next:
     return replace(state, recording=False), (Note(what="recording_failed"),)
+
+
+def _file_began(state: CallState, event: FileBegan) -> Next:
+    if event.of == "message":
+        return replace(state, message_file=event.file), ()
+    return replace(state, recording_file=event.file), ()
 
 
 # --- arriving -----------------------------------------------------------------------------------------
@@ -226,6 +233,7 @@ EVERYWHERE: dict[type[object], Handler] = {
     Key: keep_key,
     LegUp: _nobody_waits_for,
     Matched: queueing.refuse_match,
+    FileBegan: _file_began,
     RecordingFailed: _note_failed_recording,
     Recovered: recovered,
 }

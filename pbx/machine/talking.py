@@ -38,7 +38,8 @@ from pbx.machine.events import (
     TransferTo,
     UnparkTo,
 )
-from pbx.machine.plans import EndPlan
+from pbx.machine.plans import EndPlan, QueuePlan
+from pbx.machine.queueing import look_again
 from pbx.machine.state import CallState, Intent, Leg, Phase, Supervision
 
 LONGEST_PARKED_S = 300.0
@@ -46,12 +47,28 @@ LONGEST_PARKED_S = 300.0
 
 
 def bridged(state: CallState, _event: Bridged) -> Next:
-    return state, (Note(what="talking", agent=state.agent.agent if state.agent else None),)
+    noted = Note(what="talking", agent=state.agent.agent if state.agent else None)
+    return replace(state, is_joined=True), (noted,)
 
 
 def bridge_over(state: CallState, _event: BridgeOver) -> Next:
     """The agent hung up; the caller has been served. A leg left over by a failed bridge ends too."""
+    if _waits_still(state):
+        return _back_in_line(state, hang_up_leg=True)
     return _after_talk(state, hang_up_leg=True)
+
+
+def _waits_still(state: CallState) -> bool:
+    """The agent's phone was lost in the moment of joining: nobody has spoken with the caller yet."""
+    return (
+        state.phase is Phase.TALKING and not state.is_joined and isinstance(state.plan, QueuePlan)
+    )
+
+
+def _back_in_line(state: CallState, *, hang_up_leg: bool) -> Next:
+    state, steps = let_agent_go(state, hang_up_leg=hang_up_leg)
+    then, more = look_again(replace(state, phase=Phase.PLACING, in_line=True))
+    return then, (*steps, Music(on=True), *more)
 
 
 def _after_talk(state: CallState, *, hang_up_leg: bool) -> Next:
@@ -85,7 +102,9 @@ def leg_gone(state: CallState, event: LegGone) -> Next:
             # They were leaving anyway; the split that follows goes on without them.
             return let_agent_go(state)
         cancel = (Cancel(state.third.id),) if state.third is not None else ()
-        then, steps = _after_talk(replace(state, third=None), hang_up_leg=False)
+        state = replace(state, third=None)
+        after = _back_in_line if _waits_still(state) else _after_talk
+        then, steps = after(state, hang_up_leg=False)
         return then, (*cancel, *steps)
     return state, ()
 

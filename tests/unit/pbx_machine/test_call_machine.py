@@ -60,6 +60,7 @@ from pbx.machine.events import (
     ConsultWith,
     Decided,
     Event,
+    FileBegan,
     Gone,
     HangUpCall,
     HoldCall,
@@ -143,7 +144,8 @@ def after(state: CallState, *events: Event) -> tuple[CallState, tuple[Command, .
 TO_QUEUE = (Begin(), Decided(rule="r", action=SUPPORT), Planned(QUEUE), Answered())
 TO_HOLD = (*TO_QUEUE, Placed(left_s=900))
 TO_WHISPER = (*TO_HOLD, ADA_OFFER, LegUp(ADA), Confirmed(agent="ada", ok=True))
-TO_TALK = (*TO_WHISPER, LegPlayed(ADA))
+TO_JOIN = (*TO_WHISPER, LegPlayed(ADA))
+TO_TALK = (*TO_JOIN, Bridged())
 SPLIT_HOLD = (*TO_TALK, HoldCall(), SplitDone())
 TO_CONSULT = (*TO_TALK, ConsultWith(endpoint="PJSIP/3", leg=THIRD), SplitDone(), LegUp(THIRD))
 
@@ -399,6 +401,26 @@ def test_when_the_agent_hangs_up_wrap_up_begins_and_the_caller_is_let_go() -> No
     assert after(state, gone(CALLER))[1] == (Over(),)
 
 
+@pytest.mark.parametrize("lost", [BridgeOver(), LegGone(leg=ADA, why=Gone.LOST)])
+def test_an_agent_lost_in_the_moment_of_joining_leaves_the_caller_in_line(lost: Event) -> None:
+    state, steps = after(INBOUND, *TO_JOIN, lost)
+    assert state.phase is Phase.PLACING
+    assert state.in_line
+    assert WrapUp("ada") in steps
+    assert StandInLine(QUEUE) in steps
+    assert not [step for step in steps if isinstance(step, HangUp) and step.leg is None]
+
+
+def test_the_files_of_a_call_are_in_its_state_for_whoever_takes_over() -> None:
+    state, _ = after(
+        INBOUND,
+        *TO_TALK,
+        FileBegan(of="recording", file="/spool/a"),
+        FileBegan(of="message", file="/spool/b"),
+    )
+    assert (state.recording_file, state.message_file) == ("/spool/a", "/spool/b")
+
+
 def test_when_the_caller_hangs_up_wrap_up_begins() -> None:
     _, steps = after(INBOUND, *TO_TALK, gone(CALLER))
     assert steps == (HangUp(leg=ADA), WrapUp("ada"), Over())
@@ -570,6 +592,7 @@ EVENTS: list[Event] = [
     SplitFailed(),
     CallbackPromised(ok=True),
     CallbackPromised(ok=False),
+    FileBegan(of="recording", file="/spool/a"),
     RecordingFailed(),
     Recovered(alive=frozenset({CALLER, ADA})),
     Recovered(alive=frozenset({CALLER, ADA}), bridged=frozenset({CALLER, ADA})),

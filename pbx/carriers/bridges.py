@@ -1,0 +1,128 @@
+"""Who hears whom: join, take apart, confer, listen in."""
+
+import asyncio
+
+from pbx.ami import agi
+from pbx.ami.actions import PlayDtmf, Redirect, redirect_both
+from pbx.ami.values import UniqueId
+from pbx.carriers.call import Call, Handlers
+from pbx.errors import PbxError
+from pbx.machine.commands import Bridge, BridgeLegs, Confer, Split, Spy
+from pbx.machine.events import BridgeOver, SplitDone, SplitFailed
+from pbx.machine.plans import LegId
+
+LONGEST_TALK_S = 24 * 3600.0
+SPLIT_S = 3.0
+CONFERENCE = "crosspoint-conference"
+_SPY_MODES = {"listen": "", "whisper": "w", "barge": "B"}
+_SPY_KEYS = {"listen": "4", "whisper": "5", "barge": "6"}
+
+
+class BridgeCarrier:
+    """Bridges of one call."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._bridges = 0
+        self._split: tuple[set[LegId], asyncio.TimerHandle] | None = None
+        self._spying: set[LegId] = set()
+        self.handlers: Handlers = {
+            Bridge: self._bridge,
+            BridgeLegs: self._bridge_legs,
+            Confer: self._confer,
+            Split: self._take_apart,
+            Spy: self._spy,
+        }
+
+    def leg_ours(self, leg: LegId) -> bool:
+        """A channel is ours to command. True: it was awaited as part of a split."""
+        if self._split is None or leg not in self._split[0]:
+            return False
+        waiting, timer = self._split
+        waiting.discard(leg)
+        if not waiting:
+            timer.cancel()
+            self._split = None
+            self._call.post(SplitDone())
+        return True
+
+    def close(self) -> None:
+        """Nothing of it is left running."""
+        if self._split is not None:
+            self._split[1].cancel()
+            self._split = None
+
+    async def _bridge(self, command: Bridge) -> None:
+        call = self._call
+        self._bridges += 1
+        this = self._bridges
+
+        async def work() -> None:
+            name = call.name_of(command.leg)
+            if name is not None:
+                await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)
+            # The end of a bridge that was taken apart is no news, and may come late.
+            if this == self._bridges:
+                call.post(BridgeOver())
+
+        call.lanes.caller.add(work)
+
+    async def _bridge_legs(self, command: BridgeLegs) -> None:
+        call = self._call
+
+        async def work() -> None:
+            name = call.name_of(command.other)
+            if name is not None:
+                await call.agi(command.one, agi.bridge(name), LONGEST_TALK_S)
+
+        call.lane_of(command.one).add(work)
+
+    async def _take_apart(self, command: Split) -> None:
+        self.close()
+        self._bridges += 1
+        timer = asyncio.get_running_loop().call_later(SPLIT_S, self._split_failed)
+        self._split = ({command.one, command.other}, timer)
+        try:
+            await self._call.send(redirect_both(UniqueId(command.one), UniqueId(command.other)))
+        except PbxError:
+            self._split_failed()
+            raise
+
+    def _split_failed(self) -> None:
+        if self._split is not None:
+            self.close()
+            self._call.post(SplitFailed())
+
+    async def _confer(self, command: Confer) -> None:
+        """All into one room; the two that talk move together, or the one left over is hung up."""
+        room = self._call.state.id
+        self._bridges += 1
+        first, *others = command.legs
+        together = Redirect(
+            channel=self._call.channel,
+            context=CONFERENCE,
+            exten=room,
+            extra_channel=UniqueId(first),
+            extra_context=CONFERENCE,
+            extra_exten=room,
+            extra_priority=1,
+        )
+        await self._call.send(together)
+        for leg in others:
+            await self._call.send(Redirect(channel=UniqueId(leg), context=CONFERENCE, exten=room))
+
+    async def _spy(self, command: Spy) -> None:
+        call = self._call
+        if command.leg in self._spying:
+            key = _SPY_KEYS[command.mode]
+            await call.send(PlayDtmf(channel=UniqueId(command.leg), digit=key, receive=True))
+            return
+        self._spying.add(command.leg)
+
+        async def work() -> None:
+            name = call.name_of(command.on)
+            if name is not None:
+                spy = agi.spy(name, mode=_SPY_MODES[command.mode])
+                await call.agi(command.leg, spy, LONGEST_TALK_S)
+
+        call.lane_of(command.leg).add(work)

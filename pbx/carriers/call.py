@@ -1,0 +1,77 @@
+"""What every carrier has of its call: the state, Asterisk, the outside, the lanes, the way back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from pbx.ami import agi
+from pbx.ami.actions import Action
+from pbx.ami.client import Client
+from pbx.ami.values import ChannelName, UniqueId
+from pbx.errors import ChannelGoneError, RefusedError
+from pbx.lane import Lane, Lanes
+from pbx.legs import Channels
+from pbx.machine.events import Event, Gone, LegGone
+from pbx.machine.plans import LegId
+from pbx.machine.state import CallState
+from pbx.ports import Outside
+
+ACTION_S = 5.0
+"""An action that Asterisk has not answered by then has an unknown outcome."""
+
+# Any: each carrier pairs its handlers with the commands that their signatures name.
+Handlers = Mapping[type[object], Callable[[Any], Awaitable[None]]]
+
+
+class Call:
+    """One call, as its carriers see it. `post` puts an event into its inbox."""
+
+    def __init__(
+        self,
+        state: CallState,
+        *,
+        client: Client,
+        channels: Channels,
+        outside: Outside,
+        post: Callable[[Event], object],
+    ) -> None:
+        self.state = state
+        self.client = client
+        self.channels = channels
+        self.outside = outside
+        self.post = post
+        self.lanes = Lanes()
+
+    @property
+    def channel(self) -> UniqueId:
+        """The caller's channel."""
+        return UniqueId(self.state.channel)
+
+    def lane_of(self, leg: LegId) -> Lane:
+        return self.lanes.caller if leg == self.state.channel else self.lanes.leg(leg)
+
+    def name_of(self, leg: LegId) -> ChannelName | None:
+        """The full channel name, which some commands need; None: the channel is gone."""
+        channel = self.channels.find(leg)
+        return channel.name if channel is not None else None
+
+    async def send(self, action: Action, limit_s: float = ACTION_S) -> None:
+        """Send an action. Raises as `Client.send`."""
+        await self.client.send(action, self.in_s(limit_s))
+
+    async def agi(
+        self, leg: LegId, command: agi.AgiCommand, limit_s: float = ACTION_S
+    ) -> agi.AgiResult:
+        """Run a command on a leg. Raises as `Client.agi`; a leg that does not exist is reported gone."""
+        try:
+            return await self.client.agi(UniqueId(leg), command, self.in_s(limit_s))
+        except RefusedError as error:
+            if "does not exist" not in error.reason.lower():
+                raise
+            # Its hang-up was missed, or is on its way: hearing of it twice does no harm.
+            self.post(LegGone(leg=leg, why=Gone.LOST))
+            raise ChannelGoneError from error
+
+    def in_s(self, seconds: float) -> float:
+        """A deadline so many seconds from now."""
+        return asyncio.get_running_loop().time() + seconds

@@ -1,0 +1,58 @@
+"""The recording of a call: begun, paused, ended, handed over."""
+
+from pathlib import PurePosixPath
+
+from pbx.ami import agi
+from pbx.ami.actions import MixMonitorMute, StopMixMonitor
+from pbx.carriers.call import Call, Handlers
+from pbx.machine.commands import Note, SetRecording
+from pbx.machine.events import FileBegan, RecordingFailed
+from pbx.ports import RecordingStarted
+
+
+class RecordingCarrier:
+    """One recording at a time. Which file it is stands in the state: whoever takes over hands it over."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._file = call.state.recording_file
+        self.handlers: Handlers = {SetRecording: self._set_recording}
+
+    def finish(self) -> None:
+        """Hand the file over, if there is one."""
+        file, self._file = self._file, ""
+        if not file:
+            return
+        call, state = self._call, self._call.state
+        path = PurePosixPath(file)
+        started = RecordingStarted(folder=path.parent, name=path.name)
+
+        async def work() -> None:
+            if not await call.outside.recordings.finish(state, started):
+                call.outside.records.note(state, Note(what="recording_failed"))
+                call.post(RecordingFailed())
+
+        call.lanes.store.add(work)
+
+    async def _set_recording(self, command: SetRecording) -> None:
+        match command.to:
+            case "on":
+                self._begin(stereo=command.stereo)
+            case "off":
+                name = self._call.name_of(self._call.state.channel)
+                if name is not None:
+                    await self._call.send(StopMixMonitor(channel=name))
+                self.finish()
+            case "pause" | "resume":
+                name = self._call.name_of(self._call.state.channel)
+                if name is not None:
+                    muted = int(command.to == "pause")
+                    await self._call.send(MixMonitorMute(channel=name, state=muted))
+
+    def _begin(self, *, stereo: bool) -> None:
+        call = self._call
+        started = call.outside.recordings.begin(call.state)
+        self._file = str(started.folder / started.name)
+        call.post(FileBegan(of="recording", file=self._file))
+        record = agi.mix_monitor(started.folder, started.name, per_side=stereo)
+        call.lanes.caller.add(lambda: call.agi(call.state.channel, record))

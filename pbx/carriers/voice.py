@@ -1,0 +1,148 @@
+"""What the caller and the others hear and say while no bridge joins them: answer, prompts, music, a message."""
+
+import asyncio
+import contextlib
+from pathlib import PurePosixPath
+
+import structlog
+
+from ivr.prompts import Prompt
+from ivr.steps import Music, Play, Played, Record, Recorded, StopPlay
+from pbx.ami import agi
+from pbx.ami.actions import ControlPlayback, Playback
+from pbx.carriers.call import ACTION_S, Call, Handlers
+from pbx.errors import AmiDownError, ChannelGoneError, PbxError, RefusedError
+from pbx.machine.commands import Answer, KeepMessage, Ringback, Say
+from pbx.machine.events import Answered, FileBegan, LegPlayed
+from pbx.machine.plans import LegId
+
+log = structlog.get_logger(__name__)
+
+ANSWER_S = 10.0
+LONGEST_PROMPT_S = 300.0
+LONGEST_SILENCE_S = 10
+STOP_PLAY_S = 2.0
+STOP_AGAIN_S = 0.02
+
+
+class _Playing:
+    """A play under way."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self.over = asyncio.Event()
+
+
+class VoiceCarrier:
+    """Prompts, music and messages. `Played` is reported also when a prompt could not be played."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._playing: _Playing | None = None
+        self.handlers: Handlers = {
+            Answer: self._answer,
+            KeepMessage: self._keep_message,
+            Music: self._music,
+            Play: self._play,
+            Record: self._record,
+            Ringback: self._ringback,
+            Say: self._say,
+            StopPlay: self._stop_play,
+        }
+
+    async def _answer(self, _: Answer) -> None:
+        call = self._call
+
+        async def work() -> None:
+            # TIMEOUT(absolute): the dialplan's safety net for a controller that never came.
+            await call.agi(call.state.channel, agi.set_variable("TIMEOUT(absolute)", "0"))
+            await call.agi(call.state.channel, agi.answer(), ANSWER_S)
+            call.post(Answered())
+
+        call.lanes.caller.add(work)
+
+    async def _ringback(self, command: Ringback) -> None:
+        leg = command.leg or self._call.state.channel
+        self._call.lane_of(leg).add(lambda: self._call.agi(leg, agi.ringing()))
+
+    async def _music(self, command: Music) -> None:
+        call = self._call
+        music = agi.music(on=command.on)
+        call.lanes.caller.add(lambda: call.agi(call.state.channel, music))
+
+    async def _play(self, command: Play) -> None:
+        playing = self._playing = _Playing()
+
+        async def work() -> None:
+            try:
+                await self._speak(self._call.state.channel, command.prompts, playing)
+            finally:
+                playing.over.set()
+            if not playing.is_stopped:
+                self._call.post(Played(command.play))
+
+        self._call.lanes.caller.add(work)
+
+    async def _stop_play(self, _: StopPlay) -> None:
+        playing = self._playing
+        if playing is not None and not playing.is_stopped:
+            playing.is_stopped = True
+            self._call.lanes.stop.add(lambda: self._stop(playing))
+
+    async def _stop(self, playing: _Playing) -> None:
+        """Ask until it has stopped: a stop that comes before the sound has begun is lost."""
+        stop = ControlPlayback(channel=self._call.channel, control=Playback.STOP)
+        until = self._call.in_s(STOP_PLAY_S)
+        while not playing.over.is_set() and self._call.in_s(0) < until:
+            with contextlib.suppress(RefusedError):  # nothing plays yet, or no more
+                await self._call.send(stop)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_AGAIN_S):
+                    await playing.over.wait()
+
+    async def _say(self, command: Say) -> None:
+        async def work() -> None:
+            await self._speak(command.leg, command.prompts)
+            self._call.post(LegPlayed(command.leg))
+
+        self._call.lane_of(command.leg).add(work)
+
+    async def _speak(
+        self, leg: LegId, prompts: tuple[Prompt, ...], playing: _Playing | None = None
+    ) -> None:
+        """Play what can be played; a prompt that fails is skipped, a leg that hung up ends it."""
+        spoken = await self._call.outside.speech.speak(prompts, self._call.state.language)
+        for sound in spoken.sounds:
+            if playing is not None and playing.is_stopped:
+                return
+            try:
+                await self._call.agi(leg, agi.stream_file(sound), LONGEST_PROMPT_S)
+            except (ChannelGoneError, AmiDownError):
+                raise
+            except PbxError as error:
+                log.warning("prompt_failed", code=error.code)
+
+    async def _record(self, command: Record) -> None:
+        call = self._call
+        started = call.outside.recordings.begin(call.state)
+        path = started.folder / started.name
+        call.post(FileBegan(of="message", file=str(path)))
+
+        async def work() -> None:
+            record = agi.record_file(
+                path, limit_ms=command.longest_s * 1000, silence_s=LONGEST_SILENCE_S
+            )
+            began = call.in_s(0)
+            result = await call.agi(call.state.channel, record, command.longest_s + ACTION_S)
+            call.post(Recorded(duration_s=call.in_s(0) - began, ended_by=result.key))
+
+        call.lanes.caller.add(work)
+
+    async def _keep_message(self, command: KeepMessage) -> None:
+        call, state = self._call, self._call.state
+        if not state.message_file:
+            return
+        file = PurePosixPath(f"{state.message_file}.wav")
+        call.lanes.store.add(
+            lambda: call.outside.promises.keep_message(state, command.mailbox, file)
+        )

@@ -1,0 +1,44 @@
+"""What waits for one call to be looked at: bounded, and no key ever pushes out what matters.
+
+A caller can press keys faster than a call moves, so keys have a small share of their own and are
+dropped first. That a leg is gone, and that the connection was recovered, is always taken: each leg
+goes once, each connect recovers once.
+"""
+
+import asyncio
+
+from ivr.steps import Key
+from pbx.machine.events import Event, LegGone, Recovered
+
+MOST_EVENTS = 256
+MOST_KEYS = 64
+"""Of them keys. Nobody types that far ahead; a stuck key does."""
+
+
+class Inbox:
+    """Events of one call, in order."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._keys = 0
+
+    def __len__(self) -> int:
+        return self._events.qsize()
+
+    def put(self, event: Event) -> bool:
+        """Take an event; False: there is no room for it, it is dropped."""
+        if isinstance(event, Key):
+            if self._keys >= MOST_KEYS:
+                return False
+            self._keys += 1
+        elif len(self) >= MOST_EVENTS and not isinstance(event, LegGone | Recovered):
+            return False
+        self._events.put_nowait(event)
+        return True
+
+    async def take(self) -> Event:
+        """The oldest event; waits for one."""
+        event = await self._events.get()
+        if isinstance(event, Key):
+            self._keys -= 1
+        return event
