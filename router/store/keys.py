@@ -286,3 +286,28 @@ def pin_tries(tenant: str, agent_id: str) -> str:
 def messages(tenant: str, mailbox: str) -> str:
     """LIST, JSON, newest first: messages left for a mailbox."""
     return f"cp:{{{tenant}}}:messages:{mailbox}"
+
+
+def pbxs(tenant: str) -> str:
+    """ZSET PBX -> ms: when its controller last looked for commands."""
+    return f"cp:{{{tenant}}}:pbxs"
+
+
+def pbx_inbox(tenant: str, pbx: str) -> str:
+    """LIST: ids of commands that the controller of this PBX has not taken yet."""
+    return f"cp:{{{tenant}}}:pbx_inbox:{pbx}"
+
+
+def pbx_command(tenant: str, command: str) -> str:
+    """HASH: one command to a controller, and what became of it; short-lived."""
+    return f"cp:{{{tenant}}}:pbx_command:{command}"
+
+
+def pbx_told(tenant: str, pbx: str) -> str:
+    """CHANNEL: ids of commands just put into that PBX's inbox."""
+    return f"cp:{{{tenant}}}:pbx_told:{pbx}"
+
+
+def call_labels(tenant: str, call: str) -> str:
+    """STRING, JSON: the labels somebody has put on a call."""
+    return f"cp:{{{tenant}}}:call_labels:{call}"
