@@ -102,6 +102,11 @@ class Controller:
     def find(self, call_id: str) -> Session | None:
         return self.sessions.get(call_id)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether Asterisk is there, and what is going on there is known."""
+        return self._gate.is_open
+
     # --- sessions -----------------------------------------------------------------------------------
 
     def _start(self, state: CallState, first: CallEvent) -> Session | None:

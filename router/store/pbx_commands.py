@@ -121,7 +121,7 @@ class PbxCommands(Operations):
     async def take(
         self, tenant: str, pbx: str, *, token: str, deadline: Deadline
     ) -> TakenCommand | None:
-        """The next command; `DeposedError` when `token` no longer holds the PBX's lease."""
+        """The next command; `DeposedError` when a `token` (if any) no longer holds the PBX's lease."""
         key_names = [
             keys.pbx_inbox(tenant, pbx),
             keys.pbxs(tenant),

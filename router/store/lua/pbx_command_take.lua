@@ -1,7 +1,8 @@
 -- The controller of a PBX takes the next command, and shows that it is there.
 --
 -- KEYS 1 pbx_inbox:<pbx> 2 pbxs 3 pbx_lease:<pbx>
--- ARGV 1 deadline (ms on this clock) 2 prefix 3 PBX 4 the controller's token
+-- ARGV 1 deadline (ms on this clock) 2 prefix 3 PBX 4 the controller's token, '' for one
+--      that has no rival
 -- Result {id, command, time left (ms)} | nil: there is none | 'DEPOSED': somebody else runs this PBX
 --        | 'EXPIRED'
 -- Keeps  Each command is taken once, only by the controller in charge, never after its time.
@@ -9,7 +10,7 @@
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-if call('GET', KEYS[3]) ~= ARGV[4] then return 'DEPOSED' end --@lease
+if ARGV[4] ~= '' and call('GET', KEYS[3]) ~= ARGV[4] then return 'DEPOSED' end --@lease
 call('ZADD', KEYS[2], now, ARGV[3])
 while true do -- as many as the inbox holds, which is bounded
   local id = call('LPOP', KEYS[1])

@@ -1,0 +1,351 @@
+"""The controller's side of remote control: takes commands from the store and gives them to the calls.
+
+How it works. A message on a channel says that there is a command; once a second there is a look anyway,
+which also shows that this controller is there. Before a control is posted, the pure state table is
+asked what it would mean: what means nothing now is refused at once, with nothing done. Then the state
+of the call is watched until what was asked for has come about, and that is the answer.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Final, Protocol, assert_never
+
+import structlog
+from msgspec import MsgspecError
+
+from pbx.machine.events import (
+    AddParticipant,
+    ChangeRecording,
+    CompleteTransfer,
+    ConsultWith,
+    Control,
+    HangUpCall,
+    HoldCall,
+    ParkCall,
+    ResumeCall,
+    TransferTo,
+    UnparkTo,
+)
+from pbx.machine.events import Supervise as SuperviseCall
+from pbx.machine.plans import DialPlan, LegId, RecordingPolicy
+from pbx.machine.state import CallState, Kind, Leg
+from pbx.session import Session
+from router.call_control import (
+    DONE,
+    UNKNOWN,
+    Add,
+    Answer,
+    ClickToCall,
+    Command,
+    Complete,
+    Consult,
+    HangUp,
+    Hold,
+    Park,
+    Party,
+    PlayMenu,
+    Record,
+    Refusal,
+    Resume,
+    Supervise,
+    Transfer,
+    Unpark,
+    decode,
+    encode,
+)
+from router.deadline import Deadline, in_s
+from router.errors import CrosspointError
+from router.store import keys
+from router.store.agents import new_token
+from router.store.announcements import Announcements
+from router.store.pbx_commands import DeposedError, PbxCommands, TakenCommand, Took
+from router.telephony.effects import Watch, effect_of, means_nothing
+from router.telephony.setting_out import Planner, Trunk, new_leg
+from rules.actions import Forward
+
+LOOK_S: Final = 1.0
+STORE_S: Final = 1.0
+MOST_AT_ONCE: Final = 50
+FINISH_S: Final = 5.0
+"""A control that shows no effect for so long is answered as of unknown outcome."""
+
+LEASE_MARGIN_MS: Final = 10_000
+_log = structlog.get_logger(__name__)
+
+
+class Calls(Protocol):
+    """`pbx.controller.Controller`, as far as it matters here."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Asterisk is there and what it does is known."""
+
+    def find(self, call_id: str) -> Session | None: ...
+
+    def begin(self, state: CallState) -> Session | None: ...
+
+
+class RemoteControl:
+    """`run` is a task of the process that has the calls of one PBX."""
+
+    def __init__(
+        self,
+        *,
+        calls: Calls,
+        commands: PbxCommands,
+        announcements: Announcements,
+        planner: Planner,
+        trunk: Trunk,
+        tenant: str,
+        pbx: str,
+        token: str = "",
+        finish_s: float = FINISH_S,
+    ) -> None:
+        """With `token` (of the PBX's lease) nothing is taken that another controller should have."""
+        self._calls = calls
+        self._commands = commands
+        self._announcements = announcements
+        self._planner = planner
+        self._trunk = trunk
+        self._tenant = tenant
+        self._pbx = pbx
+        self._token = token
+        self._finish_s = finish_s
+        self._look_soon = asyncio.Event()
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        self._watch = Watch()
+
+    async def run(self) -> None:
+        """Take and carry out, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            while True:
+                await self._take_all(tasks)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._look_soon.wait()
+                self._look_soon.clear()
+
+    async def _listen(self) -> None:
+        async for _ in self._announcements.listen((keys.pbx_told(self._tenant, self._pbx),)):
+            self._look_soon.set()
+
+    async def _take_all(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            await self._room.acquire()
+            taken = None
+            try:
+                taken = await self._commands.take(
+                    self._tenant, self._pbx, token=self._token, deadline=in_s(STORE_S)
+                )
+            except DeposedError:
+                _log.info("commands_are_not_ours", pbx=self._pbx)
+            except CrosspointError as error:
+                _log.info("commands_not_read", reason=error.code)
+            if taken is None:
+                self._room.release()
+                return
+            tasks.create_task(self._carry_out(taken))
+
+    async def _carry_out(self, taken: TakenCommand) -> None:
+        try:
+            answer = await self._answer(taken)
+            await self._commands.answer(self._tenant, taken.id, encode(answer), in_s(STORE_S))
+        except CrosspointError as error:
+            _log.info("command_not_answered", reason=error.code)
+        finally:
+            self._room.release()
+
+    async def _answer(self, taken: TakenCommand) -> Answer:
+        until = in_s(self._finish_s)
+        try:
+            command = decode(taken.text)
+        except MsgspecError:
+            return Answer(refusal=Refusal.UNREADABLE)
+        if not self._calls.is_ready:
+            return Answer(refusal=Refusal.PBX_DOWN)
+        try:
+            return await self.obey(command, until)
+        except _RefusedError as refused:
+            return Answer(refusal=refused.refusal, why=refused.why)
+        except CrosspointError as error:
+            _log.info("command_failed", command=type(command).__name__, reason=error.code)
+            return UNKNOWN
+        except Exception:  # noqa: BLE001 - the boundary: nobody may be left waiting, or end the task group
+            _log.error("command_failed", command=type(command).__name__, exc_info=True)
+            return UNKNOWN
+
+    async def obey(self, command: Command, until: Deadline) -> Answer:
+        """Carry one command out; how far it came by `until`."""
+        match command:
+            case ClickToCall():
+                return await self._click_to_call(command, until)
+            case PlayMenu():
+                return self._play_menu(command)
+            case _:
+                session = self._calls.find(command.call)
+                if session is None:
+                    raise _RefusedError(Refusal.NO_CALL, "this call is not going on")
+                control = self._control(command)
+                return await self._post(session, control, until)
+
+    # --- controls -----------------------------------------------------------------------------------
+
+    def _control(self, command: Command) -> Control:  # noqa: C901, PLR0911, PLR0912 - one case per command
+        match command:
+            case HangUp():
+                return HangUpCall()
+            case Hold():
+                return HoldCall()
+            case Resume():
+                return ResumeCall()
+            case Transfer(action=action):
+                if isinstance(action, Forward):
+                    self._way_to(action.number)
+                return TransferTo(action)
+            case Consult(party=party, ring_s=ring_s):
+                endpoint = self._phone_of(party)
+                return ConsultWith(
+                    endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent
+                )
+            case Complete():
+                return CompleteTransfer()
+            case Add(party=party, ring_s=ring_s):
+                return AddParticipant(endpoint=self._phone_of(party), leg=new_leg(), ring_s=ring_s)
+            case Park():
+                return ParkCall()
+            case Unpark(party=party, ring_s=ring_s):
+                endpoint = self._phone_of(party)
+                return UnparkTo(endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent)
+            case Supervise(party=party, mode=mode):
+                return SuperviseCall(endpoint=self._phone_of(party), leg=new_leg(), mode=mode)
+            case Record(to=to):
+                return ChangeRecording(to)
+            case ClickToCall() | PlayMenu():
+                raise AssertionError("these begin a call")
+            case _:
+                assert_never(command)
+
+    async def _post(self, session: Session, control: Control, until: Deadline) -> Answer:
+        if why := means_nothing(session.state, control):
+            raise _RefusedError(Refusal.NOT_NOW, why)
+        with self._watch.awaiting(session, effect_of(control, session.state)) as answer:
+            if not session.post(control):
+                raise _RefusedError(Refusal.NOT_NOW, "the call is too busy")
+            try:
+                async with asyncio.timeout_at(until):
+                    return await answer
+            except TimeoutError:
+                return UNKNOWN
+
+    # --- calls that begin here ----------------------------------------------------------------------
+
+    async def _click_to_call(self, command: ClickToCall, until: Deadline) -> Answer:
+        if self._calls.find(command.call) is not None:
+            return DONE
+        endpoint, shown = self._way_to(command.number), self._shown(command.shown)
+        agent = Leg(
+            id=new_leg(),
+            endpoint=self._phone_of(Party(agent=command.agent)),
+            agent=command.agent,
+        )
+        token = await self._take_agent(command, until)
+        return self._begin(
+            CallState(
+                id=command.call,
+                kind=Kind.CLICK_TO_CALL,
+                channel=new_leg(),
+                customer_endpoint=endpoint,
+                caller_number=self._trunk.dialable.e164(command.number),
+                called_number=shown,
+                shown_number=shown,
+                arrived_ms=_now_ms(),
+                ring_s=command.ring_s,
+                agent=agent,
+                token=token,
+                plan=DialPlan(
+                    offers=(),
+                    ring_s=command.ring_s,
+                    recording=RecordingPolicy(record=command.record, allow_pause=True),
+                ),
+            )
+        )
+
+    async def _take_agent(self, command: ClickToCall, until: Deadline) -> str:
+        """A token for the agent's lease; empty for one who gets no calls anyway."""
+        token = new_token()
+        took = await self._commands.take_agent(
+            self._tenant,
+            command.agent,
+            command.call,
+            token=token,
+            lease_ms=command.ring_s * 1000 + LEASE_MARGIN_MS,
+            deadline=until,
+        )
+        if took is Took.BUSY:
+            raise _RefusedError(Refusal.AGENT_BUSY)
+        return token if took is Took.TAKEN else ""
+
+    def _play_menu(self, command: PlayMenu) -> Answer:
+        if self._calls.find(command.call) is not None:
+            return DONE
+        shown = self._shown(command.shown)
+        return self._begin(
+            CallState(
+                id=command.call,
+                kind=Kind.OUTBOUND_IVR,
+                channel=new_leg(),
+                customer_endpoint=self._way_to(command.number),
+                caller_number=self._trunk.dialable.e164(command.number),
+                called_number=shown,
+                shown_number=shown,
+                arrived_ms=_now_ms(),
+                ring_s=command.ring_s,
+                action=command.action,
+            )
+        )
+
+    def _begin(self, state: CallState) -> Answer:
+        if self._calls.begin(state) is None:
+            raise _RefusedError(Refusal.TOO_MANY)  # an agent who was taken is free with the lease
+        return DONE
+
+    # --- numbers and phones -------------------------------------------------------------------------
+
+    def _phone_of(self, party: Party) -> str:
+        if party.agent is None:
+            return self._way_to(party.number)
+        known = self._planner.agent(party.agent)
+        if known is None or known.endpoint is None:
+            raise _RefusedError(Refusal.NO_PHONE, "this agent has no phone here")
+        return known.endpoint
+
+    def _way_to(self, number: str | None) -> str:
+        endpoint = self._trunk.way_to(number)
+        if endpoint is None:
+            raise _RefusedError(Refusal.BARRED, "this number may not be dialled from here")
+        return endpoint
+
+    def _shown(self, wanted: str | None) -> str | None:
+        """The caller id: one of the tenant's own numbers; by default the setting's."""
+        if wanted is None:
+            return self._trunk.caller_id
+        asked = CallState(id="", kind=Kind.CLICK_TO_CALL, channel=LegId(""), called_number=wanted)
+        number = self._planner.shown_number(asked)
+        if number is None or number != self._trunk.dialable.e164(wanted):
+            raise _RefusedError(Refusal.BARRED, "this caller id is not one of yours")
+        return number
+
+
+class _RefusedError(Exception):
+    """Ends a command; nothing was done."""
+
+    def __init__(self, refusal: Refusal, why: str = "") -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+        self.why = why
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

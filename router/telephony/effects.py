@@ -1,0 +1,148 @@
+"""Whether a control has come about: what it would mean, and what the call's state then shows. Pure but
+for watching.
+
+A control is an event like any other: what means nothing in the present phase changes nothing. So that
+whoever asked gets a true answer, the state table is asked first, and the states that follow are looked
+at as they come.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from weakref import WeakKeyDictionary
+
+from pbx.machine.commands import Note
+from pbx.machine.events import (
+    AddParticipant,
+    ChangeRecording,
+    CompleteTransfer,
+    ConsultWith,
+    Control,
+    HangUpCall,
+    HoldCall,
+    ParkCall,
+    ResumeCall,
+    Supervise,
+    TransferTo,
+    UnparkTo,
+)
+from pbx.machine.plans import LegId
+from pbx.machine.state import CallState, Phase
+from pbx.machine.table import on
+from pbx.session import Session
+from router.call_control import DONE, Answer, Refusal
+
+Effect = Callable[[CallState], Answer | None]
+"""What a state says about a control: done, failed, or None: not yet."""
+
+OVER = frozenset({Phase.ENDING, Phase.ENDED})
+TOGETHER = frozenset({Phase.TALKING, Phase.SPLITTING, Phase.HELD})
+
+
+def means_nothing(state: CallState, control: Control) -> str | None:
+    """Why the control would change nothing now; None: it would do something."""
+    then, commands = on(state, control)
+    words = [command.what for command in commands if isinstance(command, Note)]
+    if then != state or len(words) < len(commands):
+        return None
+    return words[0] if words else f"not possible while {state.phase.value}"
+
+
+def effect_of(control: Control, before: CallState) -> Effect:  # noqa: C901, PLR0911 - one case per control
+    """How to tell from the states to come."""
+    match control:
+        case HoldCall():
+            return _after_split(lambda state: state.phase is Phase.HELD)
+        case ParkCall():
+            return _after_split(lambda state: state.phase is Phase.PARKED)
+        case TransferTo():
+            return _after_split(lambda state: state.phase not in TOGETHER, may_end=True)
+        case ResumeCall():
+            return _until(lambda state: state.phase is Phase.TALKING)
+        case CompleteTransfer():
+            third = before.third.id if before.third is not None else None
+            return _until(lambda state: state.agent is not None and state.agent.id == third)
+        case ConsultWith(leg=leg) | AddParticipant(leg=leg) | UnparkTo(leg=leg):
+            return _until(lambda state: _has(state, leg))
+        case Supervise():
+            return _until(lambda state: state.supervision is not None)
+        case ChangeRecording(to="on"):
+            return _after_split(lambda state: state.recording)
+        case ChangeRecording(to="off"):
+            return _until(lambda state: not state.recording, may_end=True)
+        case ChangeRecording():
+            return _until(lambda _: True)  # a pause shows in the call's record, not in its state
+        case HangUpCall():
+            return _until(lambda state: state.phase in OVER, may_end=True)
+
+
+def _has(state: CallState, leg: LegId) -> bool:
+    return state.third is not None and state.third.id == leg
+
+
+def _until(is_done: Callable[[CallState], bool], *, may_end: bool = False) -> Effect:
+    def effect(state: CallState) -> Answer | None:
+        if is_done(state):
+            return DONE
+        if state.phase in OVER:
+            return DONE if may_end else _failed("the call has ended")
+        return None
+
+    return effect
+
+
+def _after_split(is_done: Callable[[CallState], bool], *, may_end: bool = False) -> Effect:
+    """As `_until`; a bridge that could not be taken apart is a failure."""
+    until, was_splitting = _until(is_done, may_end=may_end), False
+
+    def effect(state: CallState) -> Answer | None:
+        nonlocal was_splitting
+        if answer := until(state):
+            return answer
+        if was_splitting and state.phase is Phase.TALKING:
+            return _failed("the two could not be taken apart; they go on talking")
+        was_splitting = was_splitting or state.phase is Phase.SPLITTING
+        return None
+
+    return effect
+
+
+def _failed(why: str) -> Answer:
+    return Answer(refusal=Refusal.NOT_NOW, why=why)
+
+
+class Watch:
+    """Looks at the states of calls as they move, for those who wait for an effect."""
+
+    def __init__(self) -> None:
+        self._waiting: WeakKeyDictionary[Session, list[tuple[Effect, asyncio.Future[Answer]]]]
+        self._waiting = WeakKeyDictionary()
+
+    @contextlib.contextmanager
+    def awaiting(self, session: Session, effect: Effect) -> Iterator[asyncio.Future[Answer]]:
+        """A future that gets the answer as soon as a state to come shows it."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting = self._of(session)
+        entry = (effect, answer)
+        waiting.append(entry)
+        try:
+            yield answer
+        finally:
+            waiting.remove(entry)
+
+    def _of(self, session: Session) -> list[tuple[Effect, asyncio.Future[Answer]]]:
+        known = self._waiting.get(session)
+        if known is not None:
+            return known
+        waiting = self._waiting[session] = []
+        before = session.on_moved
+
+        def moved(one: Session) -> None:
+            before(one)
+            for effect, answer in waiting:
+                found = None if answer.done() else effect(one.state)
+                if found is not None:
+                    answer.set_result(found)
+
+        session.on_moved = moved
+        return waiting
