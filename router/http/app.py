@@ -1,9 +1,9 @@
 """The HTTP server: `/route/` before everything else, the rest in an aiohttp Application.
 
-Both live on one port and one connection. aiohttp's Server asks a factory for a request and a handler
-for its response; ours look at the path first. A routing request gets a bare request object and goes
-straight to its handler, past the Application's URL resolution and middlewares (measured: a fifth of a
-request's time); everything else goes the usual way.
+Both live on one port and on the same connections. aiohttp's Server asks a factory for a request and a
+handler for its response; ours look at the path first. A routing request gets a bare request object
+and goes straight to its handler, past the Application's URL resolution and middlewares; `front.py`
+goes further for those that can be answered without waiting.
 """
 
 import asyncio
@@ -18,12 +18,17 @@ from aiohttp.streams import StreamReader
 from aiohttp.typedefs import Middleware
 from aiohttp.web_protocol import RequestHandler
 
+from router.http import front
 from router.http.decisions.routes import PREFIX, RouteHandler
 
 LINGER_S: Final = 1.0
 """How long the rest of a refused body is read and thrown away, so that the refusal arrives."""
 
+LAST_ANSWERS_S: Final = 1.0
+"""How long open connections may bring one more request after the end has begun."""
+
 KEEP_ALIVE_S: Final = 75.0
+_LOOK_S: Final = 0.02
 BACKLOG: Final = 1024
 
 
@@ -45,6 +50,8 @@ class HttpServer:
     def __init__(self, application: web.Application, route: RouteHandler, drain_s: float) -> None:
         """`drain_s` is how long requests may go on after `close` was called."""
         self._route = route
+        self._drain_s = drain_s
+        self._listening: list[asyncio.Server] = []
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -60,11 +67,29 @@ class HttpServer:
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup has made it
         self._dispatch(server)
+        loop = asyncio.get_running_loop()
+
+        def connection() -> asyncio.Protocol:
+            return front.put_before(server(), self._route.at_once)
+
         for sock in sockets:
-            await web.SockSite(self._runner, sock, backlog=BACKLOG).start()
+            self._listening.append(await loop.create_server(connection, sock=sock, backlog=BACKLOG))
 
     async def close(self) -> None:
-        """Stop accepting, let requests finish within `drain_s`, close everything."""
+        """Stop accepting, answer what still comes, let requests finish within `drain_s`, close all.
+
+        A client may have sent its next request on an open connection before it can know. So for a
+        moment connections are not closed, but told with their next answer that it was the last.
+        """
+        for listening in self._listening:
+            listening.close()
+        self._route.is_closing = True
+        server = self._runner.server
+        end = asyncio.get_running_loop().time() + min(LAST_ANSWERS_S, self._drain_s)
+        while server is not None and server.connections:
+            if asyncio.get_running_loop().time() > end:
+                break
+            await asyncio.sleep(_LOOK_S)
         await self._runner.cleanup()
 
     def _dispatch(self, server: web.Server) -> None:
@@ -85,8 +110,11 @@ class HttpServer:
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             if isinstance(request, web.Request):
-                return await handle_other(request)
-            return await handle_route(request)
+                response = await handle_other(request)
+                if self._route.is_closing and not response.prepared:
+                    response.force_close()
+                return response
+            return await handle_route(request, front.begun_of(request))
 
         server.request_factory = make_request
         server.request_handler = handle

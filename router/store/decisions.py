@@ -1,6 +1,5 @@
 """The decision log in the store: one bounded stream per tenant."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -35,15 +34,9 @@ async def append_decisions(
 ) -> None:
     """Write entries, oldest first, many per operation; the log keeps about `kept` of them."""
     script = load_script("decisions_append")
-    batches = (entries[at : at + _PER_SCRIPT] for at in range(0, len(entries), _PER_SCRIPT))
-    await asyncio.gather(
-        *(
-            run_script(
-                link, script, [keys.decisions(tenant)], [kept, *map(_encode, batch)], deadline
-            )
-            for batch in batches
-        )
-    )
+    for at in range(0, len(entries), _PER_SCRIPT):
+        texts = map(_encode, entries[at : at + _PER_SCRIPT])
+        await run_script(link, script, [keys.decisions(tenant)], [kept, *texts], deadline)
 
 
 async def list_decisions(

@@ -4,7 +4,6 @@ Digits are kept here as they were keyed in, since the next request is decided wi
 long as the call's memory and go into no log.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -24,7 +23,7 @@ LIFETIME_S: Final = 900.0
 MOST_CALLS: Final = 20_000
 """Calls remembered in one process; the oldest go first."""
 
-_PER_SCRIPT: Final = 64
+_PER_SCRIPT: Final = 128
 _decode = msgspec.json.Decoder(Remembered).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -153,19 +152,11 @@ def _remembered(asked: Asked, outcome: Outcome) -> Remembered:
 async def remember(link: Link, tenant: str, items: Sequence[Remember], deadline: Deadline) -> None:
     """Tell the store, many per operation. Repeating it does no harm."""
     script = load_script("memory_remember")
-    parts = [items[start : start + _PER_SCRIPT] for start in range(0, len(items), _PER_SCRIPT)]
-    await asyncio.gather(
-        *(
-            run_script(
-                link,
-                script,
-                [keys.call_memory(tenant, item.scope, item.call) for item in part],
-                [int(LIFETIME_S * 1000), *(word for item in part for word in _words(item))],
-                deadline,
-            )
-            for part in parts
-        )
-    )
+    for at in range(0, len(items), _PER_SCRIPT):
+        part = items[at : at + _PER_SCRIPT]
+        key_names = [keys.call_memory(tenant, item.scope, item.call) for item in part]
+        words = [word for item in part for word in _words(item)]
+        await run_script(link, script, key_names, [int(LIFETIME_S * 1000), *words], deadline)
 
 
 def _words(item: Remember) -> Iterable[bytes | str | int]:

@@ -1,6 +1,6 @@
 """What is left to do once an answer is out: log, memory, errors, metrics, reservations nobody uses.
 
-How it works. `put` only appends to a bounded line (the oldest goes, and is counted). One task takes
+How it works. `put` only appends to a bounded line (the oldest goes, and is counted). A few tasks take
 what has gathered every few milliseconds and tells the store, each part with its own deadline. While
 the store is away the line waits for it.
 """
@@ -23,8 +23,11 @@ from router.store import decisions, errors, memory
 from router.store.link import Link
 
 MOST_WAITING: Final = 10_000
-BATCH: Final = 256
-"""At once; more would hold up routing requests for longer than a millisecond or two."""
+BATCH: Final = 128
+"""Decisions handled in one go; more would hold up routing requests for longer than a millisecond."""
+
+AT_ONCE: Final = 4
+"""Batches on their way: one answer of the store takes several turns of a busy loop."""
 
 EVERY_S: Final = 0.02
 STORE_S: Final = 1.0
@@ -102,7 +105,12 @@ class Afterwards:
         return len(self._waiting)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled: a few batches may be on their way at the same time."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._keep_flushing())
+
+    async def _keep_flushing(self) -> None:
         while True:
             is_behind = await self.flush(in_s(STORE_S)) == BATCH
             await asyncio.sleep(0 if is_behind else EVERY_S)
@@ -132,7 +140,7 @@ class Afterwards:
         now = asyncio.get_running_loop().time()
         if now >= self._errors_at:
             self._errors_at = now + ERRORS_EVERY_S
-            await self._tell_errors(deadline)
+            await self._tell_errors(deadline)  # by one of those that flush: the time was set before
         return told
 
     async def _tell(

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 from router import dialogue, fallback
 from router.deadline import Deadline
-from router.decide import Decider
+from router.decide import Begun, Decider
 from router.outcome import Asked, Level, Outcome, Why
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.signature import BadSignatureError, read_claims, verify
@@ -75,6 +75,11 @@ class Answering:
 
     async def answer(self, view: View, body: bytes, arrived: float) -> Reply:
         """Answer one request; `arrived` is of the monotonic clock, as the event loop's is."""
+        reply = self.begin(view, body, arrived)
+        return reply if isinstance(reply, Reply) else await self.finish(reply)
+
+    def begin(self, view: View, body: bytes, arrived: float) -> "Reply | Half":
+        """The reply, if it needs nobody else, without ever having waited; else what to `finish`."""
         began_s = time.perf_counter()
         router, now_s = view.router, time.time()
         try:
@@ -92,26 +97,50 @@ class Answering:
             now_s=now_s,
         )
         read_s = time.perf_counter()
-        outcome = await self.decide(asked, arrived, is_readable=fields is not None)
-        done_s = time.perf_counter()
-        timing = f"read;dur={(read_s - began_s) * 1e3:.3f},decide;dur={(done_s - read_s) * 1e3:.3f}"
+        begun: Outcome | Begun
+        if fields is None:
+            begun = fallback.router_default(asked, Level.DEFAULT, Why.UNREADABLE.value)
+        else:
+            begun = self._decider.begin(asked)
+        half = Half(asked, begun, arrived, began_s, read_s)
+        return self._done(half, begun) if isinstance(begun, Outcome) else half
+
+    async def finish(self, half: "Half") -> Reply:
+        """The reply to a request that has to ask somebody."""
+        return self._done(half, await self._finish(half.asked, half.begun, half.arrived))
+
+    async def decide(self, asked: Asked, arrived: float) -> Outcome:
+        """Decide within the router's budget and hand the outcome to what comes afterwards."""
+        outcome = await self._finish(asked, self._decider.begin(asked), arrived)
+        self._put(asked, outcome, arrived)
+        return outcome
+
+    async def _finish(self, asked: Asked, begun: Outcome | Begun, arrived: float) -> Outcome:
+        if isinstance(begun, Outcome):
+            return begun
+        deadline = Deadline(arrived + asked.router.budget_s - self._reserve_s)
+        return await self._decider.finish(asked, begun, deadline)
+
+    def _done(self, half: "Half", outcome: Outcome) -> Reply:
+        self._put(half.asked, outcome, half.arrived)
+        read_ms = (half.read_s - half.began_s) * 1e3
+        decide_ms = (time.perf_counter() - half.read_s) * 1e3
+        timing = f"read;dur={read_ms:.3f},decide;dur={decide_ms:.3f}"
         return Reply(200, outcome.body, outcome.level, timing)
 
-    async def decide(self, asked: Asked, arrived: float, *, is_readable: bool = True) -> Outcome:
-        """Decide within the router's budget and hand the outcome to what comes afterwards."""
-        budget_s = asked.router.budget_s
-        if is_readable:
-            begun = self._decider.begin(asked)
-            if isinstance(begun, Outcome):
-                outcome = begun
-            else:
-                deadline = Deadline(arrived + budget_s - self._reserve_s)
-                outcome = await self._decider.finish(asked, begun, deadline)
-        else:
-            outcome = fallback.router_default(asked, Level.DEFAULT, Why.UNREADABLE.value)
+    def _put(self, asked: Asked, outcome: Outcome, arrived: float) -> None:
         took_s = time.monotonic() - arrived
-        self._afterwards.put(asked, outcome, took_s, is_late=took_s > budget_s)
-        return outcome
+        self._afterwards.put(asked, outcome, took_s, is_late=took_s > asked.router.budget_s)
+
+
+class Half(NamedTuple):
+    """A request that was read and begun. Times are of `perf_counter`, `arrived` of `monotonic`."""
+
+    asked: Asked
+    begun: Outcome | Begun
+    arrived: float
+    began_s: float
+    read_s: float
 
 
 def read_body(body: bytes, view: View, now_s: float) -> Mapping[str, object] | None:

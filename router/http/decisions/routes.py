@@ -14,7 +14,7 @@ from router import dialogue
 from router.errors import ForbiddenError, NotFoundError
 from router.http.auth import authenticate
 from router.http.decisions import answering
-from router.http.decisions.answering import LONGEST_BODY, Answering, Reply
+from router.http.decisions.answering import LONGEST_BODY, Answering, Half, Reply
 from router.http.decisions.dialplan import DialplanDialect, digits_of
 from router.outcome import Asked, Level
 from router.tokens import Role, Tokens
@@ -33,23 +33,50 @@ class RouteHandler:
 
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
+        self.is_closing = False
+        """From now on every answer ends its connection."""
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    def at_once(self, path: str, body: bytes) -> bytes | Half | Reply:
+        """The whole response to a complete request on a connection that stays open, if it needs nobody.
+
+        Anything but bytes is to be handed to `handle`.
+        """
+        if len(body) > LONGEST_BODY:
+            return answering.TOO_LARGE
+        view = self._answering.find(_router_of(path))
+        if view is None:
+            return answering.NOT_FOUND
+        reply = self._answering.begin(view, body, time.monotonic())
+        if isinstance(reply, Half) or reply.level is None or self.is_closing:
+            return reply
+        return answer_bytes(reply.body, reply.level, reply.timing)
+
+    async def handle(
+        self, request: web.BaseRequest, begun: Half | Reply | None
+    ) -> web.StreamResponse:
         """Always a response; raises nothing but a cancellation."""
-        arrived = time.monotonic()
-        return respond(await self._reply(request, arrived), request)
+        if isinstance(begun, Half):
+            begun = await self._answering.finish(begun)
+        reply = begun or await self._reply(request, time.monotonic())
+        return respond(reply, request, ends=self.is_closing)
 
     async def _reply(self, request: web.BaseRequest, arrived: float) -> Reply:
         if request.method != "POST":
             return answering.NOT_ALLOWED
-        router_id = request._message.path[len(PREFIX) :].partition("?")[0]  # noqa: SLF001 - the path as it came: parsing the URL costs more than the rules
-        view = self._answering.find(router_id)
+        view = self._answering.find(_router_of(request.path_qs))
         if view is None:
             return answering.NOT_FOUND
+        if not request.content.is_eof() and "Expect" in request.headers:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await read_body(request.content, arrived + view.router.budget_s)
         if isinstance(body, Reply):
             return body
         return await self._answering.answer(view, body, arrived)
+
+
+def _router_of(path: str) -> str:
+    """The path as it came: an id needs no decoding."""
+    return path[len(PREFIX) :].partition("?")[0]
 
 
 async def read_body(content: StreamReader, deadline: float) -> bytes | Reply:
@@ -71,17 +98,18 @@ async def read_body(content: StreamReader, deadline: float) -> bytes | Reply:
     return bytes(parts)
 
 
-def respond(reply: Reply, request: web.BaseRequest) -> web.StreamResponse:
-    """The response; anything but an answer to a whole request ends the connection."""
-    if reply.level is not None and request.version == HttpVersion11 and request.keep_alive:
-        return AnswerResponse(reply.body, reply.level, reply.timing)
+def respond(reply: Reply, request: web.BaseRequest, *, ends: bool) -> web.StreamResponse:
+    """The response; it ends the connection if wished and after requests that were not read whole."""
+    is_usual = request.version == HttpVersion11 and request.keep_alive and not ends
+    if reply.level is not None and is_usual:
+        return AnswerResponse(answer_bytes(reply.body, reply.level, reply.timing))
     response = web.Response(status=reply.status, body=reply.body, content_type=_JSON)
     if reply.level is not None:
         response.headers[LEVEL_HEADER] = reply.level.value
         response.headers["Server-Timing"] = reply.timing
     elif reply.status == 405:
         response.headers["Allow"] = "POST"
-    elif reply.status in {400, 408, 413}:
+    if ends or reply.status in {400, 408, 413}:
         response.force_close()
     return response
 
@@ -94,9 +122,8 @@ class AnswerResponse(web.StreamResponse):
     than `prepare`, `write_eof` and `keep_alive` (the tests would notice if it did).
     """
 
-    def __init__(self, body: bytes, level: Level, timing: str) -> None:
-        self._answer = body
-        self._head = f"{_HEADS[level]}{timing}\r\nContent-Length: {len(body)}\r\nDate: "
+    def __init__(self, text: bytes) -> None:
+        self._text = text
 
     @property
     def keep_alive(self) -> bool:
@@ -107,13 +134,19 @@ class AnswerResponse(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError
-        head = f"{self._head}{rfc822_formatted_time()}\r\n\r\n"
-        transport.write(head.encode("ascii") + self._answer)
+        transport.write(self._text)
         await request.writer.drain()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
+
+
+def answer_bytes(body: bytes, level: Level, timing: str) -> bytes:
+    """A whole 200 response."""
+    date = rfc822_formatted_time()
+    head = f"{_HEADS[level]}{timing}\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode("ascii") + body
 
 
 _HEADS: Final = {

@@ -1,4 +1,3 @@
-# ruff: noqa: ARG002 - fakes take what the port gives
 """What the tests of decisions stand on: rulesets made by hand, a store and names under control."""
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,3 @@
-
 """Every routing request is answered, by the best rung of the ladder that stands."""
 
 import asyncio
