@@ -3,7 +3,9 @@
 How it works. The rules are asked without live facts first: most calls need nothing else, and are
 answered without leaving this process. Only when a rule wants live facts, an agent or a question to the
 caller is the store asked: call memory and live facts in one round trip, then one reserve per agent
-wanted. Whatever fails takes the next rung of the ladder (`router/fallback.py`).
+wanted. Where the rules go straight to an agent, that reserve is the first round trip: it does nothing
+if the call is remembered, and the memory is looked up then. Whatever fails takes the next rung of the
+ladder (`router/fallback.py`).
 """
 
 import asyncio
@@ -17,7 +19,7 @@ import msgspec
 from router import dialogue, fallback
 from router.deadline import Deadline
 from router.dialogue import Memory, Remembered
-from router.errors import CrosspointError, OutcomeUnknownError
+from router.errors import CrosspointError, OutcomeUnknownError, RememberedError
 from router.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
 from rules.actions import Action, Ask, Callback, Decision, Menu, ReserveAgent
 from rules.facts import LiveFacts
@@ -52,9 +54,19 @@ class Store(Protocol):
         """The call's memory and the queues' live facts, in one round trip."""
 
     async def reserve(
-        self, asked: Asked, wanted: ReserveAgent, request_id: str, deadline: Deadline, /
+        self,
+        asked: Asked,
+        wanted: ReserveAgent,
+        request_id: str,
+        deadline: Deadline,
+        /,
+        *,
+        is_first: bool,
     ) -> Taken | None:
-        """Reserve one agent, once per request id; None when nobody is free."""
+        """Reserve one agent, once per request id; None when nobody is free.
+
+        `is_first`: only for a call that nothing is remembered of, else RememberedError.
+        """
 
 
 class LocalMemory(Protocol):
@@ -78,6 +90,9 @@ class ForeignError(CrosspointError):
     def __init__(self, error: ErrorCode) -> None:
         super().__init__()
         self.error = error
+
+
+_NO_FACTS: Final[LiveFacts] = {}
 
 
 class Begun(NamedTuple):
@@ -184,6 +199,18 @@ class Decider:
         self, asked: Asked, ruleset: Ruleset, begun: "Begun", deadline: Deadline
     ) -> Outcome:
         decision, memory = begun.decision, begun.memory
+        if (
+            decision is not None
+            and isinstance(decision.action, ReserveAgent)
+            and not decision.missing
+            and self.store.is_open(asked.router.tenant)
+        ):
+            try:
+                return await _Call(
+                    self, asked, ruleset, decision=decision, memory=memory, is_first=True
+                ).carry_out(deadline)
+            except RememberedError:
+                pass  # by another process, or it would have been repeated from this one's memory
         live: LiveFacts = {}
         is_down = False
         if decision is None or decision.missing or isinstance(decision.action, _WANTS_STORE):
@@ -237,9 +264,11 @@ class _Call:
         *,
         decision: Decision,
         memory: Memory,
-        live: LiveFacts,
-        is_store_down: bool,
+        live: LiveFacts = _NO_FACTS,
+        is_store_down: bool = False,
+        is_first: bool = False,
     ) -> None:
+        """`is_first`: nobody has looked yet whether the store remembers the call."""
         self._decider = decider
         self._asked = asked
         self._ruleset = ruleset
@@ -247,6 +276,7 @@ class _Call:
         self._memory = memory
         self._live = live
         self._is_store_down = is_store_down
+        self._is_first = is_first
         self._unsure: str | None = None
         self._give_back: list[Taken] = []
         self._reasons: list[str] = []
@@ -290,7 +320,11 @@ class _Call:
             return None
         request_id = _request_id(self._asked, wanted)
         try:
-            taken = await self._decider.store.reserve(self._asked, wanted, request_id, deadline)
+            taken = await self._decider.store.reserve(
+                self._asked, wanted, request_id, deadline, is_first=self._is_first
+            )
+        except RememberedError:
+            raise
         except CrosspointError as error:
             self._is_store_down = True
             self._say(Why.STORE_DOWN)

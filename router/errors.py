@@ -57,6 +57,10 @@ class ConflictError(CrosspointError):
     safe_to_repeat = True
 
 
+class RememberedError(ConflictError):
+    """This call was answered before; nothing was done."""
+
+
 class UnauthenticatedError(CrosspointError):
     """Who is asking could not be established."""
 

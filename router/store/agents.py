@@ -145,6 +145,7 @@ class Agents(Operations):
         call: str | None = None,
         wrap_up_ms: int = 0,
         token: str | None = None,
+        unless: str | None = None,
     ) -> Reserved | None:
         """Reserve whom the strategy chooses; None: nobody is ready. Idempotent per `request_id`.
 
@@ -153,7 +154,7 @@ class Agents(Operations):
         nobody else is ready. `wrap_up_ms` begins by itself after the call. Bring a `token` of
         `new_token()` to be able to `cancel` when the outcome stays unknown; a reservation whose
         answer comes too late is cancelled by itself. A requirement that is not registered yet is
-        registered on the way, if the deadline allows.
+        registered on the way, if the deadline allows. RememberedError: there is a key `unless`.
         """
         _check(1 <= lease_ms <= LONGEST_LEASE_MS, "lease_ms", "1 to 600000 ms")
         _check(1 <= count <= MAX_GROUP, "count", f"1 to {MAX_GROUP}")
@@ -171,10 +172,12 @@ class Agents(Operations):
             key_names += [keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)]
         if caller:
             key_names.append(keys.talked(tenant, caller))
+        if unless is not None:
+            key_names.append(unless)
         asked = count if strategy is Strategy.SIMULTANEOUS else 1
         args: list[str | int | float] = [keys.prefix(tenant), wanted, queue, request_id, call]
         args += [token, lease_ms, strategy.value, asked, self._draw(), (sticky_s or 0) * 1000]
-        args += [wrap_up_ms, caller or "", *exclude]
+        args += [wrap_up_ms, caller or "", "" if unless is None else "unless", *exclude]
         link = self._links.link_for(tenant)
 
         def give_back(reply: Reply) -> None:

@@ -52,9 +52,21 @@ class CallStore:
         return read_memory(await recalled), facts
 
     async def reserve(
-        self, asked: Asked, wanted: ReserveAgent, request_id: str, deadline: Deadline
+        self,
+        asked: Asked,
+        wanted: ReserveAgent,
+        request_id: str,
+        deadline: Deadline,
+        *,
+        is_first: bool,
     ) -> Taken | None:
         """Reserve one agent whom this platform can reach, if there is one."""
+        call_id = asked.call.call_id
+        memory = (
+            keys.call_memory(asked.router.tenant, scope_of(asked), call_id)
+            if is_first and call_id
+            else None
+        )
         queue = asked.names.queue(wanted.queue)
         strategy = wanted.strategy or (queue.strategy if queue else Strategy.LONGEST_IDLE)
         reserved = await self._agents.reserve(
@@ -67,9 +79,10 @@ class CallStore:
             caller=asked.call.caller,
             sticky_s=wanted.sticky_s,
             exclude=asked.names.unreachable(wanted.queue, asked.dialect.address),
-            call=asked.call.call_id or None,
+            call=call_id or None,
             wrap_up_ms=queue.wrap_up_seconds * 1000 if queue else 0,
             token=self._token(request_id),
+            unless=memory,
         )
         return None if reserved is None else Taken(reserved.agents[0], reserved.token)
 

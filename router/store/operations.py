@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from router.deadline import Deadline
-from router.errors import ConflictError, StoreRefusedError
+from router.errors import ConflictError, RememberedError, StoreRefusedError
 from router.store.link import Link, OnLate, Reply
 from router.store.scripts import Script, load_script, run_script
 from router.store.wire import Word
@@ -82,6 +82,8 @@ def _raise_refusal(reply: bytes) -> None:
         raise TooManyRequirementsError
     if reply == b"LINE_FULL":
         raise LineFullError
+    if reply == b"REMEMBERED":
+        raise RememberedError
 
 
 def text_of(reply: Reply) -> str:

@@ -2,11 +2,13 @@
 --
 -- KEYS 1 ready:<requirement> 2 requirements_used 3 request:<request> 4 tried:<call>
 --      5... ranks of the queue, then ranked, ranked_until, ranked_again of the requirement (for the
---      strategies that go by rank), then talked:<caller> (when the caller is known)
+--      strategies that go by rank), then talked:<caller> (when the caller is known), then a key
+--      whose presence forbids it (when ARGV 15 is 'unless')
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 requirement id 4 queue id 5 request 6 call 7 token
 --      8 lease (ms) 9 strategy 10 count 11 draw in [0,1) 12 sticky (ms, 0: none) 13 wrap-up (ms)
---      14 caller or '' 15... excluded agents
+--      14 caller or '' 15 'unless' or '' 16... excluded agents
 -- Result {lease end, token, agent...} | nil: nobody is ready | 'UNREGISTERED' | 'EXPIRED' (no effect)
+--        | 'REMEMBERED': the forbidding key is there (no effect)
 -- Keeps  No agent has two live reservations. The same request gets the same agents while its lease
 --        lives. An expired deadline reserves nobody.
 -- Shared: _agent _pick
@@ -14,6 +16,11 @@
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
+local talked = #KEYS
+if ARGV[15] == 'unless' then
+  if call('EXISTS', KEYS[#KEYS]) == 1 then return 'REMEMBERED' end
+  talked = #KEYS - 1
+end
 if not use_requirement(KEYS[2], ARGV[3], now) then return 'UNREGISTERED' end
 local before = given_before(call('GET', KEYS[3]))
 if before then return before end
@@ -22,14 +29,14 @@ local excluded, excluded_count = {}, 0
 local function exclude(id)
   if not excluded[id] then excluded[id], excluded_count = true, excluded_count + 1 end
 end
-for i = 15, #ARGV do exclude(ARGV[i]) end
+for i = 16, #ARGV do exclude(ARGV[i]) end
 for _, id in ipairs(call('SMEMBERS', KEYS[4])) do exclude(id) end -- at most MAX_TRIED
 
 local kind = RANKED[ARGV[9]]
 local wish = {
   by = kind and { kind = kind, ranks = KEYS[5], index = KEYS[6], until_ms = KEYS[7], again = KEYS[8] },
   strategy = ARGV[9], count = tonumber(ARGV[10]), draw = tonumber(ARGV[11]),
-  sticky = last_agent_of(ARGV[14] ~= '' and KEYS[#KEYS], tonumber(ARGV[12]), now),
+  sticky = last_agent_of(ARGV[14] ~= '' and KEYS[talked], tonumber(ARGV[12]), now),
   excluded = excluded, excluded_count = excluded_count,
 }
 local lease = tonumber(ARGV[8])

@@ -6,7 +6,7 @@ import msgspec
 
 from router.deadline import Deadline
 from router.dialogue import NOTHING_KNOWN, Memory, fingerprint
-from router.errors import CrosspointError
+from router.errors import CrosspointError, RememberedError
 from router.outcome import Asked, Outcome, RouterView, Taken
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.resources import AgentConfig, QueueConfig
@@ -123,8 +123,19 @@ class FakeStore:
         return self.memory, {name: self.facts[name] for name in queues if name in self.facts}
 
     async def reserve(
-        self, asked: Asked, wanted: ReserveAgent, request_id: str, deadline: Deadline
+        self,
+        asked: Asked,
+        wanted: ReserveAgent,
+        request_id: str,
+        deadline: Deadline,
+        *,
+        is_first: bool,
     ) -> Taken | None:
+        if is_first:
+            if isinstance(self.memory, CrosspointError):
+                raise self.memory
+            if self.memory.answers or self.memory.rounds or self.memory.digits:
+                raise RememberedError
         self.wanted.append((wanted.queue, request_id))
         if request_id in self.by_request:
             return self.by_request[request_id]

@@ -318,10 +318,10 @@ async def test_an_exception_of_ours_is_answered_counted_and_kept_for_the_log() -
 async def test_a_store_that_never_answers_costs_the_budget_and_no_more() -> None:
     service = Service(rule("all", agent()))
 
-    async def hang(*_: object) -> None:
+    async def hang(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    service.store.look_up = hang  # type: ignore[method-assign,assignment]
+    service.store.reserve = hang  # type: ignore[method-assign,assignment]
     outcome = await asyncio.wait_for(service.ask(budget_s=0.05), 1)
     assert (wire(outcome), outcome.error) == (DEFAULT, ErrorCode.TIMEOUT)
 
@@ -330,11 +330,11 @@ async def test_a_client_that_goes_away_ends_the_decision() -> None:
     service = Service(rule("all", agent()))
     entered = asyncio.Event()
 
-    async def hang(*_: object) -> None:
+    async def hang(*_: object, **__: object) -> None:
         entered.set()
         await asyncio.Event().wait()
 
-    service.store.look_up = hang  # type: ignore[method-assign,assignment]
+    service.store.reserve = hang  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(service.ask(budget_s=5))
     await entered.wait()
     task.cancel()

@@ -1,0 +1,43 @@
+"""A first reservation and the look whether the call was answered before are one step in the store."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from router.errors import RememberedError
+from router.store import keys
+from tests.integration.redis.acd_world import World, acd_world, soon
+
+CALLER = "+12125550142"
+
+
+@pytest.fixture
+def world(redis_url: str) -> Iterator[World]:
+    with acd_world(redis_url) as world:
+        yield world
+
+
+def test_nobody_is_reserved_for_a_call_that_is_remembered(world: World):
+    memory = keys.call_memory(world.tenant, "main:user_id", "c")
+    world.put("ada")
+    world.client.hset(memory, "a:", "{}")
+    with pytest.raises(RememberedError):
+        world.reserve("r", unless=memory)
+    world.client.delete(memory)
+    reserved = world.reserve("r", unless=memory)
+    assert reserved is not None
+    assert reserved.agents == ("ada",)
+
+
+def test_who_talked_with_a_caller_is_asked_first_for_a_new_call_too(world: World):
+    memory = keys.call_memory(world.tenant, "main:user_id", "c")
+    for name in ("ada", "bob"):
+        world.put(name)
+    world.plant("bob", idle_since=1_000)
+    first = world.reserve("r1", caller=CALLER, sticky_s=60, unless=memory)
+    assert first is not None
+    world.confirm("bob", first.token)
+    world.run(world.agents.call_ended(world.tenant, "bob", first.token, deadline=soon()))
+    again = world.reserve("r2", caller=CALLER, sticky_s=60, unless=memory)
+    assert again is not None
+    assert again.agents == ("bob",)
