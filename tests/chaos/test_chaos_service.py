@@ -139,12 +139,8 @@ async def test_sigterm_answers_what_it_has_taken_and_ends(chaos: Chaos) -> None:
     assert code == 0
     before = [s for s in load.samples if s.done_at <= chaos.outcome.fault.began_at]
     assert before
-    broken = [
-        s
-        for s in load.samples
-        if s.status != 200
-        and s.error not in {"ClientConnectorError", "ServerDisconnectedError", "ClientOSError"}
-    ]
+    # Refused connections were never taken; anything else would be a caller without an answer.
+    broken = [s for s in load.samples if s.status != 200 and s.error != "ClientConnectorError"]
     assert not broken
     assert all(s.valid for s in load.samples if s.status == 200)
     assert ended_at - chaos.outcome.fault.began_at < 15
