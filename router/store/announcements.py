@@ -40,17 +40,20 @@ class Announcements:
                     async for heard in _listen(admin, channels):
                         yield heard
             except (RedisError, OSError, TimeoutError) as error:
+                _end_if_cancelled()
                 _log.info("announcements_lost", error=type(error).__name__)
             await asyncio.sleep(_PAUSE_S)
 
 
 async def _listen(admin: Admin, channels: Sequence[str]) -> AsyncIterator[tuple[str, str]]:
-    pubsub: PubSub = admin.client.pubsub(ignore_subscribe_messages=True)
+    pubsub: PubSub = admin.client.pubsub()
     try:
         await pubsub.subscribe(*channels)
+        _end_if_cancelled()
         is_silent = False
         while True:
             message = await pubsub.get_message(timeout=_CHECK_S)
+            _end_if_cancelled()
             if message is None:
                 if is_silent:
                     raise TimeoutError  # not even an answer to the ping
@@ -62,6 +65,13 @@ async def _listen(admin: Admin, channels: Sequence[str]) -> AsyncIterator[tuple[
                 yield _text(message["channel"]), _text(message["data"])
     finally:
         await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py
+
+
+def _end_if_cancelled() -> None:
+    """redis-py may swallow that we are cancelled while it connects."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _text(word: object) -> str:

@@ -1,0 +1,275 @@
+"""Callbacks on a real Redis: promised once, dialled once per attempt, settled whatever happens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from pbx.machine.events import Matched, Placed
+from pbx.machine.state import Kind
+from router.deadline import in_s
+from router.errors import ConflictError, InvalidInputError, NotFoundError
+from router.hours import OpeningHours
+from router.settings import CallbackSettings
+from router.store.callbacks import Callback, DuplicateCallbackError, Status
+from router.store.scripts import Script, load_script, make_script
+from router.telephony.promises import ClosedError
+from rules.actions import Enqueue
+from tests.integration.redis.telephony.switchboard import (
+    CALLER,
+    DID,
+    TENANT,
+    Switchboard,
+    call,
+    queue,
+    switchboard,
+)
+
+POLICY = CallbackSettings(tries=2, retry_seconds=1)
+
+
+def broken(name: str, before: str, after: str) -> dict[str, Script]:
+    source = load_script(name).source
+    assert before in source
+    return {name: make_script(name, source.replace(before, after))}
+
+
+@pytest.fixture
+async def board(redis_url: str) -> AsyncIterator[Switchboard]:
+    async with switchboard(redis_url, callbacks=POLICY) as one:
+        await one.has("ada")
+        yield one
+
+
+async def kept(board: Switchboard, callback_id: str) -> Callback:
+    found = await board.callbacks.get(TENANT, callback_id, in_s(5))
+    assert found is not None
+    return found
+
+
+async def until_begun(board: Switchboard, count: int = 1) -> None:
+    async with asyncio.timeout(10):
+        while len(board.begun) < count:
+            await board.dialler.look()
+            await asyncio.sleep(0.01)
+
+
+async def until_settled(board: Switchboard, callback_id: str, status: Status) -> Callback:
+    async with asyncio.timeout(10):
+        while (found := await kept(board, callback_id)).status is not status:
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def test_a_callback_rings_the_free_agent_and_then_dials_the_customer_over_the_trunk(
+    board: Switchboard,
+):
+    about = await board.desk.create("support", "(212) 555-0142", in_s(5))
+    await until_begun(board)
+    (state,) = board.begun
+    assert state.kind is Kind.CALLBACK_AGENT_FIRST
+    assert state.agent is not None
+    assert (state.agent.agent, state.customer_endpoint) == ("ada", f"PJSIP/{CALLER}@trunk")
+    assert (state.caller_number, state.shown_number) == (CALLER, DID)
+    assert (await kept(board, about.id)).status is Status.DIALLING
+    board.dialler.closed(replace(state, is_up=True), ("answered", "customer_answered", "talking"))
+    over = await until_settled(board, about.id, Status.DONE)
+    assert (over.attempts, over.reason) == (1, "talked")
+
+
+async def test_a_busy_customer_is_tried_again_and_then_given_up_with_the_reason(
+    board: Switchboard,
+):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    for attempt in (1, 2):
+        await until_begun(board, attempt)
+        state = board.begun[-1]
+        assert await board.queueing.confirm(state, "ada", state.token) is True
+        await board.queueing.wrap_up("ada")
+        board.dialler.closed(state, ("answered", "customer_busy"))
+        await until_settled(board, about.id, Status.FAILED if attempt == 2 else Status.WAITING)
+    over = await kept(board, about.id)
+    assert (over.attempts, over.reason) == (2, "busy")
+    await board.desk.create("support", CALLER, in_s(5))  # its number may be called back anew
+
+
+async def test_an_agent_who_does_not_answer_costs_no_attempt(board: Switchboard):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await until_begun(board)
+    board.dialler.closed(board.begun[0], ("agent_declined",))
+    found = await until_settled(board, about.id, Status.WAITING)
+    assert found.attempts == 0
+
+
+async def test_after_a_crash_an_attempt_of_unknown_outcome_counts_and_is_not_repeated(
+    redis_url: str, board: Switchboard
+):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await until_begun(board)
+    async with switchboard(
+        redis_url, callbacks=POLICY
+    ) as after:  # same PBX, nothing in the journal
+        await after.dialler._see_to(about.id)
+        assert after.begun == []
+        found = await kept(after, about.id)
+        assert (found.status, found.attempts, found.reason) == (Status.WAITING, 1, "unknown")
+
+
+async def test_a_call_that_goes_on_is_taken_over_with_its_callback(
+    redis_url: str, board: Switchboard
+):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await until_begun(board)
+    async with switchboard(redis_url, callbacks=POLICY) as after:
+        after.dialler.adopt(board.begun)
+        await after.dialler.look()
+        assert after.begun == []
+        after.dialler.closed(replace(board.begun[0], is_up=True), ("talking",))
+        assert (await until_settled(after, about.id, Status.DONE)).attempts == 1
+
+
+async def _dialled_by_two(redis_url: str, scripts: dict[str, Script] | None) -> int:
+    async with (
+        switchboard(redis_url, callbacks=POLICY, scripts=scripts) as here,
+        switchboard(redis_url, callbacks=POLICY, scripts=scripts, name="pbx2") as there,
+    ):
+        for agent in ("ada", "ben"):
+            await here.has(agent)
+        for number in range(8):
+            await here.desk.create("support", f"+1212555{number:04}", in_s(5))
+        for _ in range(20):
+            await asyncio.gather(here.dialler.look(), there.dialler.look())
+            for board in (here, there):
+                for state in board.begun:
+                    if await board.queueing.confirm(state, _agent(state), state.token):
+                        await board.queueing.wrap_up(_agent(state))
+        numbers = [state.caller_number for board in (here, there) for state in board.begun]
+        assert len(set(numbers)) == 8
+        return len(numbers)
+
+
+def _agent(state: object) -> str:
+    agent = getattr(state, "agent", None)
+    assert agent is not None
+    return str(agent.agent)
+
+
+async def test_two_pbxs_dial_each_number_once(redis_url: str):
+    assert await _dialled_by_two(redis_url, None) == 8
+
+
+async def test_without_counting_before_dialling_numbers_are_dialled_twice(redis_url: str):
+    first = broken("callback_attempt", "if v[1] ~= 'waiting' or v[2]", "if false and v[2]")
+    both = first | broken("callback_claim", "if v[6] ~= ''", "if false and v[6] ~= ''")
+    async with switchboard(redis_url, callbacks=POLICY, scripts=both) as board:
+        about = await board.desk.create("support", CALLER, in_s(5))
+        for owner in ("pbx1", "pbx2"):
+            given = {"owner": owner, "deadline": in_s(5)}
+            claimed = await board.callbacks.claim(TENANT, about.id, lease_ms=9000, **given)
+            assert claimed is not None
+            assert await board.callbacks.attempt(TENANT, about.id, most=3, **given)
+
+
+async def test_a_claimed_callback_is_nobody_elses_and_is_attempted_once(board: Switchboard):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    mine = {"owner": "pbx1", "deadline": in_s(5)}
+    others = {"owner": "pbx2", "deadline": in_s(5)}
+    assert await board.callbacks.claim(TENANT, about.id, lease_ms=9000, **mine)
+    assert await board.callbacks.claim(TENANT, about.id, lease_ms=9000, **others) is None
+    assert not await board.callbacks.attempt(TENANT, about.id, most=3, **others)
+    assert await board.callbacks.attempt(TENANT, about.id, most=3, **mine)
+    assert not await board.callbacks.attempt(TENANT, about.id, most=3, **mine)
+
+
+async def _created_at_once(board: Switchboard) -> int:
+    made = await asyncio.gather(
+        *(board.desk.create("support", CALLER, in_s(5)) for _ in range(10)), return_exceptions=True
+    )
+    refused = [one for one in made if isinstance(one, DuplicateCallbackError)]
+    assert len(refused) + sum(not isinstance(one, BaseException) for one in made) == 10
+    return 10 - len(refused)
+
+
+async def test_of_ten_promises_at_once_to_one_number_one_is_made(board: Switchboard):
+    assert await _created_at_once(board) == 1
+    with pytest.raises(DuplicateCallbackError):
+        await board.desk.validate("support", CALLER, in_s(5))
+
+
+async def test_a_promise_that_does_not_look_for_others_is_caught(redis_url: str):
+    scripts = broken("callback_create", "if open then", "if false then")
+    async with switchboard(redis_url, scripts=scripts) as board:
+        assert await _created_at_once(board) == 10
+
+
+async def test_what_may_not_be_called_back_is_refused(redis_url: str):
+    hours = OpeningHours(hours={"mon-sun": ()})
+    closed = queue("closed", calendar=hours, call_center_id="8002")
+    async with switchboard(redis_url, queues=[queue(), closed]) as board:
+        for number in ("+4930123456", "+19005550123", "911", "", "anonymous"):
+            with pytest.raises(InvalidInputError):
+                await board.desk.validate("support", number, in_s(5))
+        with pytest.raises(NotFoundError):
+            await board.desk.validate("nowhere", CALLER, in_s(5))
+        with pytest.raises(ClosedError):
+            await board.desk.validate("closed", CALLER, in_s(5))
+        about = await board.desk.validate("8001", CALLER, in_s(5))
+        assert (about.queue, about.number) == ("support", CALLER)
+
+
+async def test_a_waiting_callback_can_be_cancelled_one_being_dialled_not(board: Switchboard):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await board.callbacks.cancel(TENANT, about.id, in_s(5))
+    assert (await kept(board, about.id)).status is Status.CANCELLED
+    await board.dialler.look()
+    assert board.begun == []
+    again = await board.desk.create("support", CALLER, in_s(5))
+    await until_begun(board)
+    with pytest.raises(ConflictError):
+        await board.callbacks.cancel(TENANT, again.id, in_s(5))
+    statuses = [one.status for one in await board.callbacks.find(TENANT, in_s(5))]
+    assert statuses == [Status.CANCELLED, Status.DIALLING]
+
+
+async def test_a_callback_keeps_the_place_of_the_call_it_was_promised_in(board: Switchboard):
+    other = call("+12125550150")
+    taken = await board.arrives(other)
+    assert isinstance(taken, Matched)
+    first = call(CALLER)
+    assert isinstance(await board.arrives(first), Placed)
+    await board.later()
+    second = call("+12125550143")
+    assert isinstance(await board.arrives(second), Placed)
+    arrival = await board.pbx_line.arrival(TENANT, first.id, in_s(5))
+    about = replace(board.desk.check("support", CALLER), id=f"cb-{first.id}")
+    await board.callbacks.create(TENANT, about, in_s(5), arrival_ms=arrival)
+    await board.queueing.leave_line(first, keep=False)
+    await board.dialler.look()
+    await board.queueing.release("ada", taken.token)
+    await until_begun(board)
+    assert board.begun[0].id == about.id
+    assert second.id not in board.woken
+
+
+async def test_customer_first_frees_the_agent_and_keeps_the_place(redis_url: str):
+    settings = CallbackSettings(agent_first=False, retry_seconds=1)
+    async with switchboard(redis_url, callbacks=settings) as board:
+        board.desk._agent_first = False
+        await board.has("ada")
+        await board.desk.create("support", CALLER, in_s(5))
+        await until_begun(board)
+        (state,) = board.begun
+        assert state.kind is Kind.CALLBACK_CUSTOMER_FIRST
+        assert state.action == Enqueue(queue="support")
+        assert await board.state_of("ada") == "available"
+        assert isinstance(await board.arrives(state), Matched)
+
+
+async def test_an_offer_nobody_may_dial_for_leaves_the_agent_free(redis_url: str):
+    async with switchboard(redis_url, callbacks=POLICY, agents={"ada": None}) as board:
+        await board.has("ada")
+        await board.desk.create("support", CALLER, in_s(5))
+        await board.dialler.look()
+        assert board.begun == []
+        assert await board.state_of("ada") == "available"
