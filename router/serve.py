@@ -28,7 +28,7 @@ from router.deadline import in_s
 from router.errors import CrosspointError, InvalidInputError
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
-from router.logs import configure
+from router.logs import LogPipe, configure
 from router.settings import LogFormat, Settings
 from router.site_at_start import apply_site, make_missing_secrets, read_site
 from router.store.agents import Agents
@@ -66,12 +66,14 @@ def serve(settings: Settings, *, with_site: bool = False, on_ready: OnReady | No
     pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_supervise(settings, with_site=with_site, on_ready=on_ready))
+            runner.run(_supervise(settings, pipe, with_site=with_site, on_ready=on_ready))
     finally:
         pipe.close()
 
 
-async def _supervise(settings: Settings, *, with_site: bool, on_ready: OnReady | None) -> None:
+async def _supervise(
+    settings: Settings, pipe: LogPipe, *, with_site: bool, on_ready: OnReady | None
+) -> None:
     stop = _stop_signal()
     make_missing_secrets(settings, read_site(settings) if with_site else None)
     async with _store(settings) as url:
@@ -82,7 +84,14 @@ async def _supervise(settings: Settings, *, with_site: bool, on_ready: OnReady |
             host, port = held.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             if settings.http.workers == 1:
-                await work(settings, url, (host, port), stop, lambda: _ready(where, on_ready))
+                await work(
+                    settings,
+                    url,
+                    (host, port),
+                    pipe,
+                    stop=stop,
+                    on_ready=lambda: _ready(where, on_ready),
+                )
             else:
                 await _Workers(settings, url, (host, port)).run(
                     stop, lambda: _ready(where, on_ready)
@@ -94,13 +103,17 @@ async def work(
     settings: Settings,
     store_url: str,
     address: tuple[str, int],
+    pipe: LogPipe,
+    *,
     stop: asyncio.Event,
     on_ready: Callable[[], None],
 ) -> None:
     """One worker's life: build, listen, wait for `stop`, drain."""
     shared = settings.http.workers > 1
     folder = metrics.shared_folder(settings.data_dir) if shared else None
-    async with running(settings, store_url, metrics_in=folder) as service:
+    async with running(
+        settings, store_url, metrics_in=folder, log_lines_dropped=lambda: pipe.dropped
+    ) as service:
         route = RouteHandler(service.answering)
         server = HttpServer(application(service), route, settings.http.drain_seconds)
         sock = hold_port(*address)
@@ -264,7 +277,14 @@ def _worker(
     pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
 
     async def run() -> None:
-        await work(settings, store_url, address, _stop_signal(), lambda: ready.send_bytes(b"ready"))
+        await work(
+            settings,
+            store_url,
+            address,
+            pipe,
+            stop=_stop_signal(),
+            on_ready=lambda: ready.send_bytes(b"ready"),
+        )
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,6 +7,7 @@ here waits for the store: a service without one is degraded, says so, and comes 
 import asyncio
 import contextlib
 import ipaddress
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -56,9 +57,13 @@ STORE_AT_START_S: Final = 1.0
 
 HEALTH_EVERY_S: Final = 2.0
 REQUIREMENTS_EVERY_S: Final = 1.0
+FORGET_EVERY_S: Final = 3600.0
+"""How often requirements that nobody has used for a day are removed from the store."""
+
 AGAIN_S: Final = 1.0
 _ROUTERS_AT_ONCE: Final = 200
 _STORE_S: Final = 2.0
+FORGET_S: Final = 30.0
 
 Work = Callable[
     [], Coroutine[Any, Any, None]
@@ -107,9 +112,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, store_url: str, *, metrics_in: Path | None = None
+    settings: Settings,
+    store_url: str,
+    *,
+    metrics_in: Path | None = None,
+    log_lines_dropped: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Service]:
-    """A service at work, until the block is left. `metrics_in` is the workers' common folder."""
+    """A service at work, until the block is left. `metrics_in` is the workers' common folder.
+
+    `log_lines_dropped` tells how many the log had no room for.
+    """
     links = Links(parse_store_url(store_url)).start()
     foreign = ForeignRouters(
         allowed=[ipaddress.ip_network(text) for text in settings.foreign.allow],
@@ -121,6 +133,8 @@ async def running(
     with contextlib.suppress(CrosspointError):
         await links.wait_open(in_s(STORE_AT_START_S))
         await service.keeper.refresh(in_s(STORE_AT_START_S))
+    state = _RouterStates(service, log_lines_dropped)
+    work = [*work, Requirements(service).run, state.run]
     tasks = [asyncio.create_task(_forever(each), name=each.__qualname__) for each in work]
     try:
         yield service
@@ -173,15 +187,7 @@ def _build(
         answering=Answering(views.find, decider, afterwards, settings.http.reserve_ms / 1000),
         tokens=_tokens(settings),
     )
-    requirements, state = _Requirements(service), _RouterStates(service)
-    return service, [
-        keeper.run,
-        rulesets.watch,
-        observer.run,
-        afterwards.run,
-        requirements.run,
-        state.run,
-    ]
+    return service, [keeper.run, rulesets.watch, observer.run, afterwards.run]
 
 
 def application(service: Service) -> web.Application:
@@ -223,7 +229,7 @@ async def _forever(work: Work) -> None:
         await asyncio.sleep(AGAIN_S)
 
 
-class _Requirements:
+class Requirements:
     """Has the store know what the rules in force can ask of agents, before a call does."""
 
     def __init__(self, service: Service) -> None:
@@ -232,13 +238,18 @@ class _Requirements:
         self._connects = 0
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        forget_at = loop.time() + FORGET_EVERY_S * (0.5 + random.random())  # noqa: S311 - workers take turns
         while True:
             await asyncio.sleep(REQUIREMENTS_EVERY_S)
             if self._service.links.is_open:
                 with contextlib.suppress(CrosspointError):
-                    await self._register()
+                    await self.register()
+                    if loop.time() >= forget_at:
+                        forget_at = loop.time() + FORGET_EVERY_S
+                        await self.forget()
 
-    async def _register(self) -> None:
+    async def register(self) -> None:
         connects = sum(stats.connects for stats in self._service.links.stats)
         if connects != self._connects:
             self._connects = connects
@@ -248,6 +259,16 @@ class _Requirements:
         for tenant, requirement in wanted - self._known:
             await self._service.agents.register(tenant, requirement, in_s(_STORE_S))
             self._known.add((tenant, requirement))
+
+    async def forget(self) -> None:
+        """Remove what no ruleset in force asks for and nobody has used for a day.
+
+        Registering counts as use: what is in force stays, however rarely a call needs it.
+        """
+        self._known.clear()
+        await self.register()
+        for tenant in self._service.directory.tenants:
+            await self._service.agents.forget_unused(tenant, in_s(FORGET_S))
 
     def _wanted(self) -> Iterable[tuple[str, Requirement]]:
         for entry in self._service.directory.routers.values():
@@ -259,12 +280,14 @@ class _Requirements:
 class _RouterStates:
     """Brings what the store counts to the error budget and the metrics."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, log_lines_dropped: Callable[[], int]) -> None:
         self._service = service
+        self._log_lines_dropped = log_lines_dropped
 
     async def run(self) -> None:
         while True:
             self._service.observer.link(is_open=self._service.links.is_open)
+            self._service.observer.log_lines_dropped(self._log_lines_dropped())
             with contextlib.suppress(CrosspointError):
                 await self._look()
             await asyncio.sleep(HEALTH_EVERY_S)

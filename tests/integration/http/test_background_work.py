@@ -1,0 +1,46 @@
+"""What a service does besides answering: metrics of its log, and what the store knows of its rules."""
+
+from pathlib import Path
+
+import aiohttp
+
+from router.deadline import in_s
+from router.store import keys
+from router.wiring import Requirements, running
+from rules.requirements import Requirement
+from tests.integration.http.conftest import TENANT, Running, settings_in, until
+
+UNUSED = Requirement.of("support", {"never_asked_for": 50})
+
+
+async def test_lines_that_the_log_dropped_are_a_metric(redis_url: str, tmp_path: Path):
+    async with running(
+        settings_in(tmp_path, redis_url), redis_url, log_lines_dropped=lambda: 7
+    ) as service:
+        await until(lambda: b"crosspoint_log_lines_dropped 7.0" in service.observer.exposition())
+
+
+async def test_a_service_has_its_dropped_lines_among_its_metrics(main: Running):
+    async with aiohttp.ClientSession() as session, session.get(f"{main.url}/metrics") as got:
+        assert "crosspoint_log_lines_dropped 0.0" in await got.text()
+
+
+async def test_what_rules_in_force_ask_for_is_never_forgotten_and_the_rest_is(main: Running):
+    agents, link = main.service.agents, main.service.links.link_for(TENANT)
+    await agents.register(TENANT, UNUSED, in_s(5))
+    in_force = keys.requirement_id(Requirement.of("support", {}))
+    used = keys.requirements_used(TENANT)
+    await until(lambda: is_known(main, in_force))
+    for requirement in (in_force, keys.requirement_id(UNUSED)):
+        await link.call("HSET", used, requirement, 1, deadline=in_s(5))
+    await Requirements(main.service).forget()
+    assert await is_known(main, in_force)
+    assert not await is_known(main, keys.requirement_id(UNUSED))
+
+
+async def is_known(main: Running, requirement: str) -> bool:
+    link = main.service.links.link_for(TENANT)
+    reply = await link.call(
+        "HEXISTS", keys.requirements_used(TENANT), requirement, deadline=in_s(5)
+    )
+    return reply == 1
