@@ -45,7 +45,7 @@ HOSTILE = [
 @settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(router=st.sampled_from(["main", "signed", "quick", "norules"]), body=BODIES)
 async def test_any_body_gets_a_decision_or_a_refusal(

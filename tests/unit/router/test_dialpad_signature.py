@@ -8,7 +8,7 @@ import time
 
 import jwt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.platforms.dialpad.signature import LONGEST_TOKEN, BadSignatureError, sign, verify
@@ -72,7 +72,7 @@ def test_every_byte_replaced_by_any_of_ten_characters_is_refused() -> None:
                 assert ours(mutant) is None, (at, letter)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_mutated_token_gets_the_same_verdict_as_from_pyjwt(data: st.DataObject) -> None:
     mutant = bytearray(TOKEN)
@@ -157,7 +157,7 @@ def test_a_time_claim_gets_the_same_verdict_as_from_pyjwt(claim: str) -> None:
             assert ours(token) == pyjwts(token), value
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=80) | st.text(max_size=40).map(lambda t: json.dumps(t).encode()))
 def test_a_signed_payload_gets_the_same_verdict_as_from_pyjwt(payload: bytes) -> None:
     token = resigned({"alg": "HS256"}, payload)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.platforms.dialpad.wire import (
@@ -210,7 +210,7 @@ def test_a_request_that_we_write_is_read_back() -> None:
     assert read_request(read_json(write_request(call)), "r").call == call
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(
