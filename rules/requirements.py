@@ -18,7 +18,7 @@ class Requirement(msgspec.Struct, frozen=True, order=True):
 
     @classmethod
     def of(cls, queue: str, skills: Mapping[str, int]) -> "Requirement":
-        return cls(queue, tuple(sorted(skills.items())))
+        return cls(queue, tuple(sorted(skills.items())) if skills else ())
 
     def is_met_by(self, levels: Mapping[str, int]) -> bool:
         """Whether an agent of the queue with these skill levels may take the call."""

@@ -7,11 +7,12 @@ Every method takes the deadline of who is asking; it is checked again on Redis' 
 server that was stalled reserves nobody for a caller who has long been answered (`ExpiredError`).
 """
 
+import functools
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -54,6 +55,9 @@ UNUSED_MS: Final = 24 * 3_600_000
 """Requirements that nobody used for so long are forgotten."""
 MAX_GROUP: Final = 20
 """Agents that may ring at once."""
+
+_GROUPS: Final = f"1 to {MAX_GROUP}"
+_EXCLUDED: Final = f"at most {MAX_EXCLUDED} agents"
 
 _RANK_OF = {
     Strategy.MOST_SKILLED: "level",
@@ -157,26 +161,25 @@ class Agents(Operations):
         registered on the way, if the deadline allows. RememberedError: there is a key `unless`.
         """
         _check(1 <= lease_ms <= LONGEST_LEASE_MS, "lease_ms", "1 to 600000 ms")
-        _check(1 <= count <= MAX_GROUP, "count", f"1 to {MAX_GROUP}")
-        _check(len(exclude) <= MAX_EXCLUDED, "exclude", f"at most {MAX_EXCLUDED} agents")
+        _check(1 <= count <= MAX_GROUP, "count", _GROUPS)
+        _check(len(exclude) <= MAX_EXCLUDED, "exclude", _EXCLUDED)
         token = token or new_token()
-        queue, wanted = keys.queue_id(requirement.queue), keys.requirement_id(requirement)
+        names = _reserve_names(tenant, requirement, strategy)
         call = request_id if call is None else call
         key_names = [
-            keys.ready(tenant, wanted),
-            keys.requirements_used(tenant),
+            *names.keys,
             keys.request(tenant, request_id),
             keys.tried(tenant, call),
+            *names.ranks,
         ]
-        if kind := _RANK_OF.get(strategy):
-            key_names += [keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)]
         if caller:
             key_names.append(keys.talked(tenant, caller))
         if unless is not None:
             key_names.append(unless)
         asked = count if strategy is Strategy.SIMULTANEOUS else 1
-        args: list[str | int | float] = [keys.prefix(tenant), wanted, queue, request_id, call]
-        args += [token, lease_ms, strategy.value, asked, self._draw(), (sticky_s or 0) * 1000]
+        draw = self._draw() if strategy is Strategy.RANDOM else 0
+        args: list[str | int | float] = [*names.words, request_id, call]
+        args += [token, lease_ms, strategy.value, asked, draw, (sticky_s or 0) * 1000]
         args += [wrap_up_ms, caller or "", "" if unless is None else "unless", *exclude]
         link = self._links.link_for(tenant)
 
@@ -489,6 +492,25 @@ class Agents(Operations):
 def new_token() -> str:
     """A token nobody else has."""
     return secrets.token_hex(8)
+
+
+class _ReserveNames(NamedTuple):
+    """What is the same for all who want the same: the first keys, those of ranks, the first words."""
+
+    keys: tuple[str, ...]
+    ranks: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def _reserve_names(tenant: str, requirement: Requirement, strategy: Strategy) -> _ReserveNames:
+    queue, wanted = keys.queue_id(requirement.queue), keys.requirement_id(requirement)
+    kind = _RANK_OF.get(strategy)
+    return _ReserveNames(
+        keys=(keys.ready(tenant, wanted), keys.requirements_used(tenant)),
+        ranks=(keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)) if kind else (),
+        words=(keys.prefix(tenant), wanted, queue),
+    )
 
 
 def reserved_of(reply: Sequence[Reply]) -> Reserved:

@@ -247,33 +247,28 @@ def _contact(fields: dict[str, object]) -> Contact:
 
 def _attributes(body: Mapping[str, object]) -> Mapping[str, Scalar]:
     found: dict[str, Scalar] = {}
-    for key, value in body.items():
-        if key not in _KNOWN:
-            if value is None and len(key) <= LONGEST_KEY and len(found) < MOST_ATTRIBUTES:
-                found[key] = None
-            else:
-                _flatten(key, value, found, 1)
-        elif key == CONTACT and isinstance(value, dict):
-            for inner, item in value.items():
-                if inner not in _CONTACT_FIELDS:
-                    _flatten(f"{CONTACT}.{inner}", item, found, 2)
+    _flatten({name: body[name] for name in body if name not in _KNOWN}, "", found, 1)
+    contact = body.get(CONTACT)
+    if isinstance(contact, dict):
+        others = {name: contact[name] for name in contact if name not in _CONTACT_FIELDS}
+        _flatten(others, f"{CONTACT}.", found, 2)
     return found
 
 
-def _flatten(key: str, value: object, found: dict[str, Scalar], depth: int) -> None:
-    if len(key) > LONGEST_KEY or len(found) >= MOST_ATTRIBUTES:
-        return
-    if value is None:
-        found[key] = None
-    elif isinstance(value, str):
-        if len(value) <= LONGEST_TEXT:
+def _flatten(
+    fields: Mapping[str, object], prefix: str, found: dict[str, Scalar], depth: int
+) -> None:
+    for name, value in fields.items():
+        key = prefix + name
+        if len(key) > LONGEST_KEY or len(found) >= MOST_ATTRIBUTES:
+            continue
+        if isinstance(value, str):
+            if len(value) <= LONGEST_TEXT:
+                found[key] = value
+        elif value is None or isinstance(value, bool) or _is_storable(value):
             found[key] = value
-    elif isinstance(value, dict):
-        if depth < DEEPEST:
-            for inner, item in value.items():
-                _flatten(f"{key}.{inner}", item, found, depth + 1)
-    elif isinstance(value, bool) or _is_storable(value):
-        found[key] = value
+        elif isinstance(value, dict) and depth < DEEPEST:
+            _flatten(value, f"{key}.", found, depth + 1)
 
 
 def _is_storable(value: object) -> TypeGuard[int | float]:
