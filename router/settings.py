@@ -124,8 +124,9 @@ class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     A call to a number that no router of the tenant has goes to `default_router`. Numbers without `+`
     are of `country`; `{number}` in `trunk_endpoint` is where an E.164 number is dialled, and only
     numbers of `dial_countries` (none: of `country`) are ever dialled, never premium-rate ones.
-    `caller_id` is shown to whom we call. `spool_dir` is where Asterisk records, `sounds_dir` where
-    prompts are. `keep_place_seconds`: a caller whose line dropped gets the place back so long;
+    `caller_id` is shown to whom we call. `spool_dir` is where Asterisk records. Prompts are
+    recorded ones of `sounds_dir`, words of Asterisk's `core_sounds_dir`, or made of text once by
+    `speech_command` or `speech_url` and kept in `speech_dir`; Asterisk reads all three. `keep_place_seconds`: a caller whose line dropped gets the place back so long;
     `store_patience_seconds`: so long callers wait for a store that is away. After `unanswered_limit`
     unanswered offers in a row an agent is left alone for `unanswered_pause_seconds`; an agent whose
     hang-up was never reported is free again after `longest_call_seconds`.
@@ -147,7 +148,11 @@ class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     caller_id: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}(?!\n)$")] | None = None
     language: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Za-z]{2,4})?(?!\n)$")] = "en"
     spool_dir: Path = Path("/var/spool/asterisk/monitor")
-    sounds_dir: Path = Path("/var/lib/crosspoint/sounds")
+    sounds_dir: Path | None = None
+    core_sounds_dir: Path | None = None
+    speech_dir: Path = Path("/var/lib/crosspoint/speech")
+    speech_command: Annotated[tuple[str, ...], Meta(max_length=50)] = ()
+    speech_url: Annotated[str, Meta(min_length=8, max_length=2048)] | None = None
     stereo: bool = False
     most_calls: Annotated[int, Meta(ge=1, le=20_000)] = 2_000
     keep_place_seconds: Annotated[int, Meta(ge=0, le=3600)] = 120

@@ -1,0 +1,132 @@
+"""`crosspoint pbx`: the process that takes the calls of one Asterisk.
+
+It is the service without HTTP (the same directory, rules, decisions and log) with a PBX put before it.
+It runs in a process of its own, so that AMI traffic never delays a routing answer; a second one for the
+same Asterisk waits until the first is gone.
+"""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+import uvloop
+
+from pbx.ami.settings import AmiSettings
+from pbx.ports import Speech
+from pbx.speech import SpeechSettings, SpokenSounds
+from router.decide import Decider
+from router.errors import InvalidInputError
+from router.foreign import ForeignRouters
+from router.logs import configure
+from router.settings import LogFormat, PbxSettings, Settings, secret_source
+from router.store.call_store import CallStore
+from router.store.endpoints import parse_store_url
+from router.store.live_calls import LiveCalls
+from router.store.memory import CallMemory
+from router.telephony.deciding import CARRIED_OUT
+from router.telephony.exchange import Exchange, Given, ami_settings, lead
+from router.telephony.leading import Leading
+from router.views import Views
+from router.wiring import Service, running
+
+_log = structlog.get_logger(__name__)
+
+
+def take_calls(settings: Settings, store_url: str, stop: Callable[[], asyncio.Event]) -> None:
+    """Take calls until `stop()`'s event is set. `InvalidInputError`: no `pbx` section, no AMI secret."""
+    pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until(settings, store_url, stop))
+    finally:
+        pipe.close()
+
+
+async def _until(settings: Settings, store_url: str, stop: Callable[[], asyncio.Event]) -> None:
+    stopped = asyncio.ensure_future(stop().wait())
+    work = asyncio.ensure_future(taking_calls(settings, store_url))
+    try:
+        await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+    finally:
+        stopped.cancel()
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+async def taking_calls(settings: Settings, store_url: str) -> None:
+    """Be in charge of the Asterisk whenever nobody else is; until cancelled."""
+    pbx = settings.pbx
+    if pbx is None:
+        raise InvalidInputError("there is no Asterisk in the settings", field="pbx")
+    ami = ami_settings(pbx, secret_source(settings)(pbx.secret))
+    async with running(settings, store_url) as service, _asking(settings) as foreign:
+        speech = SpokenSounds(speech_settings(pbx))
+        leading = Leading(
+            LiveCalls(service.links), pbx.tenant, pbx.id, lease_s=float(pbx.lease_seconds)
+        )
+        gc.collect()
+        gc.freeze()
+        try:
+            await lead(lambda: exchange(service, store_url, ami, speech, foreign), leading)
+        finally:
+            await speech.close()
+
+
+@contextlib.asynccontextmanager
+async def _asking(settings: Settings) -> AsyncIterator[ForeignRouters]:
+    foreign = ForeignRouters(
+        allowed=[ipaddress.ip_network(text) for text in settings.foreign.allow],
+        answer_limit=settings.foreign.answer_limit_bytes,
+    )
+    try:
+        yield foreign
+    finally:
+        await foreign.close()
+
+
+def exchange(
+    service: Service, store_url: str, ami: AmiSettings, speech: Speech, foreign: ForeignRouters
+) -> Exchange:
+    """A PBX before a service; the settings have a `pbx` section."""
+    settings, pbx = service.settings, service.settings.pbx
+    assert pbx is not None  # noqa: S101 - looked at by whoever calls
+    decider = Decider(
+        rulesets=service.rulesets,
+        store=CallStore(service.links, service.agents, lease_ms=settings.agents.lease_ms),
+        memory=CallMemory(),  # the call's state remembers
+        foreign=foreign,
+        most_rounds=settings.limits.ask_rounds,
+        left_to_caller=CARRIED_OUT,
+    )
+    return Exchange(
+        Given(
+            settings=pbx,
+            ami=ami,
+            recordings_dir=settings.recordings_dir or settings.data_dir / "recordings",
+            store_url=parse_store_url(store_url),
+            links=service.links,
+            agents=service.agents,
+            directory=lambda: service.directory,
+            views=Views(lambda: service.directory, service.budget),
+            decider=decider,
+            afterwards=service.afterwards,
+            speech=speech,
+        )
+    )
+
+
+def speech_settings(pbx: PbxSettings) -> SpeechSettings:
+    """How prompts are spoken."""
+    return SpeechSettings(
+        cache_dir=pbx.speech_dir,
+        sounds_dir=pbx.sounds_dir,
+        core_sounds_dir=pbx.core_sounds_dir,
+        command=pbx.speech_command,
+        url=pbx.speech_url,
+    )

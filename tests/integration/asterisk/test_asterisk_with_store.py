@@ -1,0 +1,252 @@
+"""A whole call over a real Asterisk and a real Redis: rules, menu, line, agent, recording, record."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.asterisk.instance import Instance, write_tone
+from ivr.prompts import Prompt, Speech
+from pbx.ami.settings import AmiSettings
+from pbx.machine.state import Phase
+from pbx.ports import SpokenPrompt
+from router.call_record import CallRecord, Direction, Disposition
+from router.deadline import in_s
+from router.foreign import ForeignRouters
+from router.settings import PbxSettings, Settings
+from router.site_at_start import apply_site
+from router.store.call_records import CallRecords, RecordFilters
+from router.store.live_parts import AgentsAndQueues
+from router.store.resources import Resources
+from router.taking_calls import exchange
+from router.telephony.exchange import Exchange
+from router.wiring import Service, running
+from tests.integration.asterisk import audio
+from tests.integration.asterisk.capture import Silence, Tone, keys
+from tests.integration.asterisk.conftest import PHONES
+from tests.integration.asterisk.phones import caller, phone
+from tests.integration.asterisk.whole_calls import AGENT_HZ, CALLER_HZ, MUSIC_HZ, the_call, until
+
+TENANT = "acme"
+RULES = """
+version: 1
+country: US
+targets: {desk: {type: callcenter, id: "8001"}}
+rules:
+  - name: choose
+    when: {digits: {main: absent}}
+    then:
+      menu:
+        name: main
+        prompt: menu
+        choices: {"1": {queue: support}, "2": {end: {message: short}}}
+        otherwise: {route: desk}
+default: {route: desk}
+"""
+SITE = """
+version: 1
+tenant: acme
+routers:
+  - {id: main, name: Main, rules: main, default_target: {type: callcenter, id: "8001"},
+     phone_numbers: ["+12125550100"]}
+queues:
+  - id: support
+    name: Support
+    call_center_id: "8001"
+    ring_seconds: 10
+    wrap_up_seconds: 60
+    hold_queue: {announce_position: false, announce_estimated_wait_time: false}
+    recording: {inbound: true, announce: false}
+agents:
+  - {id: ada, name: Ada, endpoint: PJSIP/6001, queues: {support: {}}}
+  - {id: ben, name: Ben, endpoint: PJSIP/6002, queues: {support: {}}}
+"""
+
+
+class Tones:
+    """`Speech`: every text is the tone of that name, if there is one, else a short one."""
+
+    def __init__(self, sounds: Path) -> None:
+        self._sounds = sounds
+        for name, hz, seconds in (("short", 500, 0.2), ("menu", 900, 3)):
+            if not (sounds / f"{name}.wav").exists():
+                write_tone(sounds / f"{name}.wav", hz=hz, seconds=seconds)
+
+    async def speak(self, prompts: tuple[Prompt, ...], language: str) -> SpokenPrompt:
+        names = (prompt.text if isinstance(prompt, Speech) else "short" for prompt in prompts)
+        known = (name if (self._sounds / f"{name}.wav").exists() else "short" for name in names)
+        return SpokenPrompt(tuple(str(self._sounds / name) for name in known))
+
+
+@pytest.fixture
+async def service(
+    asterisk: Instance, redis_url: str, tmp_path: Path
+) -> AsyncIterator[tuple[Service, Callable[[], Exchange]]]:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "main.yaml").write_text(RULES)
+    (tmp_path / "site.yaml").write_text(SITE)
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        rules_dir=tmp_path / "rules",
+        site=tmp_path / "site.yaml",
+        recordings_dir=tmp_path / "recordings",
+        pbx=PbxSettings(
+            tenant=TENANT, country="US", spool_dir=asterisk.recordings, default_router="main"
+        ),
+    )
+    ami = AmiSettings(port=asterisk.ports.ami, secret=asterisk.secret)
+    foreign = ForeignRouters()
+    async with running(settings, redis_url) as one:
+        await one.links.wait_open(in_s(5))
+        await apply_site(settings, Resources(one.links, AgentsAndQueues(one.agents)))
+        await one.keeper.refresh(in_s(5))
+        speech = Tones(asterisk.sounds)
+        yield one, lambda: exchange(one, redis_url, ami, speech, foreign)
+    await foreign.close()
+
+
+@contextlib.asynccontextmanager
+async def at_work(make: Callable[[], Exchange]) -> AsyncIterator[Exchange]:
+    """An exchange that is ended without a word to anybody, as a crash does."""
+    board = make()
+    task = asyncio.create_task(board.run())
+    await board.controller.client.wait_ready(asyncio.get_running_loop().time() + 10)
+    try:
+        yield board
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def duty(service: Service, agent: str) -> None:
+    await service.agents.set_duty(TENANT, agent, on=True, deadline=in_s(5))
+
+
+async def state_of(service: Service, agent: str) -> str:
+    view = await service.agents.get(TENANT, agent, in_s(5))
+    assert view is not None
+    return str(view.effective.state)
+
+
+async def the_record(service: Service) -> CallRecord:
+    """The one record there is, once it has an end and its recording."""
+    records = CallRecords(service.links)
+    async with asyncio.timeout(15):
+        while True:
+            found = await records.find(TENANT, RecordFilters(), in_s(5))
+            if found and found[0].ended_ms is not None and found[0].recordings:
+                return found[0]
+            await asyncio.sleep(0.02)
+
+
+async def test_a_caller_is_led_by_the_rules_to_an_agent_and_all_of_it_is_on_record(
+    asterisk: Instance,
+    service: tuple[Service, Callable[[], Exchange]],
+    phones_folder: Path,
+    tmp_path: Path,
+):
+    one, make = service
+    await duty(one, "ada")
+    says = [Silence(1.0), *keys("1"), Tone(CALLER_HZ, 8)]
+    async with at_work(make) as board:
+        async with (
+            phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=2500,
+                  says=[Tone(AGENT_HZ, 5)]),
+            caller(asterisk, phones_folder, called="+12125550100", number="+12125550142",
+                   says=says) as customer,
+        ):  # fmt: skip
+            session = await the_call(board.controller, Phase.TALKING)
+            assert await state_of(one, "ada") == "on_call"
+            assert session.state.rule == "choose"
+            await customer.ended()
+        record = await the_record(one)
+    assert await state_of(one, "ada") == "wrap_up"
+    assert (record.caller, record.called) == ("+12125550142", "+12125550100")
+    assert record.direction is Direction.INBOUND
+    assert record.disposition is Disposition.ANSWERED
+    assert (record.rules, record.agents, record.digits) == (("choose",), ("ada",), {"main": "1"})
+    (wait,) = record.waits
+    assert (wait.queue, wait.outcome) == ("support", "talking")
+    (offer,) = record.offers
+    assert (offer.agent, offer.outcome) == ("ada", "answered")
+    (recording,) = record.recordings
+    file = tmp_path / "recordings" / recording.name
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == recording.sha256
+    assert audio.hears(file, CALLER_HZ)
+    assert audio.hears(file, AGENT_HZ)
+    assert not audio.hears(file, MUSIC_HZ)
+    assert not list(asterisk.recordings.glob(f"{record.id}*"))
+
+
+async def test_a_caller_waits_until_an_agent_comes_on_duty(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    one, make = service
+    await duty(one, "ben")
+    says = [Silence(1.0), *keys("1"), Tone(CALLER_HZ, 8)]
+    async with at_work(make) as board:
+        async with (
+            phone(phones_folder, "phone_refuses", port=PHONES["6002"], status=486),
+            phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=800),
+            caller(asterisk, phones_folder, called="+12125550100", says=says) as customer,
+        ):
+            await the_call(board.controller, Phase.HOLDING)
+            loop = asyncio.get_running_loop()
+            await until(lambda: not _offers(board), "the refusing phone to be done with")
+            await duty(one, "ada")
+            began = loop.time()
+            await until(lambda: _offers(board), "the next phone to be rung")
+            print(f"on duty to offered: {(loop.time() - began) * 1000:.0f} ms")
+            await the_call(board.controller, Phase.TALKING)
+            await customer.ended()
+        record = await the_record(one)
+    assert [offer.outcome for offer in record.offers] == ["busy", "answered"]
+    assert len(record.waits) == 1
+
+
+def _offers(board: Exchange) -> bool:
+    return any(session.state.offers for session in board.controller.sessions.values())
+
+
+@pytest.mark.parametrize("phase", [Phase.HOLDING, Phase.TALKING])
+async def test_a_new_exchange_takes_the_call_and_its_record_over(
+    asterisk: Instance,
+    service: tuple[Service, Callable[[], Exchange]],
+    phones_folder: Path,
+    phase: Phase,
+):
+    one, make = service
+    says = [Silence(1.0), *keys("1"), Tone(CALLER_HZ, 12)]
+    await duty(one, "ben")
+    async with (
+        phone(phones_folder, "phone_rings_on", port=PHONES["6002"]),
+        phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=4000),
+        caller(asterisk, phones_folder, called="+12125550100", says=says) as customer,
+    ):
+        if phase is Phase.TALKING:
+            await one.agents.set_duty(TENANT, "ben", on=False, deadline=in_s(5))
+            await duty(one, "ada")
+        async with at_work(make) as board:
+            session = await the_call(board.controller, phase)
+            call_id = session.state.id
+            if phase is Phase.TALKING:
+                await until(lambda: _spooled(asterisk, call_id), "the recording to begin")
+        async with at_work(make) as board:
+            await the_call(board.controller, phase)
+            if phase is Phase.HOLDING:
+                await duty(one, "ada")
+                await the_call(board.controller, Phase.TALKING, limit_s=25)
+            await customer.ended()
+            record = await the_record(one)
+    assert record.id == call_id
+    assert record.agents == ("ada",)
+    assert [wait.outcome for wait in record.waits] == ["talking"]
+    assert await state_of(one, "ada") == "wrap_up"
+
+
+def _spooled(asterisk: Instance, call: str) -> bool:
+    return any(file.stat().st_size > 10_000 for file in asterisk.recordings.glob(f"{call}*"))
