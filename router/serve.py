@@ -29,6 +29,7 @@ from router.errors import CrosspointError, InvalidInputError
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.logs import LogPipe, configure
+from router.pbx_beside import PbxBeside
 from router.settings import LogFormat, Settings
 from router.site_at_start import apply_site, make_missing_secrets, read_site
 from router.store.agents import Agents
@@ -74,7 +75,7 @@ def serve(settings: Settings, *, with_site: bool = False, on_ready: OnReady | No
 async def _supervise(
     settings: Settings, pipe: LogPipe, *, with_site: bool, on_ready: OnReady | None
 ) -> None:
-    stop = _stop_signal()
+    stop = stop_signal()
     make_missing_secrets(settings, read_site(settings) if with_site else None)
     async with _store(settings) as url:
         if with_site:
@@ -83,19 +84,20 @@ async def _supervise(
         with held:
             host, port = held.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            if settings.http.workers == 1:
-                await work(
-                    settings,
-                    url,
-                    (host, port),
-                    pipe,
-                    stop=stop,
-                    on_ready=lambda: _ready(where, on_ready),
-                )
-            else:
-                await _Workers(settings, url, (host, port)).run(
-                    stop, lambda: _ready(where, on_ready)
-                )
+            async with _pbx_beside(settings, url, is_wanted=with_site):
+                if settings.http.workers == 1:
+                    await work(
+                        settings,
+                        url,
+                        (host, port),
+                        pipe,
+                        stop=stop,
+                        on_ready=lambda: _ready(where, on_ready),
+                    )
+                else:
+                    await _Workers(settings, url, (host, port)).run(
+                        stop, lambda: _ready(where, on_ready)
+                    )
     _log.info("stopped")
 
 
@@ -127,6 +129,16 @@ async def work(
             await stop.wait()
         finally:
             await server.close()
+
+
+@contextlib.asynccontextmanager
+async def _pbx_beside(settings: Settings, url: str, *, is_wanted: bool) -> AsyncIterator[None]:
+    """Calls are taken in a process beside this one, if the settings name an Asterisk."""
+    if settings.pbx is None or not is_wanted:
+        yield
+        return
+    async with PbxBeside(settings, url):
+        yield
 
 
 def hold_port(host: str, port: int) -> socket.socket:
@@ -178,7 +190,7 @@ def _ready(where: str, on_ready: OnReady | None) -> None:
         on_ready(where)
 
 
-def _stop_signal() -> asyncio.Event:
+def stop_signal() -> asyncio.Event:
     """Set by SIGTERM or SIGINT; the second one ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -282,7 +294,7 @@ def _worker(
             store_url,
             address,
             pipe,
-            stop=_stop_signal(),
+            stop=stop_signal(),
             on_ready=lambda: ready.send_bytes(b"ready"),
         )
 

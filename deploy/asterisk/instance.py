@@ -55,7 +55,7 @@ class Instance:
     ports: Ports
     name: str = "pbx1"
     user: str = "crosspoint"
-    secret: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     phones: Mapping[str, int] = field(default_factory=dict)  # endpoint -> SIP port of that phone
     trunk_port: int = 5060  # where calls to the outside are sent
     tls_file: Path | None = None  # certificate and key of the manager interface

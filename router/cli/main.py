@@ -11,6 +11,7 @@ from router.cli.shell import Boundary, Shell
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "up": ("serving", "Run everything in one process, with an embedded store."),
     "serve": ("serving", "Serve HTTP against a store elsewhere; as many as you like."),
+    "pbx": ("phoning", "Take the calls of one Asterisk; a second one waits."),
     "call": ("calling", "Act as the cloud platform: ask for one call where it goes."),
     "apply": ("applying", "Write a site (routers, queues, agents) to the store."),
     "rules": ("ruling", "Check, explain and describe rules files."),
