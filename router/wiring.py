@@ -48,6 +48,7 @@ from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.memory import CallMemory
 from router.store.resources import Resources
+from router.telephony.remote import Telephony
 from router.tokens import Tokens
 from router.views import Views
 from rules.requirements import Requirement
@@ -212,6 +213,14 @@ def application(service: Service) -> web.Application:
                     agents=service.agents,
                     links=service.links,
                     rulesets=service.rulesets,
+                    telephony=Telephony(
+                        service.links,
+                        lambda: service.directory,
+                        settings=service.settings.pbx,
+                        recordings_dir=service.settings.recordings_dir
+                        or service.settings.data_dir / "recordings",
+                        shows_numbers=service.settings.privacy.log_full_numbers,
+                    ),
                 )
             ),
         ],

@@ -16,7 +16,7 @@ class Access(StrEnum):
 
     ALL = "all"
     OWN = "own"
-    """Only the agent that the token's `sub` names."""
+    """Only the agent that the token's `sub` names, and the calls that agent is part of."""
 
 
 class Resource(StrEnum):
@@ -32,6 +32,25 @@ class Resource(StrEnum):
     AGENT_SKILLS = "agents/skills"
     RULES = "rules"
     DECISIONS = "decisions"
+    CALLS = "calls"
+    CALL_MENU = "calls/menu"
+    CALL_HANGUP = "calls/hangup"
+    CALL_HOLD = "calls/hold"
+    CALL_RESUME = "calls/resume"
+    CALL_TRANSFER = "calls/transfer"
+    CALL_CONSULT = "calls/consult"
+    CALL_COMPLETE = "calls/complete"
+    CALL_PARTICIPANTS = "calls/participants"
+    CALL_PARK = "calls/park"
+    CALL_UNPARK = "calls/unpark"
+    CALL_SUPERVISE = "calls/supervise"
+    CALL_RECORDING = "calls/recording"
+    CALL_LABELS = "calls/labels"
+    CDRS = "cdrs"
+    CALLBACKS = "callbacks"
+    CALLBACK_VALIDATE = "callbacks/validate"
+    RECORDINGS = "recordings"
+    RECORDING_AUDIO = "recordings/audio"
 
 
 _PLATFORM: Final = {Role.PLATFORM_ADMIN: Access.ALL}
@@ -60,6 +79,29 @@ ROLE_TABLE: Final[Mapping[tuple[Resource, str], Mapping[Role, Access]]] = {
     (Resource.AGENT_SKILLS, "PUT"): _SUPERVISORS,
     (Resource.RULES, "GET"): _SUPERVISORS,
     (Resource.DECISIONS, "GET"): _SUPERVISORS,
+    (Resource.CALLS, "GET"): _AGENTS_OWN,
+    (Resource.CALLS, "POST"): _AGENTS_OWN,
+    (Resource.CALL_MENU, "POST"): _SUPERVISORS,
+    (Resource.CALL_HANGUP, "POST"): _AGENTS_OWN,
+    (Resource.CALL_HOLD, "POST"): _AGENTS_OWN,
+    (Resource.CALL_RESUME, "POST"): _AGENTS_OWN,
+    (Resource.CALL_TRANSFER, "POST"): _AGENTS_OWN,
+    (Resource.CALL_CONSULT, "POST"): _AGENTS_OWN,
+    (Resource.CALL_COMPLETE, "POST"): _AGENTS_OWN,
+    (Resource.CALL_PARTICIPANTS, "POST"): _AGENTS_OWN,
+    (Resource.CALL_PARK, "POST"): _AGENTS_OWN,
+    (Resource.CALL_UNPARK, "POST"): _SUPERVISORS,
+    (Resource.CALL_SUPERVISE, "POST"): _SUPERVISORS,
+    (Resource.CALL_RECORDING, "PUT"): _AGENTS_OWN,
+    (Resource.CALL_LABELS, "PUT"): _AGENTS_OWN,
+    (Resource.CDRS, "GET"): _AGENTS_OWN,
+    (Resource.CALLBACKS, "GET"): _SUPERVISORS,
+    (Resource.CALLBACKS, "POST"): _SUPERVISORS,
+    (Resource.CALLBACKS, "DELETE"): _SUPERVISORS,
+    (Resource.CALLBACK_VALIDATE, "POST"): _SUPERVISORS,
+    (Resource.RECORDINGS, "GET"): _SUPERVISORS,
+    (Resource.RECORDINGS, "DELETE"): _ADMINS,
+    (Resource.RECORDING_AUDIO, "GET"): _SUPERVISORS,
 }
 
 
@@ -75,8 +117,8 @@ def as_markdown() -> str:
         "# What each role may do",
         "",
         "Printed from `router/http/roles.py` by `python -m router.http.roles`; do not edit.",
-        "*all*: everything of the tenant, *own*: only the agent that the token's `sub` names,",
-        "*no*: refused with 403. Only `platform_admin` may name another tenant with `?tenant_id=`.",
+        "*all*: everything of the tenant, *own*: only the agent that the token's `sub` names, and the",
+        "calls that agent is part of, *no*: refused with 403. Only `platform_admin` may name another tenant with `?tenant_id=`.",
         "",
         head,
         "|" + " --- |" * (2 + len(Role)),

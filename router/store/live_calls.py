@@ -41,6 +41,12 @@ class LiveCalls(Operations):
             for call, state in zip(parts[::2], parts[1::2], strict=True)
         }
 
+    async def get(self, tenant: str, pbx: str, call: str, deadline: Deadline) -> bytes | None:
+        """One call of that PBX as last written; None: it is not going on."""
+        key = keys.live_calls(tenant, pbx)
+        found = await self._links.link_for(tenant).call("HGET", key, call, deadline=deadline)
+        return None if found is None else _bytes_of(found)
+
     async def lead(
         self, tenant: str, pbx: str, *, token: str, lease_ms: int, deadline: Deadline
     ) -> bool:

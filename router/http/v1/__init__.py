@@ -20,6 +20,7 @@ What the app factory (`router/http/app.py`) does with it:
     agents      router.store.agents.Agents
     links       link_for(tenant) -> Link
     rulesets    router.rulesets.Rulesets
+    telephony   router.telephony.remote.Telephony    live calls, records, callbacks, control
 
 `EventDoor`: `directory` as above, `applier=EventApplier(agents, line, legs)`, `observer`.
 `parts()` returns a list of `router.health.Part`: what is well, what is degraded. `observer.run()` is a

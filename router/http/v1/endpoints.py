@@ -13,7 +13,7 @@ from aiohttp import web
 from router.deadline import Deadline, in_s
 from router.directory import Directory
 from router.errors import InvalidInputError
-from router.http import auth
+from router.http import auth, downloads
 from router.http.bodies import MANAGEMENT_LIMIT, check_fields, decode_as, decode_object, read_body
 from router.http.envelope import LIMIT_DEFAULT, LIMIT_MOST, OFFSET_MOST, success, whole_number
 from router.http.roles import Access, Resource
@@ -22,6 +22,7 @@ from router.store.agents import Agents
 from router.store.link import Link
 from router.store.operations import HasLinks
 from router.store.resources import Resources
+from router.telephony.remote import Telephony
 from router.tokens import Principal, Tokens
 from rules.problems import nearest_name
 
@@ -42,6 +43,7 @@ class Management(msgspec.Struct, frozen=True, kw_only=True):
     agents: Agents
     links: HasLinks
     rulesets: Rulesets
+    telephony: Telephony
 
 
 class Asked(msgspec.Struct, Generic[BodyT], frozen=True, kw_only=True):
@@ -57,6 +59,7 @@ class Asked(msgspec.Struct, Generic[BodyT], frozen=True, kw_only=True):
     query: Mapping[str, str] = {}
     limit: int = LIMIT_DEFAULT
     offset: int = 0
+    wants_csv: bool = False
 
     @property
     def link(self) -> Link:
@@ -69,7 +72,8 @@ class Endpoint(msgspec.Struct, Generic[BodyT], frozen=True, kw_only=True):
 
     `body` None takes no body. `is_raw`: the handler gets the checked mapping instead of the Struct,
     since only it knows what is there already (PATCH) or how secrets are written. `filters` maps the
-    names of query parameters to what they mean.
+    names of query parameters to what they mean. `has_csv`: the handler answers a `downloads.Table`
+    when it is asked for one. `file` is the content type of an answer that is a `downloads.File`.
     """
 
     method: str
@@ -84,6 +88,8 @@ class Endpoint(msgspec.Struct, Generic[BodyT], frozen=True, kw_only=True):
     is_list: bool = False
     status: int = 200
     filters: Mapping[str, str] = {}
+    has_csv: bool = False
+    file: str | None = None
 
 
 # Endpoints with different bodies stand in one table, hence Any.
@@ -93,10 +99,16 @@ AnyEndpoint = Endpoint[Any]
 def route(service: Management, endpoint: AnyEndpoint) -> web.RouteDef:
     """The endpoint as aiohttp wants it."""
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.StreamResponse:
         asked = await _asked(service, endpoint, request)
         value = await endpoint.handler(asked)
-        return success(value, status=endpoint.status)
+        match value:
+            case downloads.Table():
+                return downloads.answer_table(value)
+            case downloads.File():
+                return downloads.answer_file(value)
+            case _:
+                return success(value, status=endpoint.status)
 
     return web.route(endpoint.method, BASE + endpoint.path, handle)
 
@@ -130,6 +142,8 @@ async def _asked(service: Management, endpoint: AnyEndpoint, request: web.Reques
         query=query,
         limit=whole_number(query, "limit", LIMIT_DEFAULT, 1, LIMIT_MOST),
         offset=whole_number(query, "offset", 0, 0, most_offset),
+        wants_csv=endpoint.has_csv
+        and downloads.prefers(request.headers.getall("Accept", ()), "text/csv", "application/json"),
     )
 
 

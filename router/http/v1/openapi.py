@@ -22,7 +22,8 @@ _ERRORS: Final = {
     "404": "There is no such thing",
     "409": "Not possible in the present state",
     "413": "The body is larger than 1 MB",
-    "503": "The store is not reachable",
+    "503": "The store or the PBX is not reachable; nothing was done",
+    "504": "It may have happened: look before asking again",
 }
 
 
@@ -62,7 +63,7 @@ def _operation(row: AnyEndpoint, schema_of: dict[int, Json]) -> Json:
         "description": "Roles: " + ", ".join(_roles(row)) + ".",
         "parameters": _parameters(row),
         "responses": {
-            str(row.status): _content(_envelope({"const": "success"}, data, is_list=row.is_list)),
+            str(row.status): _answer(row, data),
             **{
                 status: {"description": text, **_json({"$ref": _REF.format(name="Error")})}
                 for status, text in _ERRORS.items()
@@ -72,6 +73,16 @@ def _operation(row: AnyEndpoint, schema_of: dict[int, Json]) -> Json:
     if row.body is not None:
         operation["requestBody"] = {"required": True, **_json(schema_of[id(row.body)])}
     return operation
+
+
+def _answer(row: AnyEndpoint, data: Json) -> Json:
+    if row.file is not None:
+        content: Json = {row.file: {"schema": {"type": "string", "format": "binary"}}}
+        return {"description": "The file; ranges are possible", "content": content}
+    answer = _content(_envelope({"const": "success"}, data, is_list=row.is_list))
+    if row.has_csv:
+        answer["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return answer
 
 
 def _parameters(row: AnyEndpoint) -> list[Json]:

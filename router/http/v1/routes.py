@@ -5,7 +5,19 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from router.http.v1 import agents, decisions, me, openapi, queues, routers, rules
+from router.http.v1 import (
+    agents,
+    callbacks,
+    calls,
+    cdrs,
+    decisions,
+    me,
+    openapi,
+    queues,
+    recordings,
+    routers,
+    rules,
+)
 from router.http.v1.endpoints import AnyEndpoint, Management, route
 
 ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = (
@@ -15,6 +27,10 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = (
     *agents.ENDPOINTS,
     *rules.ENDPOINTS,
     *decisions.ENDPOINTS,
+    *calls.ENDPOINTS,
+    *cdrs.ENDPOINTS,
+    *callbacks.ENDPOINTS,
+    *recordings.ENDPOINTS,
 )
 
 

@@ -22,6 +22,7 @@ from router.http.v1.routes import routes as api_routes
 from router.metrics import Observer
 from router.resources import AgentConfig, QueueConfig, RouterConfig, SecretRef, resolve_secret
 from router.rulesets import Rulesets
+from router.settings import PbxSettings
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.legs import Legs
@@ -29,11 +30,15 @@ from router.store.line import Line
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.resources import Resources
+from router.telephony.remote import Telephony
 from router.tokens import Tokens
 from rules.actions import Target, TargetType
 
 SECRET = "t" * 40
 ROUTER_SECRET = "r" * 40
+PBX = PbxSettings(
+    tenant="acme", country="DE", trunk_endpoint="PJSIP/{number}@trunk", caller_id="+4930100"
+)
 TARGET = Target(type=TargetType.DEPARTMENT, id="6001")
 
 
@@ -67,6 +72,12 @@ class ApiServer:
         self.keeper = DirectoryKeeper(self.resources, lambda ref: resolve_secret(ref, {}, _no_file))
         self.rulesets = Rulesets(rules_dir, time.time)
         self.observer = Observer()
+        self.telephony = Telephony(
+            links,
+            lambda: self.keeper.directory,
+            settings=PBX,
+            recordings_dir=rules_dir / "recordings",
+        )
         self.parts: list[health.Part] = []
 
     def application(self) -> web.Application:
@@ -78,6 +89,7 @@ class ApiServer:
             agents=self.agents,
             links=self.links,
             rulesets=self.rulesets,
+            telephony=self.telephony,
         )
         door = EventDoor(
             directory=lambda: self.keeper.directory,
