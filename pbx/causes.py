@@ -13,12 +13,13 @@ _SIP = {
     "403": Gone.DECLINED,
     "404": Gone.UNREACHABLE,
     "410": Gone.UNREACHABLE,
-    "480": Gone.UNREACHABLE,
     "487": Gone.CANCELLED,
     "408": Gone.NO_ANSWER,
     "500": Gone.UNREACHABLE,
     "503": Gone.UNREACHABLE,
 }
+
+NO_ANSWER = 19
 
 _CAUSES = {
     1: Gone.UNREACHABLE,
@@ -26,7 +27,7 @@ _CAUSES = {
     16: Gone.HUNG_UP,
     17: Gone.BUSY,
     18: Gone.NO_ANSWER,
-    19: Gone.NO_ANSWER,
+    NO_ANSWER: Gone.NO_ANSWER,
     20: Gone.UNREACHABLE,
     21: Gone.DECLINED,
     26: Gone.CANCELLED,
@@ -38,10 +39,13 @@ _CAUSES = {
 }
 
 
-def why_gone(cause: int, tech_cause: str, *, was_up: bool) -> Gone:
+def why_gone(cause: int, tech_cause: str, *, was_up: bool, has_rung: bool) -> Gone:
     """Why a leg is gone. Of a leg that was up only the hang-up itself is of interest."""
     if was_up:
         return Gone.HUNG_UP
+    if cause == NO_ANSWER and not has_rung:
+        # A phone that is not there, and one that answers 480 at once: nobody let it ring.
+        return Gone.UNREACHABLE
     sip = tech_cause.removeprefix("SIP ").strip()[:3]
     if sip in _SIP:
         return _SIP[sip]

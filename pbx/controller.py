@@ -44,7 +44,7 @@ from pbx.session import Gate, Session
 
 log = structlog.get_logger(__name__)
 
-UP = 6
+RINGING, UP = 5, 6
 OUR_CONTEXT = "crosspoint"
 OUR_CONTEXTS = (OUR_CONTEXT, "crosspoint-conference")
 DOORS = ("crosspoint-in", "crosspoint-phones")
@@ -181,12 +181,12 @@ class Controller:
             case NewChannel() | NewState():
                 channel = self.channels.seen(event.uniqueid, event.channel)
                 channel.is_up = event.channel_state == UP
+                channel.has_rung |= event.channel_state == RINGING
             case _:
                 pass
 
     def _agi_started(self, event: AgiStarted) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)
-        channel.is_ours = True
         channel.bridge = ""
         session = self._by_leg.get(event.uniqueid.lower())
         if session is None:
@@ -240,7 +240,8 @@ class Controller:
         if session is None:
             return
         was_up = channel is not None and channel.is_up
-        why = why_gone(event.cause, event.tech_cause, was_up=was_up)
+        has_rung = channel is not None and channel.has_rung
+        why = why_gone(event.cause, event.tech_cause, was_up=was_up, has_rung=has_rung)
         session.post(LegGone(leg=LegId(event.uniqueid), why=why, cause=event.cause))
 
     def _originate_ended(self, event: OriginateEnded) -> None:
@@ -254,7 +255,6 @@ class Controller:
     def _bridge_entered(self, event: BridgeEntered) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)
         channel.bridge = event.bridge_uniqueid
-        channel.is_ours = False
         if event.bridge_num_channels < BOTH:
             return
         for member in self.channels.in_bridge(event.bridge_uniqueid):
@@ -316,6 +316,7 @@ class Controller:
     def _listed(self, row: ChannelListed) -> Channel:
         channel = self.channels.seen(row.uniqueid, row.channel)
         channel.is_up = row.channel_state == UP
+        channel.has_rung = row.channel_state == RINGING
         channel.bridge = row.bridge_id
         return channel
 

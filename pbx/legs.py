@@ -11,7 +11,7 @@ class Channel(msgspec.Struct, kw_only=True):
     name: ChannelName
     id: UniqueId
     is_up: bool = False
-    is_ours: bool = False
+    has_rung: bool = False
     bridge: str = ""
 
 

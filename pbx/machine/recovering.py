@@ -15,12 +15,20 @@ from ivr.steps import Music, SetTimer, Timer
 from ivr.voicemail import Voicemail
 from pbx.machine import queueing, talking
 from pbx.machine.acting import Next, act, ask_rules, begin, carry_out, hang_up
-from pbx.machine.commands import Answer, Bridge, BridgeLegs, ConfirmAgent, Ringback, StandInLine
+from pbx.machine.commands import (
+    Answer,
+    Bridge,
+    BridgeLegs,
+    Confer,
+    ConfirmAgent,
+    Ringback,
+    StandInLine,
+)
 from pbx.machine.dialing import begin_call
 from pbx.machine.dialogues import no_callback
 from pbx.machine.events import Begin, Recovered, SplitDone
 from pbx.machine.plans import EndPlan
-from pbx.machine.state import CallState, Phase
+from pbx.machine.state import CallState, Intent, Phase
 
 
 def recovered(state: CallState, event: Recovered) -> Next:
@@ -88,9 +96,19 @@ def _talk(state: CallState, event: Recovered) -> Next:
 
 
 def _split(state: CallState, event: Recovered) -> Next:
+    if state.intent is Intent.COMPLETE:
+        third = state.third
+        if third is not None and third.id in event.bridged:
+            return replace(state, phase=Phase.CONSULTING, intent=None), ()
     if state.channel in event.bridged:
         return replace(state, phase=Phase.TALKING, intent=None), ()
     return talking.split_done(state, SplitDone())
+
+
+def _confer(state: CallState, event: Recovered) -> Next:
+    legs = tuple(member.id for member in state.members)
+    together = {state.channel, *legs} <= event.bridged
+    return state, (() if together else (Confer(legs),))
 
 
 def _hold(state: CallState, _event: Recovered) -> Next:
@@ -138,6 +156,7 @@ RESUME: dict[Phase, Callable[[CallState, Recovered], Next]] = {
     Phase.SPLITTING: _split,
     Phase.HELD: _hold,
     Phase.CONSULTING: _consult,
+    Phase.CONFERENCE: _confer,
     Phase.PARKED: _park,
     Phase.ENDING: _end,
 }

@@ -65,8 +65,10 @@ class Intent(StrEnum):
     """Why a bridge is being taken apart."""
 
     HOLD = "hold"
+    CONSULT = "consult"
     TRANSFER = "transfer"
     PARK = "park"
+    COMPLETE = "complete"
     RECORD = "record"
 
 

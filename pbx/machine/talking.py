@@ -42,6 +42,9 @@ from pbx.machine.plans import EndPlan, QueuePlan
 from pbx.machine.queueing import look_again
 from pbx.machine.state import CallState, Intent, Leg, Phase, Supervision
 
+_LEAVING = frozenset({Intent.TRANSFER, Intent.PARK, Intent.COMPLETE})
+"""Why a bridge is taken apart when the agent leaves in any case."""
+
 LONGEST_PARKED_S = 300.0
 """A parked caller whom nobody takes hears an apology after that time, not silence for ever."""
 
@@ -98,7 +101,7 @@ def leg_gone(state: CallState, event: LegGone) -> Next:
     if state.third is not None and event.leg == state.third.id:
         return _third_gone(state, event)
     if state.agent is not None and event.leg == state.agent.id:
-        if state.phase is Phase.SPLITTING and state.intent in {Intent.TRANSFER, Intent.PARK}:
+        if state.phase is Phase.SPLITTING and state.intent in _LEAVING:
             # They were leaving anyway; the split that follows goes on without them.
             return let_agent_go(state)
         cancel = (Cancel(state.third.id),) if state.third is not None else ()
@@ -141,15 +144,17 @@ def consult(state: CallState, event: ConsultWith) -> Next:
     state = replace(state, third=third)
     if state.phase is Phase.HELD:
         return state, (ring,)
-    then, steps = _split(state, Intent.HOLD)
+    then, steps = _split(state, Intent.CONSULT)
     return then, (*steps, ring)
 
 
 def split_done(state: CallState, _event: SplitDone) -> Next:
     act_on: dict[Intent | None, Callable[[CallState], Next]] = {
         Intent.HOLD: _held,
+        Intent.CONSULT: _consulted,
         Intent.TRANSFER: _transfer_now,
         Intent.PARK: _park_now,
+        Intent.COMPLETE: _complete_now,
         Intent.RECORD: _record_now,
     }
     handle = act_on.get(state.intent)
@@ -157,9 +162,16 @@ def split_done(state: CallState, _event: SplitDone) -> Next:
 
 
 def split_failed(state: CallState, _event: SplitFailed) -> Next:
+    failed = Note(what="control_failed")
+    if state.agent is None and state.intent in _LEAVING:
+        # The agent was quicker: nothing was left to be taken apart.
+        then, steps = split_done(state, SplitDone())
+        return then, (failed, *steps)
+    if state.intent is Intent.COMPLETE:
+        return replace(state, phase=Phase.CONSULTING, intent=None), (failed,)
     cancel = (Cancel(state.third.id),) if state.third is not None else ()
     talking = replace(state, phase=Phase.TALKING, intent=None, third=None)
-    return talking, (*cancel, Note(what="control_failed"))
+    return talking, (*cancel, failed)
 
 
 def _held(state: CallState) -> Next:
@@ -167,6 +179,11 @@ def _held(state: CallState) -> Next:
     if state.third is not None and state.third.is_up:
         return _consult_now(state)
     return state, (Music(on=True), Note(what="held"))
+
+
+def _consulted(state: CallState) -> Next:
+    """Apart, to consult; unless the third party has refused while that was done."""
+    return _held(state) if state.third is not None else _join_again(state)
 
 
 def _transfer_now(state: CallState) -> Next:
@@ -261,20 +278,21 @@ def _third_gone(state: CallState, event: LegGone) -> Next:
 
 
 def complete(state: CallState, _event: CompleteTransfer) -> Next:
+    """The third party is to take the caller. Taken apart first: else it ends with the agent's leg."""
+    if state.third is None or state.agent is None:
+        return state, ()
+    splitting = replace(state, phase=Phase.SPLITTING, intent=Intent.COMPLETE)
+    return splitting, (Split(state.agent.id, state.third.id),)
+
+
+def _complete_now(state: CallState) -> Next:
     """The third party takes the caller; the agent leaves."""
     third = state.third
-    if third is None or state.agent is None:
-        return state, ()
-    leaving = state.agent
-    state, steps = let_agent_go(state)
-    talking = replace(state, phase=Phase.TALKING, agent=third, third=None)
-    return talking, (
-        Music(on=False),
-        Bridge(third.id),
-        HangUp(leg=leaving.id),
-        Note(what="transferred"),
-        *steps,
-    )
+    if third is None:
+        return _join_again(state)
+    state, steps = let_agent_go(state, hang_up_leg=True)
+    then, more = _join_again(replace(state, agent=third, third=None))
+    return then, (Note(what="transferred"), *steps, *more)
 
 
 def add(state: CallState, event: AddParticipant) -> Next:

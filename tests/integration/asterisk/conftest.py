@@ -14,6 +14,9 @@ from pbx.ami import agi, events
 from pbx.ami.client import Client
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
+from tests.integration.asterisk.outside import World
+from tests.integration.asterisk.whole_calls import channels_of, new_world
+from tests.servers import wait_for
 
 E = TypeVar("E", bound=events.Event)
 MISSING = "no Asterisk: run deploy/asterisk/fetch.sh once (no root needed, about 80 MB)"
@@ -102,6 +105,15 @@ async def own_pbx(own_asterisk: Instance) -> AsyncIterator[Pbx]:
     yield one
     await one.client.close()
     await task
+
+
+@pytest.fixture
+def world(asterisk: Instance) -> Iterator[World]:
+    """Afterwards no channel is left, so that a test that failed fails alone."""
+    yield new_world(asterisk)
+    if channels_of(asterisk):
+        asterisk.command("channel request hangup all")
+        wait_for(lambda: channels_of(asterisk) == 0, "Asterisk to have no channel")
 
 
 @pytest.fixture

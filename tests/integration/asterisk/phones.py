@@ -16,6 +16,7 @@ from typing import Self
 
 from deploy.asterisk.instance import TREE, Instance
 from tests.integration.asterisk.capture import Part, Silence, write_capture
+from tests.integration.asterisk.ear import Ear
 
 SCENARIOS = Path(__file__).parent / "sipp"
 PLAYER = Path(__file__).parent / "play.py"
@@ -85,11 +86,13 @@ def caller(
     hold_ms: int = 500,
     status: int = 486,
     is_raw: bool | None = None,
+    ear: Ear | None = None,
+    sip_port: int | None = None,
 ) -> Phone:
-    """A call to `called` through the trunk."""
+    """A call to `called` through the trunk, or through something before it that listens on `sip_port`."""
     values = {"CALLER": number, "CALLER_NAME": name, "HOLD_MS": hold_ms, "STATUS": status}
-    where = [f"127.0.0.1:{asterisk.ports.sip}", "-s", called]
-    return _sipp(folder, scenario, where, values, says, is_raw)
+    where = [f"127.0.0.1:{sip_port or asterisk.ports.sip}", "-s", called]
+    return _sipp(folder, scenario, where, values, says, is_raw, ear)
 
 
 def phone(
@@ -102,10 +105,11 @@ def phone(
     hold_ms: int = 500,
     status: int = 486,
     is_raw: bool | None = None,
+    ear: Ear | None = None,
 ) -> Phone:
     """A phone that listens on `port`."""
     values = {"RING_MS": ring_ms, "HOLD_MS": hold_ms, "STATUS": status}
-    return _sipp(folder, scenario, ["-p", str(port)], values, says, is_raw)
+    return _sipp(folder, scenario, ["-p", str(port)], values, says, is_raw, ear)
 
 
 @functools.cache
@@ -131,6 +135,7 @@ def _sipp(
     values: dict[str, object],
     says: Sequence[Part],
     is_raw: bool | None,
+    ear: Ear | None,
 ) -> Phone:
     number = next(_numbers)
     own = folder / f"{scenario}-{number}"
@@ -140,6 +145,8 @@ def _sipp(
     play = _play(capture, is_raw=has_raw_sockets() if is_raw is None else is_raw)
     for key, value in (values | {"PLAY": play, "PATIENCE_MS": LIMIT_S * 1000}).items():
         text = text.replace(f"@{key}@", str(value))
+    if ear is not None:
+        text = text.replace("m=audio [media_port]", f"m=audio {ear.port}")
     (own / "scenario.xml").write_text(text)
     arguments = ["sipp", *where, "-sf", str(own / "scenario.xml"), "-m", "1"]
     arguments += ["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin"]

@@ -448,7 +448,9 @@ def test_a_consultation_joins_agent_and_third_and_a_transfer_the_caller_and_thir
     state, steps = after(INBOUND, *TO_CONSULT)
     assert steps == (Music(on=True), BridgeLegs(ADA, THIRD))
     state, steps = after(state, CompleteTransfer())
-    assert steps == (Music(on=False), Bridge(THIRD), HangUp(leg=ADA), WrapUp("ada"))
+    assert steps == (Split(ADA, THIRD),)
+    state, steps = after(state, SplitDone())
+    assert steps == (HangUp(leg=ADA), WrapUp("ada"), Music(on=False), Bridge(THIRD))
     assert state.agent.id == THIRD
 
 
@@ -461,6 +463,38 @@ def test_a_third_party_who_does_not_answer_leaves_the_call_unharmed(why: Gone) -
     state, steps = after(INBOUND, *adding, gone(THIRD, why))
     assert steps == ()
     assert state.phase is Phase.TALKING
+
+
+def test_a_third_party_who_refuses_while_the_bridge_is_taken_apart_leaves_both_talking() -> None:
+    state, steps = after(
+        INBOUND,
+        *TO_TALK,
+        ConsultWith(endpoint="PJSIP/3", leg=THIRD),
+        gone(THIRD, Gone.UNREACHABLE),
+        SplitDone(),
+    )
+    assert state.phase is Phase.TALKING
+    assert steps == (Music(on=False), Bridge(ADA))
+
+
+def test_a_transfer_that_cannot_be_completed_leaves_agent_and_third_talking() -> None:
+    state, _ = after(INBOUND, *TO_CONSULT, CompleteTransfer(), SplitFailed())
+    assert state.phase is Phase.CONSULTING
+
+
+@pytest.mark.parametrize("control", [TransferTo(SUPPORT), ParkCall()])
+def test_an_agent_who_is_gone_before_the_split_leaves_the_control_to_go_on(control: Event) -> None:
+    state, _ = after(INBOUND, *TO_TALK, control, gone(ADA), SplitFailed())
+    assert state.phase in {Phase.PLANNING, Phase.PARKED}
+
+
+def test_a_conference_that_was_not_complete_is_brought_together_again() -> None:
+    adding = (*TO_TALK, AddParticipant(endpoint="PJSIP/3", leg=THIRD), LegUp(THIRD))
+    two = frozenset({CALLER, ADA})
+    _, steps = after(INBOUND, *adding, Recovered(alive=two | {THIRD}, bridged=two))
+    assert steps == (Confer((ADA, THIRD)),)
+    _, steps = after(INBOUND, *adding, Recovered(alive=two | {THIRD}, bridged=two | {THIRD}))
+    assert steps == ()
 
 
 def test_three_talk_when_the_third_answers_and_two_go_on_when_one_leaves() -> None:

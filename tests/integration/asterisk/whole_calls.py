@@ -1,0 +1,81 @@
+"""Run whole calls: a controller on a real Asterisk, its outside in memory, and waiting for what happens."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from deploy.asterisk.instance import Instance, write_tone
+from pbx.ami.settings import AmiSettings
+from pbx.controller import Controller
+from pbx.machine.state import Phase
+from pbx.session import Session
+from rules.actions import Enqueue
+from tests.integration.asterisk.outside import World
+
+SUPPORT = Enqueue(queue="support")
+CALLER_HZ, AGENT_HZ, THIRD_HZ, MUSIC_HZ = 700, 1100, 1500, 330
+
+
+def new_world(asterisk: Instance) -> World:
+    """The rules say: wait for an agent of support."""
+    for name, hz, seconds in (("short", 500, 0.2), ("menu", 900, 3)):
+        if not (asterisk.sounds / f"{name}.wav").exists():
+            write_tone(asterisk.sounds / f"{name}.wav", hz=hz, seconds=seconds)
+    return World(SUPPORT, asterisk.sounds, asterisk.recordings)
+
+
+@contextlib.asynccontextmanager
+async def controlled(
+    asterisk: Instance, world: World, *, port: int | None = None, **limits: float
+) -> AsyncIterator[Controller]:
+    """A controller that is ended without a word to anybody, as a crash does."""
+    settings = AmiSettings(
+        port=port or asterisk.ports.ami,
+        secret=asterisk.secret,
+        **limits,  # type: ignore[arg-type]  # keywords
+    )
+    controller = Controller(settings, world.outside())
+    task = asyncio.create_task(controller.run())
+    await controller.client.wait_ready(asyncio.get_running_loop().time() + 10)
+    try:
+        yield controller
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(is_true: Callable[[], object], what: str, limit_s: float = 15) -> None:
+    """Wait until something holds."""
+    try:
+        async with asyncio.timeout(limit_s):
+            while not is_true():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"waited {limit_s} s in vain for {what}") from None
+
+
+async def the_call(controller: Controller, *phases: Phase, limit_s: float = 15) -> Session:
+    """The one call there is, once it is in one of these phases."""
+
+    def found() -> Session | None:
+        fits = (s for s in controller.sessions.values() if not phases or s.state.phase in phases)
+        return next(fits, None)
+
+    await until(found, f"a call in {phases}", limit_s)
+    session = found()
+    assert session is not None
+    return session
+
+
+async def until_over(world: World, calls: int = 1, limit_s: float = 20) -> None:
+    """Every call has its end in the records, and nothing of it is live any more."""
+    await until(
+        lambda: len(world.closed) >= calls and not world.saved, f"{calls} calls to end", limit_s
+    )
+
+
+def channels_of(asterisk: Instance) -> int:
+    """How many channels Asterisk itself counts."""
+    counted = asterisk.command("core show channels count").split(" active channel")[0]
+    return int(counted.split()[-1])
