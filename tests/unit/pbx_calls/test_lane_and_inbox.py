@@ -1,0 +1,116 @@
+"""Lanes keep order and survive what fails; the inbox keeps what matters; both are bounded."""
+
+import asyncio
+
+import pytest
+
+from ivr.steps import Key
+from pbx.ami.values import ChannelName, UniqueId
+from pbx.causes import why_gone
+from pbx.errors import ChannelGoneError
+from pbx.inbox import MOST_EVENTS, MOST_KEYS, Inbox
+from pbx.lane import MOST_WAITING, Lane, Lanes
+from pbx.legs import Channels
+from pbx.machine.events import BridgeOver, Gone, LegGone, Recovered
+from pbx.machine.plans import LegId
+
+ADA = LegId("ada")
+
+
+async def test_a_lane_works_in_order_and_goes_on_after_what_fails():
+    lanes, done = Lanes(), list[int]()
+
+    async def work(number: int) -> None:
+        done.append(number)
+        if number == 1:
+            raise ChannelGoneError
+        if number == 2:
+            raise RuntimeError
+
+    for number in range(4):
+        lanes.caller.add(lambda number=number: work(number))
+        lanes.store.add(asyncio.Event().wait if number == 0 else lambda: work(99))
+    lanes.caller.add(lambda: asyncio.sleep(0, done.append(4)))
+    async with asyncio.timeout(5):
+        while len(done) < 5:
+            await asyncio.sleep(0)
+    assert done == [0, 1, 2, 3, 4]
+    await lanes.close()
+
+
+async def test_a_full_lane_refuses_work():
+    lane = Lane("caller")
+    taken = [lane.add(lambda: asyncio.sleep(0)) for _ in range(MOST_WAITING + 1)]
+    assert taken == [True] * MOST_WAITING + [False]
+
+
+async def test_the_last_words_for_the_store_are_waited_for_but_not_for_ever():
+    lanes = Lanes()
+    heard = list[str]()
+    lanes.store.add(lambda: asyncio.sleep(0, heard.append("all")))
+    assert await lanes.store_is_empty(5)
+    assert heard == ["all"]
+    lanes.store.add(asyncio.Event().wait)
+    assert not await lanes.store_is_empty(0.01)
+    await lanes.close()
+
+
+async def test_closed_lanes_leave_no_task():
+    lanes = Lanes()
+    lanes.leg(ADA).add(asyncio.Event().wait)
+    await asyncio.sleep(0)
+    await lanes.close()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_keys_never_push_out_what_matters():
+    inbox = Inbox()
+    assert [inbox.put(Key("1")) for _ in range(1000)].count(True) == MOST_KEYS
+    assert inbox.put(LegGone(leg=ADA, why=Gone.HUNG_UP))
+    for _ in range(MOST_KEYS):
+        assert await inbox.take() == Key("1")
+    assert await inbox.take() == LegGone(leg=ADA, why=Gone.HUNG_UP)
+    assert inbox.put(Key("2"))
+
+
+async def test_the_inbox_is_bounded_and_still_takes_the_end_of_a_leg():
+    inbox = Inbox()
+    assert [inbox.put(BridgeOver()) for _ in range(1000)].count(True) == MOST_EVENTS
+    assert inbox.put(LegGone(leg=ADA, why=Gone.HUNG_UP))
+    assert inbox.put(Recovered(alive=frozenset()))
+    assert len(inbox) == MOST_EVENTS + 2
+
+
+@pytest.mark.parametrize(
+    ("cause", "sip", "has_rung", "why"),
+    [
+        (17, "486", True, Gone.BUSY),
+        (21, "603", True, Gone.DECLINED),
+        (1, "404", False, Gone.UNREACHABLE),
+        (19, "480", True, Gone.NO_ANSWER),
+        (19, "480", False, Gone.UNREACHABLE),
+        (34, "503", False, Gone.UNREACHABLE),
+        (26, "SIP 487", True, Gone.CANCELLED),
+        (0, "", True, Gone.NO_ANSWER),
+        (17, "", True, Gone.BUSY),
+    ],
+)
+def test_why_a_phone_is_gone_is_read_from_its_answer(
+    cause: int, sip: str, *, has_rung: bool, why: Gone
+):
+    assert why_gone(cause, sip, was_up=False, has_rung=has_rung) is why
+    assert why_gone(cause, sip, was_up=True, has_rung=True) is Gone.HUNG_UP
+
+
+def test_channels_are_known_by_id_whatever_its_case_and_by_their_latest_name():
+    channels = Channels()
+    channels.seen(UniqueId("PBX-1.2"), ChannelName("PJSIP/a-1")).bridge = "b"
+    channels.seen(UniqueId("pbx-1.2"), ChannelName("PJSIP/a-2"))
+    assert len(channels) == 1
+    found = channels.find("PBX-1.2")
+    assert found is not None
+    assert found.name == "PJSIP/a-2"
+    assert channels.in_bridge("b") == [found]
+    assert channels.in_bridge("") == []
+    assert channels.gone("pbx-1.2") is found
+    assert channels.find("pbx-1.2") is None

@@ -1,0 +1,301 @@
+"""A session with an Asterisk that does as it is told: what a real one does too rarely to be tested with."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from ivr.prompts import Speech
+from ivr.steps import Key, Play, Played, StopPlay
+from pbx.ami import agi
+from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate
+from pbx.ami.values import ChannelName, UniqueId
+from pbx.carriers.call import Call
+from pbx.carriers.outside import OutsideCarrier
+from pbx.carriers.voice import VoiceCarrier
+from pbx.errors import AmiDownError, PbxError, RefusedError
+from pbx.legs import Channels
+from pbx.machine.commands import Command, KeepMessage, StandInLine
+from pbx.machine.events import (
+    Begin,
+    Event,
+    Gone,
+    HangUpCall,
+    LegGone,
+    Matched,
+    NotPlaced,
+    Placed,
+    Recovered,
+)
+from pbx.machine.plans import LegId, QueuePlan
+from pbx.machine.state import CallState, Kind, Phase
+from pbx.session import Gate, Session
+from rules.actions import End as EndAction
+from rules.actions import Enqueue, Menu
+from tests.integration.asterisk.outside import World
+
+CALLER = LegId("pbx1-1.1")
+INBOUND = CallState(id="c1", kind=Kind.INBOUND, channel=CALLER)
+
+
+class Asterisk:
+    """Stands for the AMI client. `fails` makes an answer an error; everything sent is kept."""
+
+    def __init__(self) -> None:
+        self.sent: list[Action] = []
+        self.commands: list[str] = []
+        self.fails: Callable[[object], PbxError | None] = lambda _: None
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+
+    async def send(self, action: Action, deadline: float) -> dict[str, str]:
+        self.sent.append(action)
+        error = self.fails(action)
+        if error is not None:
+            raise error
+        return {}
+
+    async def agi(self, channel: str, command: agi.AgiCommand, deadline: float) -> agi.AgiResult:
+        self.commands.append(command.text)
+        error = self.fails(command)
+        if error is not None:
+            raise error
+        if command.text.startswith("STREAM FILE"):
+            await self.goes_on.wait()
+        return agi.AgiResult(result="0")
+
+
+class Scene:
+    def __init__(self, world: World, state: CallState = INBOUND) -> None:
+        self.asterisk = Asterisk()
+        self.gate = Gate()
+        self.gate.open()
+        self.channels = Channels()
+        self.channels.seen(UniqueId(CALLER), ChannelName("PJSIP/trunk-1"))
+        self.session = Session(
+            state,
+            client=self.asterisk,  # type: ignore[arg-type]  # stands for it
+            channels=self.channels,
+            outside=world.outside(),
+            gate=self.gate,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Session]:
+        task = asyncio.create_task(self.session.run())
+        yield self.session
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def until(self, is_true: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not is_true():
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(Enqueue(queue="support"), tmp_path, tmp_path)
+
+
+async def test_every_command_has_exactly_one_who_carries_it_out(world: World):
+    wanted = set(get_args(Command))
+    assert Scene(world).session.handles == wanted
+    carriers = [VoiceCarrier, OutsideCarrier]
+    call = Scene(world).session._call
+    kinds = [kind for carrier in carriers for kind in carrier(call).handlers]
+    assert len(kinds) == len(set(kinds))
+
+
+async def test_a_call_ends_with_its_caller_and_leaves_no_task(world: World):
+    scene = Scene(world)
+    task = asyncio.create_task(scene.session.run())
+    scene.session.post(Begin())
+    await scene.until(lambda: scene.session.state.phase is Phase.HOLDING)
+    scene.session.post(LegGone(leg=CALLER, why=Gone.HUNG_UP, cause=16))
+    async with asyncio.timeout(5):
+        await task
+    assert world.closed == ["c1"]
+    assert world.saved == {}
+    assert world.line == []
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_while_asterisk_is_away_a_call_stands_still_and_then_goes_on(world: World):
+    scene = Scene(world)
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.phase is Phase.HOLDING)
+        scene.gate.shut()
+        world.set_free("ada")
+        session.wake()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert world.free == ["ada"]
+        session.post(HangUpCall())
+        await asyncio.sleep(0.01)
+        assert session.state.phase is Phase.HOLDING
+        scene.gate.open()
+        await scene.until(lambda: session.state.phase is Phase.ENDING)
+
+
+async def test_a_command_of_before_the_connection_broke_is_not_given_after_it(world: World):
+    world.free = ["ada"]
+    scene = Scene(world)
+    journal = world.save
+
+    async def breaks_while_saving(state: CallState) -> None:
+        await journal(state)
+        if state.offers:
+            scene.gate.shut()
+            scene.gate.open()
+
+    world.save = breaks_while_saving  # type: ignore[method-assign]  # this moment cannot be met otherwise
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.offers)
+        session.post(Recovered(alive=frozenset({CALLER})))
+        await scene.until(lambda: len(session._inbox) == 0)
+    assert not [action for action in scene.asterisk.sent if isinstance(action, Originate)]
+
+
+async def test_a_phone_that_asterisk_refuses_to_ring_is_unreachable(world: World):
+    world.free = ["ada"]
+    scene = Scene(world)
+    scene.asterisk.fails = lambda one: RefusedError() if isinstance(one, Originate) else None
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: world.unanswered_agents)
+        assert session.state.phase is Phase.HOLDING
+    assert world.unanswered_agents == [("ada", Gone.UNREACHABLE)]
+
+
+async def test_a_channel_that_does_not_exist_any_more_ends_the_call(world: World):
+    scene = Scene(world)
+    gone = RefusedError(reason="Channel pbx1-1.1 does not exist.")
+    scene.asterisk.fails = lambda one: gone if isinstance(one, agi.AgiCommand) else None
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.phase is Phase.ENDED)
+
+
+async def test_a_hang_up_that_is_not_carried_out_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pbx.machine.acting.HANG_UP_S", 0.01)
+    scene = Scene(world)
+    scene.asterisk.fails = lambda one: AmiDownError() if isinstance(one, Hangup) else None
+    async with scene.running() as session:
+        session.post(HangUpCall())
+        await scene.until(
+            lambda: len([a for a in scene.asterisk.sent if isinstance(a, Hangup)]) > 1
+        )
+
+
+async def test_a_stop_is_repeated_until_the_sound_has_stopped_and_reports_no_end(world: World):
+    scene = Scene(world)
+    heard: list[Event] = []
+    call = Call(
+        INBOUND,
+        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
+        channels=scene.channels,
+        outside=world.outside(),
+        post=heard.append,
+    )
+    voice = VoiceCarrier(call)
+    scene.asterisk.goes_on.clear()
+    await voice.handlers[Play](Play(play=1, prompts=(Speech("a"), Speech("b"))))
+    await scene.until(lambda: scene.asterisk.commands)
+    await voice.handlers[StopPlay](StopPlay())
+    await scene.until(
+        lambda: [type(one) for one in scene.asterisk.sent].count(ControlPlayback) >= 2
+    )
+    scene.asterisk.goes_on.set()
+    await voice.handlers[Play](Play(play=2, prompts=(Speech("c"),)))
+    await scene.until(lambda: heard)
+    assert heard == [Played(2)]
+    assert (
+        len([text for text in scene.asterisk.commands if "STREAM" in text]) == 2
+    )  # "b" was not begun
+    await call.lanes.close()
+
+
+async def test_a_message_is_kept_by_whoever_took_over(world: World):
+    """The file that the controller before began is in the state."""
+    scene = Scene(world)
+    state = CallState(id="c1", kind=Kind.INBOUND, channel=CALLER, message_file="/spool/m")
+    call = Call(
+        state,
+        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
+        channels=scene.channels,
+        outside=world.outside(),
+        post=lambda _: None,
+    )
+    await VoiceCarrier(call).handlers[KeepMessage](KeepMessage("1"))
+    await scene.until(lambda: world.kept_messages)
+    assert [str(file) for file in world.kept_messages] == ["/spool/m.wav"]
+    await call.lanes.close()
+
+
+async def test_however_often_it_is_woken_a_call_asks_for_an_agent_once_at_a_time(world: World):
+    scene = Scene(world)
+    asked = 0
+    stand = world.stand_in_line
+
+    async def counted(state: CallState, plan: QueuePlan) -> Matched | Placed | NotPlaced:
+        nonlocal asked
+        asked += 1
+        return await stand(state, plan)
+
+    world.stand_in_line = counted  # type: ignore[method-assign]  # counts
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.phase is Phase.HOLDING)
+        before = asked
+        for _ in range(1000):
+            session.wake()
+        await scene.until(lambda: asked > before)
+        await session._call.lanes.store_is_empty(1)
+        assert asked == before + 1
+
+
+async def test_a_caller_who_presses_keys_all_the_time_is_still_heard_hanging_up(world: World):
+    world.action = Menu(
+        name="main", prompt="menu", choices={"1": EndAction()}, otherwise=EndAction()
+    )
+    scene = Scene(world)
+    task = asyncio.create_task(scene.session.run())
+    scene.session.post(Begin())
+    for number in range(5000):
+        scene.session.post(Key("29"[number % 2]))
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    scene.session.post(LegGone(leg=CALLER, why=Gone.HUNG_UP))
+    async with asyncio.timeout(5):
+        await task
+    assert world.closed == ["c1"]
+
+
+async def test_a_second_question_for_the_line_waits_for_the_first(world: World):
+    scene = Scene(world)
+    heard: list[Event] = []
+    plan = await world.plan(INBOUND, Enqueue(queue="support"))
+    assert isinstance(plan, QueuePlan)
+    state = CallState(id="c1", kind=Kind.INBOUND, channel=CALLER, in_line=True, queue=plan)
+    call = Call(
+        state,
+        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
+        channels=scene.channels,
+        outside=world.outside(),
+        post=heard.append,
+    )
+    carrier = OutsideCarrier(call)
+    for _ in range(3):
+        await carrier.handlers[StandInLine](StandInLine(plan))
+    await call.lanes.store_is_empty(1)
+    assert len(heard) == 1
+    await call.lanes.close()
