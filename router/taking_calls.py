@@ -73,7 +73,10 @@ async def taking_calls(settings: Settings, store_url: str) -> None:
         gc.collect()
         gc.freeze()
         try:
-            await lead(lambda: exchange(service, store_url, ami, speech, foreign), leading)
+            token = leading.token
+            await lead(
+                lambda: exchange(service, store_url, ami, speech, foreign, token=token), leading
+            )
         finally:
             await speech.close()
 
@@ -91,7 +94,13 @@ async def _asking(settings: Settings) -> AsyncIterator[ForeignRouters]:
 
 
 def exchange(
-    service: Service, store_url: str, ami: AmiSettings, speech: Speech, foreign: ForeignRouters
+    service: Service,
+    store_url: str,
+    ami: AmiSettings,
+    speech: Speech,
+    foreign: ForeignRouters,
+    *,
+    token: str = "",
 ) -> Exchange:
     """A PBX before a service; the settings have a `pbx` section."""
     settings, pbx = service.settings, service.settings.pbx
@@ -117,6 +126,7 @@ def exchange(
             decider=decider,
             afterwards=service.afterwards,
             speech=speech,
+            token=token,
         )
     )
 

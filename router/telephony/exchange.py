@@ -28,7 +28,9 @@ from router.store.line import Line
 from router.store.links import Links
 from router.store.live_calls import LiveCalls
 from router.store.mailboxes import Mailboxes, Pins
+from router.store.pbx_commands import PbxCommands
 from router.store.pbx_line import PbxLine
+from router.telephony.commands import RemoteControl
 from router.telephony.deciding import Afterwards, RuleDeciding, Views
 from router.telephony.dialler import Dialler
 from router.telephony.holding import Holding
@@ -46,7 +48,10 @@ LAST_WORDS_S: Final = 3.0
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exchange needs of the process it lives in. `decider` leaves `CARRIED_OUT` to us."""
+    """What an exchange needs of the process it lives in. `decider` leaves `CARRIED_OUT` to us.
+
+    `token` holds the PBX's lease; empty where nobody else could have it.
+    """
 
     settings: PbxSettings
     ami: AmiSettings
@@ -59,6 +64,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     decider: Decider
     afterwards: Afterwards
     speech: Speech
+    token: str = ""
 
 
 class Exchange:
@@ -167,6 +173,16 @@ class Exchange:
             owner=pbx,
             begin=self.controller.begin,
         )
+        self.remote = RemoteControl(
+            calls=self.controller,
+            commands=PbxCommands(links),
+            announcements=Announcements(given.store_url),
+            planner=self.planner,
+            trunk=trunk,
+            tenant=tenant,
+            pbx=pbx,
+            token=given.token,
+        )
         self.holding.on_foreign_wake = self.dialler.poke
         self.records.on_closed = self.dialler.closed
 
@@ -181,6 +197,7 @@ class Exchange:
                     self.records.run,
                     self.recordings.run,
                     self.dialler.run,
+                    self.remote.run,
                 ):
                     tasks.create_task(work(), name=work.__qualname__)
         finally:
