@@ -142,8 +142,9 @@ class Observer:
         self._link_down = self._gauge("store_link_down", "1: some worker has no link to the store")
         self._lag = self._gauge("event_loop_lag_seconds", "Worst of the last second")
         self._logs_dropped = self._gauge("log_lines_dropped", "Log lines that were dropped")
-        for outcome in Reservation:
-            self._reservations.labels(outcome.value)
+        self._reservation_children = {
+            outcome: self._reservations.labels(outcome.value) for outcome in Reservation
+        }
         self._decision_children = {level: self._decision.labels(level.value) for level in Level}
 
     def decided(self, level: Level, seconds: float, ruleset: str | None, rule: str | None) -> None:
@@ -159,7 +160,7 @@ class Observer:
                 hits[key] = 1
 
     def reservation(self, outcome: Reservation) -> None:
-        self._reservations.labels(outcome.value).inc()
+        self._reservation_children[outcome].inc()
 
     def router_error(self, kind: ErrorCode) -> None:
         self._errors.labels(kind.value).inc()

@@ -57,7 +57,7 @@ def mask(text: str) -> str:
 
 def mask_if_telling(text: str) -> str:
     """Mask what looks like a number or an address; leave words and flags as they are."""
-    is_telling = "@" in text or sum(c.isdigit() for c in text) > 4
+    is_telling = "@" in text or (len(text) > 4 and sum(map(str.isdigit, text)) > 4)
     return mask(text) if is_telling else text
 
 

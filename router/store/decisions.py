@@ -29,13 +29,18 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     next_before: str | None = None
 
 
+def written(entry: Entry) -> bytes:
+    """An entry as the log holds it."""
+    return _encode(entry)
+
+
 async def append_decisions(
-    link: Link, tenant: str, entries: Sequence[Entry], *, kept: int, deadline: Deadline
+    link: Link, tenant: str, entries: Sequence[bytes], *, kept: int, deadline: Deadline
 ) -> None:
-    """Write entries, oldest first, many per operation; the log keeps about `kept` of them."""
+    """Write `written` entries, oldest first, many per operation; the log keeps about `kept`."""
     script = load_script("decisions_append")
     for at in range(0, len(entries), _PER_SCRIPT):
-        texts = map(_encode, entries[at : at + _PER_SCRIPT])
+        texts = entries[at : at + _PER_SCRIPT]
         await run_script(link, script, [keys.decisions(tenant)], [kept, *texts], deadline)
 
 

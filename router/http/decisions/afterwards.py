@@ -1,8 +1,10 @@
 """What is left to do once an answer is out: log, memory, errors, metrics, reservations nobody uses.
 
-How it works. `put` only appends to a bounded line (the oldest goes, and is counted). A few tasks take
-what has gathered every few milliseconds and tells the store, each part with its own deadline. While
-the store is away the line waits for it.
+How it works. `put` only appends to a list. In the loop's next turn, when the answers of this one have
+gone out and what they were made of is still in the processor's caches, each is reduced to what the
+store is to be told, in a bounded line (the oldest goes, and is counted). A few tasks take what has
+gathered every few milliseconds and tell the store, each part with its own deadline. While the store
+is away the line waits for it.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from router.deadline import Deadline, in_s, left_s
-from router.decisions_log import Entry, entry_of
+from router.decisions_log import entry_of
 from router.error_budget import ErrorBudget
 from router.errors import CrosspointError, OutcomeUnknownError
 from router.metrics import AfterAnswer, ForeignAsk, Observer, Reservation
@@ -48,6 +50,16 @@ class Done(NamedTuple):
     asked: Asked
     outcome: Outcome
     duration_s: float
+
+
+class Written(NamedTuple):
+    """What the store is to be told of one decision: the log's entry, and more where there is any."""
+
+    tenant: str
+    entry: bytes
+    item: memory.Remember | None
+    unsure: str | None
+    give_back: tuple[Taken, ...]
 
 
 class ClearsUp(Protocol):
@@ -85,16 +97,16 @@ class Afterwards:
         self._clock = clock
         self._kept = kept
         self._with_full_numbers = with_full_numbers
-        self._waiting: deque[Done] = deque()
+        self._fresh: list[Done] = []
+        self._waiting: deque[Written] = deque()
         self._tenants: dict[str, str] = {}
         self._errors_at = 0.0
 
     def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
         """Take over a decision that was answered; never waits, never fails."""
-        if len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft()
-            self._observer.dropped(AfterAnswer.DECISION_LOG)
-        self._waiting.append(Done(asked, outcome, duration_s))
+        if not self._fresh:
+            asyncio.get_running_loop().call_soon(self._write_up)
+        self._fresh.append(Done(asked, outcome, duration_s))
         self._observer.decided(outcome.level, duration_s, asked.router.rules, outcome.rule)
         self._calls.keep(asked, outcome)
         error = outcome.error or (ErrorCode.TIMEOUT if is_late else None)
@@ -102,7 +114,7 @@ class Afterwards:
             self._count_error(asked, outcome, error)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._fresh) + len(self._waiting)
 
     async def run(self) -> None:
         """Work until cancelled: a few batches may be on their way at the same time."""
@@ -118,6 +130,7 @@ class Afterwards:
     async def close(self, deadline: Deadline) -> None:
         """Tell the store what is left, as far as the time allows."""
         self._errors_at = 0.0
+        self._write_up()
         while self._waiting and left_s(deadline) > 0:
             before = len(self._waiting)
             await self.flush(deadline)
@@ -128,9 +141,10 @@ class Afterwards:
     async def flush(self, deadline: Deadline) -> int:
         """Handle one batch, and errors that the store has not been told yet; how many were handled."""
         told = 0
+        self._write_up()
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        for tenant in {done.asked.router.tenant for done in batch}:
-            mine = [done for done in batch if done.asked.router.tenant == tenant]
+        for tenant in {written.tenant for written in batch}:
+            mine = [written for written in batch if written.tenant == tenant]
             link = self._links.link_for(tenant)
             if link.is_open:
                 await self._tell(link, tenant, mine, deadline)
@@ -143,32 +157,51 @@ class Afterwards:
             await self._tell_errors(deadline)  # by one of those that flush: the time was set before
         return told
 
-    async def _tell(
-        self, link: Link, tenant: str, batch: Sequence[Done], deadline: Deadline
-    ) -> None:
-        for done in batch:
+    def _write_up(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for done in fresh:
+            if len(self._waiting) >= MOST_WAITING:
+                self._waiting.popleft()
+                self._observer.dropped(AfterAnswer.DECISION_LOG)
             self._observe(done.asked, done.outcome)
-        entries = [self._entry(done) for done in batch]
+            self._waiting.append(self._written(done))
+
+    def _written(self, done: Done) -> Written:
+        asked, outcome, duration_s = done
+        entry = entry_of(
+            asked, outcome, int(duration_s * 1e6), with_full_numbers=self._with_full_numbers
+        )
+        is_telling = is_worth_telling(asked, outcome)
+        return Written(
+            asked.router.tenant,
+            decisions.written(entry),
+            memory.to_remember(asked, outcome) if is_telling else None,
+            outcome.unsure,
+            outcome.give_back,
+        )
+
+    async def _tell(
+        self, link: Link, tenant: str, batch: Sequence[Written], deadline: Deadline
+    ) -> None:
+        entries = [written.entry for written in batch]
         with self._or_drop(AfterAnswer.DECISION_LOG, len(entries)):
             await decisions.append_decisions(
                 link, tenant, entries, kept=self._kept, deadline=deadline
             )
-        telling = (done for done in batch if is_worth_telling(done.asked, done.outcome))
-        items = [memory.to_remember(done.asked, done.outcome) for done in telling]
-        wanted = [item for item in items if item is not None]
+        wanted = [written.item for written in batch if written.item is not None]
         if wanted:
             with self._or_drop(AfterAnswer.MEMORY, len(wanted)):
                 await memory.remember(link, tenant, wanted, deadline)
-        for done in batch:
-            if done.outcome.unsure is not None or done.outcome.give_back:
+        for written in batch:
+            if written.unsure is not None or written.give_back:
                 with self._or_drop(AfterAnswer.RELEASE, 1):
-                    await self._clear_up(tenant, done.outcome, deadline)
+                    await self._clear_up(written, deadline)
 
-    async def _clear_up(self, tenant: str, outcome: Outcome, deadline: Deadline) -> None:
-        if outcome.unsure is not None:
-            await self._clears_up.cancel(tenant, outcome.unsure, deadline)
-        for taken in outcome.give_back:
-            await self._clears_up.give_back(tenant, taken, deadline)
+    async def _clear_up(self, written: Written, deadline: Deadline) -> None:
+        if written.unsure is not None:
+            await self._clears_up.cancel(written.tenant, written.unsure, deadline)
+        for taken in written.give_back:
+            await self._clears_up.give_back(written.tenant, taken, deadline)
 
     async def _tell_errors(self, deadline: Deadline) -> None:
         for router_id, pending in self._budget.pending().items():
@@ -201,14 +234,6 @@ class Afterwards:
                 self._observer.reservation(Reservation.NOBODY_FREE)
         if outcome.unsure is not None:
             self._observer.reservation(Reservation.UNKNOWN)
-
-    def _entry(self, done: Done) -> Entry:
-        return entry_of(
-            done.asked,
-            done.outcome,
-            int(done.duration_s * 1e6),
-            with_full_numbers=self._with_full_numbers,
-        )
 
     @contextlib.contextmanager
     def _or_drop(self, what: AfterAnswer, count: int) -> Iterator[None]:

@@ -61,7 +61,8 @@ async def test_the_log_is_bounded_and_pages_backwards(main: Running) -> None:
         )
         for n in range(1000)
     ]
-    await decisions.append_decisions(link, "log", entries, kept=300, deadline=in_s(5))
+    texts = [decisions.written(entry) for entry in entries]
+    await decisions.append_decisions(link, "log", texts, kept=300, deadline=in_s(5))
     seen: list[str] = []
     before = None
     while True:

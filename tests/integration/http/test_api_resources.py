@@ -13,7 +13,7 @@ from router.error_budget import RouterError
 from router.errors import NotFoundError
 from router.outcome import ErrorCode, Level
 from router.store.agents import StatusSeen
-from router.store.decisions import append_decisions
+from router.store.decisions import append_decisions, written
 from router.store.errors import record_errors
 from rules.facts import CallFacts
 from tests.integration.http.api_server import ROUTER_SECRET, ApiServer, api_server
@@ -283,7 +283,8 @@ def entry(number: int, **changes: object) -> Entry:
 
 async def log(api: ApiServer, *entries: Entry) -> None:
     link = api.links.link_for("acme")
-    await append_decisions(link, "acme", entries, kept=1000, deadline=in_s(5))
+    texts = [written(entry) for entry in entries]
+    await append_decisions(link, "acme", texts, kept=1000, deadline=in_s(5))
 
 
 async def test_decisions_are_listed_newest_first_and_filtered(api: ApiServer):
