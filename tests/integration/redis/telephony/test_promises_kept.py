@@ -1,0 +1,132 @@
+"""Promises on a real Redis: callbacks with their place, PINs, messages."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+from msgspec.structs import replace
+
+from pbx.machine.events import Matched, Placed
+from pbx.machine.plans import QueuePlan
+from pbx.machine.state import CallState
+from router.deadline import in_s
+from router.store.callbacks import Status
+from router.store.mailboxes import LOCKED_MS, WRONG_PINS, Mailboxes, Pins
+from router.telephony.pins import hash_pin, is_pin
+from router.telephony.promises import StorePromises
+from router.telephony.recordings import RecordingFiles
+from rules.actions import Enqueue, Relax
+from tests.integration.redis.telephony.switchboard import (
+    CALLER,
+    DIALABLE,
+    TENANT,
+    Switchboard,
+    call,
+    switchboard,
+)
+
+
+@contextlib.asynccontextmanager
+async def promising(
+    redis_url: str, tmp_path: Path
+) -> AsyncIterator[tuple[Switchboard, StorePromises]]:
+    (tmp_path / "spool").mkdir()
+    async with switchboard(redis_url) as board:
+        yield (
+            board,
+            StorePromises(
+                desk=board.desk,
+                callbacks=board.callbacks,
+                pbx_line=board.pbx_line,
+                holding=board.holding,
+                mailboxes=Mailboxes(board.links),
+                pins=Pins(board.links),
+                recordings=RecordingFiles(
+                    spool=tmp_path / "spool", final=tmp_path / "final", records=board.notes
+                ),
+                records=board.notes,
+                dialable=DIALABLE,
+                tenant=TENANT,
+            ),
+        )
+
+
+def waiting(board: Switchboard, state: CallState) -> CallState:
+    wish = Enqueue(
+        queue="support", priority=3, skills={"es": 10}, relax=(Relax(after_s=9, skills={}),)
+    )
+    plan = board.planner.plan(state, wish)
+    assert isinstance(plan, QueuePlan)
+    return replace(state, queue=plan, in_line=True)
+
+
+async def test_a_promise_takes_over_place_priority_and_skills_of_the_call(
+    redis_url: str, tmp_path: Path
+):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await board.has("ada")
+        assert isinstance(await board.arrives(call("+12125550150")), Matched)
+        state = waiting(board, call(CALLER))
+        assert state.queue is not None
+        assert isinstance(await board.queueing.stand_in_line(state, state.queue), Placed)
+        arrived = await board.pbx_line.arrival(TENANT, state.id, in_s(5))
+        assert await promises.promise_callback(state, "support", "(212) 555-0142")
+        assert await promises.promise_callback(state, "support", CALLER)  # a takeover asks again
+        (kept,) = await board.callbacks.find(TENANT, in_s(5))
+        assert (kept.arrival_ms, kept.status) == (arrived, Status.WAITING)
+        assert (kept.about.priority, kept.about.skills) == (3, {"es": 10})
+        assert kept.about.relax == (Relax(after_s=9, skills={}),)
+        assert await board.queueing.standing(state) is None
+        assert board.holding.find(state.id) is None
+
+
+async def test_what_cannot_be_called_back_is_not_promised(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        state = waiting(board, call(None))
+        for number in ("911", "+4930123456", ""):
+            assert not await promises.may_call_back(state, number)
+            assert not await promises.promise_callback(state, "support", number)
+        assert await promises.may_call_back(state, "2125550142")
+
+
+async def test_pins_are_hashed_checked_and_locked_after_too_many_wrong_ones(
+    redis_url: str, tmp_path: Path
+):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        digest = hash_pin("4711")
+        assert "4711" not in digest
+        assert hash_pin("4711") != digest
+        await Pins(board.links).set(TENANT, "ada", digest, in_s(5))
+        assert not await promises.check_pin("ben", "4711")
+        for _ in range(WRONG_PINS - 1):
+            assert not await promises.check_pin("ada", "0000")
+        assert await promises.check_pin("ada", "4711")  # and sets the count back
+        for _ in range(WRONG_PINS):
+            assert not await promises.check_pin("ada", "0000")
+        assert not await promises.check_pin("ada", "4711")
+        assert LOCKED_MS > 60_000
+
+
+def test_a_damaged_hash_is_nobodys_pin():
+    with pytest.raises(ValueError, match="base64"):
+        is_pin("1", "a$b")
+
+
+async def test_a_message_is_moved_listed_and_on_record(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        state = call(CALLER)
+        name = f"{state.id}.{'a' * 32}.wav"
+        (tmp_path / "spool" / name).write_bytes(bytes(4000))
+        file = PurePosixPath(tmp_path / "spool" / name)
+        await promises.keep_message(state, "user-ada", file)
+        (message,) = await Mailboxes(board.links).find(TENANT, "user-ada", in_s(5))
+        assert (message.file, message.caller) == (name, CALLER)
+        assert (tmp_path / "final" / name).exists()
+        assert board.notes.words() == ["recorded", "message_kept"]
+
+
+async def test_a_message_without_a_file_is_reported(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await promises.keep_message(call(), "user-ada", PurePosixPath(tmp_path / "spool" / "x.wav"))
+        assert board.notes.words() == ["message_lost"]
