@@ -16,9 +16,10 @@ from pbx.ports import SpokenPrompt
 from router.call_record import CallRecord, Direction, Disposition
 from router.deadline import in_s
 from router.foreign import ForeignRouters
-from router.settings import PbxSettings, Settings
+from router.settings import CallbackSettings, PbxSettings, Settings
 from router.site_at_start import apply_site
 from router.store.call_records import CallRecords, RecordFilters
+from router.store.callbacks import Callback, Callbacks, Status
 from router.store.live_parts import AgentsAndQueues
 from router.store.resources import Resources
 from router.taking_calls import exchange
@@ -94,7 +95,12 @@ async def service(
         site=tmp_path / "site.yaml",
         recordings_dir=tmp_path / "recordings",
         pbx=PbxSettings(
-            tenant=TENANT, country="US", spool_dir=asterisk.recordings, default_router="main"
+            tenant=TENANT,
+            country="US",
+            spool_dir=asterisk.recordings,
+            default_router="main",
+            trunk_endpoint="PJSIP/6003",
+            callbacks=CallbackSettings(tries=2, retry_seconds=1),
         ),
     )
     ami = AmiSettings(port=asterisk.ports.ami, secret=asterisk.secret)
@@ -246,6 +252,61 @@ async def test_a_new_exchange_takes_the_call_and_its_record_over(
     assert record.agents == ("ada",)
     assert [wait.outcome for wait in record.waits] == ["talking"]
     assert await state_of(one, "ada") == "wrap_up"
+
+
+async def callback_over(service: Service, callback_id: str) -> Callback:
+    callbacks = Callbacks(service.links)
+    async with asyncio.timeout(25):
+        while True:
+            found = await callbacks.get(TENANT, callback_id, in_s(5))
+            if found is not None and found.status not in {Status.WAITING, Status.DIALLING}:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_a_callback_joins_the_agent_and_the_customer_and_is_over(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    one, make = service
+    async with at_work(make) as board:
+        about = await board.desk.create("support", "+12125550142", in_s(5))
+        async with (
+            phone(phones_folder, "phone_answers", port=PHONES["6001"]) as agent,
+            phone(phones_folder, "phone_hangs_up", port=PHONES["6003"], hold_ms=800) as customer,
+        ):
+            await duty(one, "ada")
+            over = await callback_over(one, about.id)
+            await customer.ended()
+            await agent.ended()
+        await until(lambda: not board.controller.sessions, "the call to be over")
+        await board.records.flush()
+    assert (over.status, over.attempts, over.reason) == (Status.DONE, 1, "talked")
+    record = await CallRecords(one.links).get(TENANT, about.id, in_s(5))
+    assert record is not None
+    assert (record.disposition, record.agents) == (Disposition.ANSWERED, ("ada",))
+    assert (record.direction, record.called) == (Direction.OUTBOUND, "+12125550142")
+    assert await state_of(one, "ada") == "wrap_up"
+
+
+async def test_a_busy_customer_is_called_as_often_as_the_policy_says(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    one, make = service
+    async with at_work(make) as board:
+        about = await board.desk.create("support", "+12125550142", in_s(5))
+        async with contextlib.AsyncExitStack() as phones:
+            for _ in range(2):
+                customer = phone(phones_folder, "phone_refuses", port=PHONES["6003"], status=486)
+                await phones.enter_async_context(customer)
+                agent = phone(phones_folder, "phone_answers", port=PHONES["6001"])
+                await phones.enter_async_context(agent)
+                await duty(one, "ada")
+                await customer.ended()
+                await agent.ended()
+                await until(lambda: not board.controller.sessions, "the attempt to be over")
+                await one.agents.end_wrap_up(TENANT, "ada", in_s(5))
+            over = await callback_over(one, about.id)
+    assert (over.status, over.attempts, over.reason) == (Status.FAILED, 2, "busy")
 
 
 def _spooled(asterisk: Instance, call: str) -> bool:
