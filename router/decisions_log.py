@@ -11,13 +11,21 @@ from typing import Final
 import msgspec
 
 from router.outcome import Asked, Level, Outcome
+from rules.explain import Explanation
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
-from rules.wording import Masking, as_it_is, mask, mask_digits, mask_if_telling
+from rules.numbers import is_anonymous, is_plain_e164
+from rules.ruleset import Ruleset
+from rules.wording import HIDDEN, Masking, as_it_is, mask, mask_digits, mask_if_telling
 
 _PRIVATE: Final = frozenset({"name", "phone", "email", "number", "external_number"})
 """Last parts of attribute names whose values are masked whatever they look like."""
 
 _MOST_REASONS: Final = 32
+
+NOTE_MASKED: Final = (
+    "Numbers and digits are masked in the log: a condition on them that cannot be judged any more is"
+    " said to be unknown."
+)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,13 +79,20 @@ def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numb
     )
 
 
+def explain_entry(ruleset: Ruleset, entry: Entry) -> Explanation:
+    """Why these rules (the version the entry names) decided as was logged."""
+    if not entry.is_masked:
+        return ruleset.explain(entry.call, entry.at_s, entry.live)
+    return ruleset.explain_masked(entry.call, entry.at_s, entry.live, entry.rule or "")
+
+
 def masked(call: CallFacts) -> CallFacts:
     """The call without what identifies the caller."""
     contact = call.contact
     return CallFacts(
         call_id=call.call_id,
-        caller=None if call.caller is None else mask(call.caller),
-        called=None if call.called is None else mask(call.called),
+        caller=_masked_number(call.caller),
+        called=_masked_number(call.called),
         router=call.router,
         contact=None if contact is None else _masked_contact(contact),
         digits={name: mask_digits(keys) for name, keys in call.digits.items()}
@@ -85,6 +100,15 @@ def masked(call: CallFacts) -> CallFacts:
         else {},
         attributes=_masked_attributes(call.attributes) if call.attributes else {},
     )
+
+
+def _masked_number(text: str | None) -> str | None:
+    """What is left tells country and length if it was E.164; `anonymous` and the like are no secret."""
+    if text is None:
+        return None
+    if is_plain_e164(text):
+        return mask(text)
+    return text if is_anonymous(text) else HIDDEN
 
 
 def _masked_contact(contact: Contact) -> Contact:

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from router.rules_archive import pack
 from rules.cases import run_cases
-from rules.loader import load_document
+from rules.loader import load_source
 from rules.problems import FileError, Mark, Problem
 from rules.ruleset import Ruleset, compile_ruleset
 
@@ -64,6 +65,7 @@ class Loaded(NamedTuple):
 
     ruleset: Ruleset | None
     problems: tuple[Problem, ...]
+    packed: bytes | None = None
 
 
 Stamps = Mapping[Path, Stamp]
@@ -81,6 +83,7 @@ class Rulesets:
         self._clock = clock
         self._on_change = on_change
         self._rulesets: dict[str, Ruleset] = {}
+        self._packed: dict[str, bytes | None] = {}
         self._states: dict[str, RulesetState] = {}
         self._taken: dict[Path, Stamp] = {}
         self._lists: dict[Path, frozenset[Path]] = {}
@@ -89,6 +92,10 @@ class Rulesets:
     def get(self, name: str) -> Ruleset | None:
         """The version in force; None when there never was a good one."""
         return self._rulesets.get(name)
+
+    def packed(self, name: str) -> bytes | None:
+        """What the version in force was read from, packed; None when it is too large."""
+        return self._packed.get(name)
 
     @property
     def states(self) -> tuple[RulesetState, ...]:
@@ -167,6 +174,7 @@ class Rulesets:
             if each.csv is not None
         )
         self._rulesets[name] = ruleset
+        self._packed[name] = loaded.packed
         self._states[name] = RulesetState(
             name=name,
             file=path.name,
@@ -235,16 +243,18 @@ def scan(folder: Path) -> Stamps:
 def load(path: Path, now_s: float) -> Loaded:
     """Read, compile and run the cases of one file; for a thread, it may take seconds."""
     try:
-        ruleset = compile_ruleset(load_document(path))
+        document, source = load_source(path)
+        ruleset = compile_ruleset(document)
         problems = tuple(run_cases(ruleset))
         ruleset.prepare(now_s)
+        packed = pack(source)
     except FileError as error:
         return Loaded(None, tuple(error.problems))
     except Exception as error:  # noqa: BLE001 - a boundary: whatever a file does to us, calls go on
         return Loaded(
             None, (_problem(path, "unreadable", f"cannot be read: {type(error).__name__}"),)
         )
-    return Loaded(None if problems else ruleset, problems)
+    return Loaded(None if problems else ruleset, problems, packed)
 
 
 def _problem(path: Path, code: str, message: str) -> Problem:

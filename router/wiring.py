@@ -36,6 +36,7 @@ from router.http.events.apply import EventApplier
 from router.http.v1 import routes as v1
 from router.http.v1.endpoints import Management
 from router.metrics import Observer, Reload
+from router.rules_archive import RulesArchive
 from router.rulesets import LoadState, Rulesets, RulesetState
 from router.settings import Settings, TokenSettings, secret_source
 from router.store import errors
@@ -135,7 +136,8 @@ async def running(
         await links.wait_open(in_s(STORE_AT_START_S))
         await service.keeper.refresh(in_s(STORE_AT_START_S))
     state = _RouterStates(service, log_lines_dropped)
-    work = [*work, Requirements(service).run, state.run]
+    archive = RulesArchive(service.rulesets, links.link_for, lambda: _rules_in_use(service))
+    work = [*work, Requirements(service).run, state.run, archive.run]
     tasks = [asyncio.create_task(_forever(each), name=each.__qualname__) for each in work]
     try:
         yield service
@@ -314,6 +316,12 @@ class _RouterStates:
                     counts[router_id] = state.error_count
                     disabled += _is_off(state)
         service.observer.routers(counts, disabled)
+
+
+def _rules_in_use(service: Service) -> Iterable[tuple[str, str]]:
+    for entry in service.directory.routers.values():
+        if entry.config.rules is not None:
+            yield entry.tenant, entry.config.rules
 
 
 def _is_off(state: RouterHealth) -> bool:

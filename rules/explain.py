@@ -51,15 +51,20 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[Skipped, ...]
 
 
-def explain(reading: PlainReading, *, unmasked: bool = False) -> Explanation:
-    """Decide one call by reading the rules top to bottom, and keep a record of it."""
+def explain(
+    reading: PlainReading, *, unmasked: bool = False, told: str | None = None
+) -> Explanation:
+    """Decide one call by reading the rules top to bottom, and keep a record of it.
+
+    `told` names the rule that is known to have decided: it settles what masked facts leave open.
+    """
     document = reading.document
     skipped: list[Skipped] = []
     missing: set[str] = set()
     rule_name, action = DEFAULT_RULE, document.default
     for rule in document.rules:
         possible = reading.values_of(rule.when, rule.name)
-        if possible == {Outcome.TRUE}:
+        if possible == {Outcome.TRUE} or (rule.name == told and Outcome.TRUE in possible):
             rule_name, action = rule.name, rule.then
             break
         wants = reading.not_given(rule.when) if Outcome.TRUE in possible else ()
@@ -121,7 +126,7 @@ def _reason(
     reading: PlainReading, leaf: Leaf, rule: str, outcome: Outcome, *, unmasked: bool, but: str = ""
 ) -> Reason:
     found = reading.look(leaf, rule)[1]
-    show = masking_of(leaf, unmasked=unmasked)
+    show = masking_of(leaf, unmasked=unmasked or reading.is_masked)
     return Reason(
         condition=subject_of(leaf),
         wanted=but + wanted_of(leaf, unmasked=unmasked),

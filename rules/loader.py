@@ -37,11 +37,25 @@ DESCRIPTION = Text(least=0, most=2000)
 _DIGEST_CHARACTERS = 16
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A rules file and the CSV lists it names, byte for byte: all that a Document is made from."""
+
+    name: str
+    file: str
+    text: bytes
+    csv: Mapping[str, bytes] = {}
+
+
 def load_document(path: Path) -> Document:
     """Read a rules file and the CSV lists beside it; its stem is the ruleset's name.
 
     Raises FileError with all problems, one of them if the file itself cannot be read.
     """
+    return load_source(path)[0]
+
+
+def load_source(path: Path) -> tuple[Document, Source]:
+    """Like `load_document`, with what it was read from."""
     try:
         text = _read_file(path, LARGEST_FILE_BYTES)
     except OSError as error:
@@ -55,7 +69,26 @@ def load_document(path: Path) -> Document:
                 )
             ]
         ) from error
-    return parse_document(path.stem, str(path), text, _csv_beside(path))
+    csv: dict[str, bytes] = {}
+    beside = _csv_beside(path)
+
+    def read_csv(name: str) -> bytes:
+        csv[name] = beside(name)
+        return csv[name]
+
+    document = parse_document(path.stem, str(path), text, read_csv)
+    return document, Source(name=path.stem, file=path.name, text=text, csv=csv)
+
+
+def parse_source(source: Source) -> Document:
+    """The document again, from what it was read from. Raises FileError."""
+
+    def read_csv(name: str) -> bytes:
+        if name not in source.csv:
+            raise OSError(None, "it was not kept")
+        return source.csv[name]
+
+    return parse_document(source.name, source.file, source.text, read_csv)
 
 
 def parse_document(name: str, file: str, text: bytes, read_csv: ReadCsv) -> Document:

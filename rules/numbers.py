@@ -35,6 +35,7 @@ class NumberKind(StrEnum):
 _REMEMBERED = 8192
 _LONGEST_SPELLING = 100
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_LONGEST_CALLING_CODE = 3
 _NO_COUNTRY = "001"  # international toll-free and the like
 _URI = re.compile(r"<?(?:sips?|tel):([^@;>]*)[^>]*>?", re.IGNORECASE)
 _ANONYMOUS = frozenset(
@@ -84,6 +85,16 @@ def country_of(e164: str) -> str | None:
     number = _parsed(e164, None)
     country = None if number is None else phonenumbers.region_code_for_number(number)
     return None if country == _NO_COUNTRY else country
+
+
+@lru_cache(_REMEMBERED)
+def countries_sharing(start: str) -> frozenset[str]:
+    """The countries that numbers which begin so (in E.164) can belong to; none: too short to tell."""
+    for length in range(1, min(_LONGEST_CALLING_CODE, len(start) - 1) + 1):
+        code = start[1 : 1 + length]
+        if code.isdigit() and int(code) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+            return frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]) - {_NO_COUNTRY}
+    return frozenset()
 
 
 @lru_cache(_REMEMBERED)

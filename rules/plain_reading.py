@@ -57,6 +57,9 @@ class Outcome(StrEnum):
 class PlainReading:
     """One call at one instant, asked one condition at a time."""
 
+    is_masked = False
+    """Whether the facts are as the log has masked them."""
+
     def __init__(
         self,
         document: Document,
@@ -67,7 +70,7 @@ class PlainReading:
     ) -> None:
         self.document = document
         self._calendars = calendars
-        self._call = call
+        self.call = call
         self._now_s = now_s
         self._live = live or {}
         self.local = datetime.fromtimestamp(now_s, ZoneInfo(document.timezone))
@@ -76,9 +79,9 @@ class PlainReading:
         """Every value the condition can have, whatever the live facts are that were not given."""
         match condition:
             case Not():
-                return frozenset(_not(v) for v in self.values_of(condition.condition, rule))
+                return frozenset(opposite(v) for v in self.values_of(condition.condition, rule))
             case AllOf() | AnyOf():
-                combine = _all if isinstance(condition, AllOf) else _any
+                combine = all_of if isinstance(condition, AllOf) else any_of
                 values = frozenset({combine(())})
                 for each in condition.conditions:
                     more = self.values_of(each, rule)
@@ -93,9 +96,9 @@ class PlainReading:
         """What the condition comes to with what is known; facts not given are unknown."""
         match condition:
             case Not():
-                return _not(self.outcome_of(condition.condition, rule))
+                return opposite(self.outcome_of(condition.condition, rule))
             case AllOf() | AnyOf():
-                combine = _all if isinstance(condition, AllOf) else _any
+                combine = all_of if isinstance(condition, AllOf) else any_of
                 return combine([self.outcome_of(each, rule) for each in condition.conditions])
             case _:
                 return self.look(condition, rule)[0]
@@ -131,13 +134,13 @@ class PlainReading:
             case QueueCompares():
                 return self._look_at_queue(leaf)
             case Percent():
-                lot = lot_of(draw(self._call.call_id), multiplier_of(rule))
+                lot = lot_of(draw(self.call.call_id), multiplier_of(rule))
                 return _outcome(lot < lots_of(leaf.share)), f"{100 * lot / LOTS:.1f}"
             case _:
                 return _known(self._text(leaf), lambda text: text in leaf.values)
 
     def _number(self, leaf: NumberIs | NumberIn | NumberAnonymous | _NumberClass) -> str | None:
-        text = getattr(self._call, leaf.of.value)
+        text = getattr(self.call, leaf.of.value)
         return number_of(text, self.document.country)
 
     def _look_at_number(
@@ -162,15 +165,15 @@ class PlainReading:
     def _text(self, leaf: ContactIs | RouterIs | AttributeIs) -> str | None:
         match leaf:
             case RouterIs():
-                return self._call.router
+                return self.call.router
             case AttributeIs():
-                return text_of(self._call.attributes.get(leaf.key))
+                return text_of(self.call.attributes.get(leaf.key))
             case ContactIs():
-                contact = self._call.contact
+                contact = self.call.contact
                 return None if contact is None else getattr(contact, leaf.field)
 
     def _look_at_digits(self, leaf: DigitsAre) -> tuple[Outcome, str | None]:
-        digits = self._call.digits.get(leaf.name)
+        digits = self.call.digits.get(leaf.name)
         if leaf.absent:
             return _outcome(digits is None), digits
         if leaf.any:
@@ -218,19 +221,22 @@ _FIELDS = {
 }
 
 
-def _not(value: Outcome) -> Outcome:
+def opposite(value: Outcome) -> Outcome:
+    """Of a `not`."""
     swapped = {Outcome.TRUE: Outcome.FALSE, Outcome.FALSE: Outcome.TRUE}
     return swapped.get(value, Outcome.UNKNOWN)
 
 
-def _all(values: Iterable[Outcome]) -> Outcome:
+def all_of(values: Iterable[Outcome]) -> Outcome:
+    """Of an `all`: false as soon as one part is."""
     among = set(values)
     if Outcome.FALSE in among:
         return Outcome.FALSE
     return Outcome.UNKNOWN if Outcome.UNKNOWN in among else Outcome.TRUE
 
 
-def _any(values: Iterable[Outcome]) -> Outcome:
+def any_of(values: Iterable[Outcome]) -> Outcome:
+    """Of an `any`: true as soon as one part is."""
     among = set(values)
     if Outcome.TRUE in among:
         return Outcome.TRUE

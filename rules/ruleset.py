@@ -26,6 +26,7 @@ from rules.document import Document, Rule
 from rules.evaluation import Evaluation
 from rules.explain import Explanation, explain
 from rules.facts import CallFacts, LiveFacts
+from rules.masked import MaskedReading
 from rules.numbers import preload
 from rules.plain_reading import PlainReading
 from rules.requirements import Requirement, requirements_of
@@ -98,6 +99,19 @@ class Ruleset:
         """
         reading = PlainReading(self.document, self.calendars, call, now_s, live)
         return explain(reading, unmasked=unmasked)
+
+    def explain_masked(
+        self, call: CallFacts, now_s: float, live: LiveFacts | None, told: str
+    ) -> Explanation:
+        """Explain a decision from a masked log; `told` is the rule that the log says made it.
+
+        It is the rule of the explanation if the facts that are left allow it.
+        """
+        return explain(self.read_masked(call, now_s, live), told=told)
+
+    def read_masked(self, call: CallFacts, now_s: float, live: LiveFacts | None) -> MaskedReading:
+        """The rules read with the facts of a masked log."""
+        return MaskedReading(self.document, self.calendars, call, now_s, live)
 
     def prepare(self, now_s: float) -> None:
         """Do now (up to 0.2 s, away from the event loop) what the first calls would wait for.

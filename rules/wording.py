@@ -50,9 +50,18 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MOST_LISTED = 5
 
 
+HIDDEN = "…"
+"""Stands for what is masked."""
+
+LONGEST_OPEN_DIGITS = 2
+"""A choice of one or two keys is no secret; anything longer may be an account or a PIN."""
+
+
 def mask(text: str) -> str:
     """Hide most of a number, `+1212…42`, and all of anything else."""
-    return f"{text[:-7]}…{text[-2:]}" if text.startswith("+") and len(text) > 9 else "…"
+    if text.startswith("+") and len(text) > 9:
+        return f"{text[:-7]}{HIDDEN}{text[-2:]}"
+    return HIDDEN
 
 
 def mask_if_telling(text: str) -> str:
@@ -62,8 +71,7 @@ def mask_if_telling(text: str) -> str:
 
 
 def mask_digits(digits: str) -> str:
-    """A choice of one or two keys is no secret; anything longer may be an account or a PIN."""
-    return digits if len(digits) <= 2 else "…"
+    return digits if len(digits) <= LONGEST_OPEN_DIGITS else HIDDEN
 
 
 def as_it_is(text: str) -> str:

@@ -1,5 +1,6 @@
 """`crosspoint decisions`: what was decided, and why."""
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ from router.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from router.decisions_log import LoggedDecision
+    from router.decisions_log import Entry, LoggedDecision
     from router.store.decisions import Page
     from rules.explain import Explanation
+    from rules.ruleset import Ruleset
 
 
 @click.command(
@@ -55,11 +57,12 @@ def decisions(  # noqa: PLR0917 - click's order
     if decision_id is not None:
         wanted = decision_id
 
-        async def one(store: Store) -> "LoggedDecision":
+        async def one(store: Store) -> "tuple[LoggedDecision, Explanation | None, str | None]":
             name = await tenant_of(store, tenant)
-            return await get_decision(store.link_for(name), name, wanted, soon())
+            found = await get_decision(store.link_for(name), name, wanted, soon())
+            return found, *(await _again(shell, store, name, found.entry))
 
-        _explain(shell, shell.with_store(one), as_json=as_json)
+        _explain(*shell.with_store(one), as_json=as_json)
         return
     filters = Filters(router=router, rule=rule, call_id=call_id)
 
@@ -97,12 +100,18 @@ def _row(found: "LoggedDecision") -> tuple[str, ...]:
     )
 
 
-def _explain(shell: Shell, found: "LoggedDecision", *, as_json: bool) -> None:
-    """The entry; and the rules read again with its inputs, where the same version is still there."""
+def _explain(
+    found: "LoggedDecision",
+    explanation: "Explanation | None",
+    why_not: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """The entry; and the rules read again with its inputs."""
     from router.cli.ruling import print_explanation  # noqa: PLC0415 - start-up time
+    from router.decisions_log import NOTE_MASKED  # noqa: PLC0415
 
     entry = found.entry
-    explanation, why_not = _again(shell, found)
     if as_json:
         form = to_json(explanation) if explanation is not None else None
         print_json({**_form(found), "explanation": form, "not_explained": why_not})
@@ -122,23 +131,42 @@ def _explain(shell: Shell, found: "LoggedDecision", *, as_json: bool) -> None:
         click.echo(f"The rules were not read again: {why_not}.")
         return
     if entry.is_masked:
-        click.echo("Numbers in the log are masked: conditions on them may read otherwise here.")
+        click.echo(NOTE_MASKED)
     print_explanation(explanation)
 
 
-def _again(shell: Shell, found: "LoggedDecision") -> "tuple[Explanation | None, str | None]":
+async def _again(
+    shell: Shell, store: Store, tenant: str, entry: "Entry"
+) -> "tuple[Explanation | None, str | None]":
+    """The explanation, with the very version of the rules."""
+    from router.decisions_log import explain_entry  # noqa: PLC0415 - start-up time
+
+    if entry.rules is None or entry.rule is None or entry.digest is None:
+        return None, "no rules were asked"
+    ruleset = await version_of(shell, store, tenant, entry.rules, entry.digest)
+    if ruleset is None:
+        return None, f"version {entry.digest} of {entry.rules} is not kept (any more)"
+    return explain_entry(ruleset, entry), None
+
+
+async def version_of(
+    shell: Shell, store: Store, tenant: str, name: str, digest: str
+) -> "Ruleset | None":
+    """One version of a ruleset: from the rules folder, if it is that one, else from the store."""
+    from router.rules_archive import load_version  # noqa: PLC0415 - start-up time
+
+    on_disk = _version_on_disk(shell, name, digest)
+    return on_disk or await load_version(store.link_for(tenant), tenant, digest, soon())
+
+
+def _version_on_disk(shell: Shell, name: str, digest: str) -> "Ruleset | None":
     from rules.loader import load_document  # noqa: PLC0415 - start-up time
     from rules.problems import FileError  # noqa: PLC0415
     from rules.ruleset import compile_ruleset  # noqa: PLC0415
 
-    entry = found.entry
-    if entry.rules is None:
-        return None, "no rules were asked"
-    file = shell.settings.rules_dir / f"{entry.rules}.yaml"
-    try:
-        document = load_document(file)
-    except FileError:
-        return None, f"{file} cannot be read"
-    if document.digest != entry.digest:
-        return None, f"{file} has changed since (it is {document.digest} now)"
-    return compile_ruleset(document).explain(entry.call, entry.at_s, entry.live), None
+    for suffix in (".yaml", ".yml"):
+        with contextlib.suppress(FileError):
+            document = load_document(shell.settings.rules_dir / f"{name}{suffix}")
+            if document.digest == digest:
+                return compile_ruleset(document)
+    return None

@@ -1,4 +1,4 @@
-"""`crosspoint rules`: check, explain and describe rules files, without a store."""
+"""`crosspoint rules`: check, explain and describe rules files, without a store; replay needs one."""
 
 import sys
 import time
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from router.cli.replaying import replay
 from router.cli.shell import UNUSABLE, WRONG, Boundary, ended, json_option, print_json, to_json
 from rules.problems import FileError, Problem
 
@@ -20,7 +21,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group(cls=Boundary)
 def rules() -> None:
-    """Check, explain and describe rules files."""
+    """Check, explain, replay and describe rules files."""
 
 
 @rules.command(
@@ -141,6 +142,9 @@ def schema() -> None:
     from rules.json_schema import json_schema  # noqa: PLC0415 - start-up time
 
     print_json(json_schema())
+
+
+rules.add_command(replay)
 
 
 def print_explanation(explanation: "Explanation") -> None:

@@ -208,6 +208,16 @@ def decisions(tenant: str) -> str:
     return f"cp:{{{tenant}}}:decisions"
 
 
+def rules_versions(tenant: str) -> str:
+    """ZSET digest -> ms: the versions of the rules that are kept, and when each was last in force."""
+    return f"cp:{{{tenant}}}:rules_versions"
+
+
+def rules_version(tenant: str, digest: str) -> str:
+    """STRING: one version of a rules file and its lists, packed."""
+    return f"cp:{{{tenant}}}:rules_version:{digest}"
+
+
 def legs(tenant: str, call: str) -> str:
     """SET: the ids of all legs of the conversation that this leg belongs to."""
     return f"cp:{{{tenant}}}:legs:{call}"

@@ -5,12 +5,13 @@ from typing import Final
 
 import msgspec
 
-from router.decisions_log import Entry, Filters, LoggedDecision
+from router.decisions_log import NOTE_MASKED, Entry, Filters, LoggedDecision, explain_entry
 from router.errors import InvalidInputError
 from router.http.envelope import Page, moment, timestamp
 from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
 from router.outcome import Level
+from router.rules_archive import load_version
 from router.store.decisions import MOST_LISTED, get_decision, list_decisions
 from rules.explain import Explanation, Reason
 from rules.facts import CallFacts, QueueFacts
@@ -99,26 +100,22 @@ async def list_logged(asked: Asked[None]) -> Page:
 
 async def get_logged(asked: Asked[None]) -> ExplainedForm:
     decision = await get_decision(asked.link, asked.tenant, asked.id, asked.deadline)
-    explanation, note = _explain(asked, decision.entry)
+    explanation, note = await _explain(asked, decision.entry)
     return ExplainedForm(
         **msgspec.structs.asdict(_form(decision)), explanation=explanation, note=note
     )
 
 
-def _explain(asked: Asked[None], entry: Entry) -> tuple[ExplanationForm | None, str | None]:
-    ruleset = asked.service.rulesets.get(entry.rules) if entry.rules is not None else None
-    if entry.rule is None:
+async def _explain(asked: Asked[None], entry: Entry) -> tuple[ExplanationForm | None, str | None]:
+    if entry.rule is None or entry.rules is None or entry.digest is None:
         return None, "No rule was asked for this answer."
+    ruleset = asked.service.rulesets.get(entry.rules)
     if ruleset is None or ruleset.digest != entry.digest:
-        return None, "This version of the rules is no longer in force."
-    explained = ruleset.explain(entry.call, entry.at_s, entry.live or None)
-    form = _explanation(explained, entry.rule)
-    if entry.is_masked:
-        return (
-            form,
-            "Made from masked numbers and digits: conditions on those may read differently.",
-        )
-    return form, None
+        ruleset = await load_version(asked.link, asked.tenant, entry.digest, asked.deadline)
+    if ruleset is None:
+        return None, "This version of the rules is not kept (any more)."
+    explained = explain_entry(ruleset, entry)
+    return _explanation(explained, entry.rule), NOTE_MASKED if entry.is_masked else None
 
 
 def _explanation(explained: Explanation, logged_rule: str) -> ExplanationForm:

@@ -1,0 +1,196 @@
+"""`crosspoint rules replay`: yesterday's calls against tomorrow's rules."""
+
+import contextlib
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from router.cli.shell import (
+    WRONG,
+    Shell,
+    Store,
+    json_option,
+    print_json,
+    print_table,
+    soon,
+    tenant_of,
+    tenant_option,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from router.decisions_log import LoggedDecision
+    from router.replay import Replayed
+    from rules.ruleset import Ruleset
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MANY: Final = 2_000
+"""More decisions than this may take more than two seconds: show how far it is."""
+
+_LISTED: Final = 20
+
+
+def _since(ctx: click.Context, param: click.Parameter, value: str) -> float:  # noqa: ARG001
+    """Seconds since the epoch."""
+    if match := re.fullmatch(r"([0-9]{1,6})([smhd])", value):
+        return time.time() - int(match[1]) * _UNITS[match[2]]
+    with contextlib.suppress(ValueError):
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    raise click.BadParameter(f"{value} is neither like 24h nor like 2026-12-01T10:00:00-05:00")
+
+
+@click.command(
+    epilog="""\b
+Where the log is masked, or lacks live facts that FILE asks for, a decision that hangs on them is
+counted as open, never guessed; with privacy.log_full_numbers in the settings nothing is masked.
+Exit codes: 0 nothing differs, 1 something does, 2 FILE cannot be used, 3 no store.
+\b
+Examples:
+  crosspoint rules replay rules/main.yaml
+  crosspoint rules replay draft.yaml --ruleset main --since 7d --json"""
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--ruleset", help="Whose decisions; default: the ruleset with FILE's name.")
+@click.option(
+    "--since", callback=_since, default="24h", show_default=True, help="30m, 24h, 7d or a time."
+)
+@click.option("--router", help="Only of this router.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=100_000, show_default=True)
+@tenant_option
+@json_option
+@click.pass_context
+def replay(  # noqa: PLR0917 - click's order
+    ctx: click.Context,
+    file: Path,
+    ruleset: str | None,
+    since: float,
+    router: str | None,
+    limit: int,
+    tenant: str | None,
+    as_json: bool,
+) -> None:
+    """Make logged decisions again with the rules in FILE, and show what would change."""
+    from rules.loader import load_document  # noqa: PLC0415 - start-up time
+    from rules.ruleset import compile_ruleset  # noqa: PLC0415
+
+    shell: Shell = ctx.obj
+    rules = compile_ruleset(load_document(file))
+    whose = ruleset or rules.name
+
+    async def work(store: Store) -> "list[Replayed]":
+        name = await tenant_of(store, tenant)
+        logged = _logged(store, name, router, since)
+        return await _replayed(shell, store, name, rules, (whose, limit), logged)
+
+    found = shell.with_store(work)
+    counts = Counter(one.verdict.value for one in found)
+    if as_json:
+        told = {"ruleset": whose, "digest": rules.digest, "decisions": len(found)}
+        changes = [to_json(one) for one in found if one.verdict.value != "same"]
+        print_json({**told, "verdicts": counts, "changes": changes})
+    else:
+        _print(found, whose, since)
+    ctx.exit(WRONG if counts["different"] else 0)
+
+
+async def _logged(
+    store: Store, tenant: str, router: str | None, since_s: float
+) -> "AsyncIterator[LoggedDecision]":
+    """Decisions, newest first."""
+    from router.decisions_log import Filters  # noqa: PLC0415 - start-up time
+    from router.store.decisions import MOST_LISTED, list_decisions  # noqa: PLC0415
+
+    before: str | None = None
+    while True:
+        filters = Filters(router=router, since_s=since_s, before=before)
+        page = await list_decisions(
+            store.link_for(tenant), tenant, filters, limit=MOST_LISTED, deadline=soon()
+        )
+        for one in page.decisions:
+            yield one
+        before = page.next_before
+        if before is None:
+            return
+
+
+async def _replayed(  # noqa: PLR0917 - private
+    shell: Shell,
+    store: Store,
+    tenant: str,
+    rules: "Ruleset",
+    whose: tuple[str, int],
+    logged: "AsyncIterator[LoggedDecision]",
+) -> "list[Replayed]":
+    from router.cli.deciding import version_of  # noqa: PLC0415 - start-up time
+    from router.replay import Replay  # noqa: PLC0415
+
+    async def version(name: str, digest: str) -> "Ruleset | None":
+        return await version_of(shell, store, tenant, name, digest)
+
+    ruleset, limit = whose
+    replay_of = Replay(rules, version)
+    found: list[Replayed] = []
+    with _progress() as step:
+        async for one in logged:
+            step()
+            if one.entry.rules != ruleset:
+                continue
+            made = await replay_of.decide_again(one)
+            if made is not None:
+                found.append(made)
+            if len(found) >= limit:
+                break
+    return found
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[], None]]:
+    """How many decisions were read, on a terminal's stderr, where it takes its time."""
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+        if count % _MANY == 0 and sys.stderr.isatty():
+            click.echo(f"\r{count} decisions", err=True, nl=False)
+
+    yield step
+    if count >= _MANY and sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _print(found: "list[Replayed]", ruleset: str, since_s: float) -> None:
+    since = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if not found:
+        click.echo(f"no decisions of the rules {ruleset} since {since}")
+        return
+    counts = Counter(one.verdict.value for one in found)
+    click.echo(
+        f"{len(found)} decisions of {ruleset} since {since}: {counts['same']} as before,"
+        f" {counts['different']} different, {counts['open']} open"
+    )
+    kinds: dict[tuple[str, str, str, str], list[Replayed]] = {}
+    for one in found:
+        if one.verdict.value != "same":
+            kind = (one.verdict.value, one.was, " or ".join(one.now), ", ".join(one.open))
+            kinds.setdefault(kind, []).append(one)
+    rows = [
+        (verdict, was, now, left_open, str(len(some)), some[0].id)
+        for (verdict, was, now, left_open), some in sorted(
+            kinds.items(), key=lambda item: (item[0][0], -len(item[1]))
+        )
+    ]
+    if rows:
+        columns = ("verdict", "was", "would be", "not in the log", "decisions", "the newest")
+        print_table(columns, rows[:_LISTED], "")
+    if len(rows) > _LISTED:
+        click.echo(f"... and {len(rows) - _LISTED} more kinds; --json has them all")
