@@ -54,7 +54,7 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
-    groups = {"rules", "agents", "queues", "routers"}
+    groups = {"rules", "agents", "queues", "routers", "calls", "callbacks"}
     assert "Example" in result.output or groups & set(command)
 
 
@@ -71,6 +71,16 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
         "routers enable",
         "routers disable",
         "routers reset-errors",
+        "calls list",
+        "calls hangup",
+        "calls hold",
+        "calls resume",
+        "calls transfer",
+        "calls start",
+        "callbacks create",
+        "callbacks validate",
+        "callbacks list",
+        "callbacks cancel",
     ],
 )
 def test_every_subcommand_has_help_with_an_example(command: str) -> None:
