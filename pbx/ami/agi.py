@@ -1,7 +1,8 @@
 """AGI commands as values and their results: quoting out, `200 result=...` in.
 
 `wakes`: async AGI looks for commands only when a frame of media arrives, or every 100 ms. A key "D" that no
-telephone has, pressed by us, wakes it at once. It is not sent with commands that would take it for the caller's.
+telephone has, pressed by us, wakes it at once. Only before the answer: afterwards media wakes it, and a pressed
+key makes Asterisk spin until it has lasted its 80 ms (one a command: eight times the CPU, keys heard 0.3 s late).
 `enters_bridge`: the command itself joins a bridge, so joining one does not end it.
 """
 
@@ -25,7 +26,7 @@ class AgiCommand(msgspec.Struct, frozen=True, kw_only=True):
     """One command, ready to be sent."""
 
     text: str
-    wakes: bool = True
+    wakes: bool = False
     enters_bridge: bool = False
 
 
@@ -82,17 +83,17 @@ def answer() -> AgiCommand:
 
     Keys pressed meanwhile are kept for the next command, ours that wakes too: so it is not pressed here.
     """
-    return AgiCommand(text="ANSWER", wakes=False)
+    return AgiCommand(text="ANSWER")
 
 
 def noop() -> AgiCommand:
     """Do nothing: is the channel still ours?"""
-    return AgiCommand(text="NOOP")
+    return AgiCommand(text="NOOP", wakes=True)
 
 
 def hangup() -> AgiCommand:
     """End the channel of this AGI."""
-    return AgiCommand(text="HANGUP")
+    return AgiCommand(text="HANGUP", wakes=True)
 
 
 def stream_file(sound: str, *, escape: str = "") -> AgiCommand:
@@ -100,7 +101,6 @@ def stream_file(sound: str, *, escape: str = "") -> AgiCommand:
     keys = values.digits(escape)
     return AgiCommand(
         text=f"STREAM FILE {values.quoted(values.sound(sound))} {values.quoted(keys)}",
-        wakes=KICK_DIGIT not in keys,
     )
 
 
@@ -112,12 +112,12 @@ def get_data(sound: str, *, first_digit_ms: int, max_digits: int) -> AgiCommand:
     if not (0 <= first_digit_ms <= 120_000 and 1 <= max_digits <= 32):
         raise UnsafeValueError("GET DATA waits 0 to 120 s for 1 to 32 keys")
     text = f"GET DATA {values.quoted(values.sound(sound))} {first_digit_ms} {max_digits}"
-    return AgiCommand(text=text, wakes=False)
+    return AgiCommand(text=text)
 
 
 def wait_for_digit(limit_ms: int) -> AgiCommand:
     """Wait for one key, up to `limit_ms`."""
-    return AgiCommand(text=f"WAIT FOR DIGIT {int(limit_ms)}", wakes=False)
+    return AgiCommand(text=f"WAIT FOR DIGIT {int(limit_ms)}")
 
 
 def say_number(number: int, *, escape: str = "") -> AgiCommand:
@@ -141,43 +141,40 @@ def record_file(path: PurePosixPath, *, limit_ms: int, silence_s: int = 0) -> Ag
     """Record the caller as WAV until `#`, hang-up, `limit_ms`, or `silence_s` of silence (0: never); beep first."""
     name = values.quoted(values.sound(str(path)))
     text = f'RECORD FILE {name} wav "#" {int(limit_ms)} BEEP'
-    return AgiCommand(text=text + (f" s={int(silence_s)}" if silence_s else ""), wakes=False)
+    return AgiCommand(text=text + (f" s={int(silence_s)}" if silence_s else ""))
 
 
 def set_variable(name: str, value: str) -> AgiCommand:
     """Set a variable or a function such as `TIMEOUT(absolute)`; the value is taken literally."""
-    return AgiCommand(text=f"SET VARIABLE {values.variable(name)} {values.quoted(value)}")
+    text = f"SET VARIABLE {values.variable(name)} {values.quoted(value)}"
+    return AgiCommand(text=text, wakes=True)
 
 
 def ringing() -> AgiCommand:
     """Let the caller's phone show ringing, without answering."""
-    return AgiCommand(text="EXEC Ringing")
+    return AgiCommand(text="EXEC Ringing", wakes=True)
 
 
 def progress() -> AgiCommand:
     """Open early media: what is played from now on is heard before the call is answered."""
-    return AgiCommand(text="EXEC Progress")
+    return AgiCommand(text="EXEC Progress", wakes=True)
 
 
 def bridge(channel: values.ChannelName) -> AgiCommand:
     """Join that channel; returns when it hangs up, and the caller is still ours. Stop music first."""
-    return AgiCommand(
-        text=f"EXEC Bridge {values.channel(channel)}", wakes=False, enters_bridge=True
-    )
+    return AgiCommand(text=f"EXEC Bridge {values.channel(channel)}", enters_bridge=True)
 
 
 def conference(room: str) -> AgiCommand:
     """Enter a conference; returns when the channel leaves it."""
-    return AgiCommand(text=f"EXEC ConfBridge {values.word(room)}", wakes=False, enters_bridge=True)
+    return AgiCommand(text=f"EXEC ConfBridge {values.word(room)}", enters_bridge=True)
 
 
 def spy(channel: values.ChannelName, *, mode: str = "") -> AgiCommand:
     """Listen to a channel: keys 4 listen, 5 whisper, 6 barge. `mode`: "", "w" (whisper) or "B" (barge)."""
     if mode not in {"", "w", "B"}:
         raise UnsafeValueError("not a mode of ChanSpy")
-    return AgiCommand(
-        text=f"EXEC ChanSpy {values.quoted(f'{values.channel(channel)},qdE{mode}')}", wakes=False
-    )
+    return AgiCommand(text=f"EXEC ChanSpy {values.quoted(f'{values.channel(channel)},qdE{mode}')}")
 
 
 def mix_monitor(

@@ -119,23 +119,22 @@ async def test_an_agi_command_on_a_channel_that_does_not_exist_is_refused(
     assert "X" not in str(caught.value)
 
 
-async def test_async_agi_is_woken_after_a_command_and_not_when_keys_are_collected(
+async def test_async_agi_is_woken_before_the_answer_and_left_alone_once_there_is_media(
     connect: Connect, server: FakeAmi
 ):
     client = await connect()
-    task = await queue_agi(client, server)
+    timeout = agi.set_variable("TIMEOUT(absolute)", "0")
+    waking = asyncio.create_task(client.agi(CHANNEL, timeout, soon()))
     await server.until(lambda: server.count("PlayDTMF") == 1)
-    assert (
-        server.seen[-1] | {"digit": "D", "receive": "true", "channel": CHANNEL} == server.seen[-1]
-    )
-    collecting = asyncio.create_task(
-        client.agi(CHANNEL, agi.get_data("a", first_digit_ms=1, max_digits=1), soon())
-    )
-    await server.until(lambda: server.count("AGI") == 2)
+    pressed = {"digit": "D", "receive": "true", "channel": CHANNEL}
+    assert server.seen[-1] | pressed == server.seen[-1]
+    later = (agi.answer(), agi.stream_file("a"), agi.music(on=True))
+    others = [asyncio.create_task(client.agi(CHANNEL, command, soon())) for command in later]
+    await server.until(lambda: server.count("AGI") == 1 + len(later))
     await client.send(Ping(), soon())
     assert server.count("PlayDTMF") == 1
     server.say(about("Hangup"))
-    for one in (task, collecting):
+    for one in (waking, *others):
         with pytest.raises(ChannelGoneError):
             await one
 

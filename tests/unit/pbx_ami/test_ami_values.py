@@ -189,13 +189,11 @@ def test_any_answer_is_read_or_refused(text: str):
         agi.parse_result(text)
 
 
-def test_the_key_that_wakes_is_not_sent_where_it_would_be_taken_for_the_callers():
-    assert agi.stream_file("a", escape="0123456789*#").wakes
-    assert not agi.stream_file("a", escape="D").wakes
-    assert not agi.get_data("a", first_digit_ms=1000, max_digits=1).wakes
-    assert not agi.bridge(ChannelName("A")).wakes
-    assert not agi.answer().wakes
-    assert agi.parse_result("200 result=D12").digits == "12"
+def test_the_key_that_wakes_is_sent_before_the_answer_only():
+    assert all(one.wakes for one in (agi.set_variable("V", "1"), agi.ringing(), agi.progress()))
+    collecting = agi.get_data("a", first_digit_ms=1, max_digits=1)
+    later = (agi.answer(), agi.stream_file("a"), agi.music(on=True), collecting)
+    assert not any(one.wakes for one in later)
 
 
 def test_a_recording_of_both_sides_is_one_argument():
