@@ -220,6 +220,9 @@ pbx:
   country: US
   spool_dir: {asterisk.recordings}
   sounds_dir: {asterisk.sounds}
+  core_sounds_dir: {TREE / "root/usr/share/asterisk/sounds"}
+  speech_dir: {folder / "speech"}
+  speech_command: ["{TREE / "run"}", espeak-ng, --stdin, --stdout, -v, "{{voice}}"]
 """
 
 
