@@ -32,9 +32,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-bench
-	@for file in tests/bench/bench_*.py; do \
-	  name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; \
-	done
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 # Both fetch Asterisk, SIPp and a voice into .asterisk at the first time; no root needed.
 pbx-demo: $(VENV)/.installed

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import platform
 import statistics
@@ -18,11 +19,14 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import bench_reserve, bench_rules, targets
+import structlog
+import uvloop
+
+from tests.bench import bench_link, bench_reserve, bench_rules, targets
 from tests.bench.rounds import Generator, Row, measure
 from tests.servers import Server, any_server
 
-PARTS = ("decisions", "workers", "rules", "agents")
+PARTS = ("decisions", "workers", "rules", "agents", "link")
 LIBRARIES = ("aiohttp", "uvloop", "msgspec", "hiredis", "fastapi", "uvicorn", "redis", "PyJWT")
 P99_MS = 5.0
 FLOOR, USUAL = "bare aiohttp handler (the floor)", "FastAPI, redis-py, PyJWT (the usual way)"
@@ -216,6 +220,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--json", action="store_true", help="the decisions' figures as JSON")
     options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     rounds, seconds = (1, 1.0) if options.quick else (options.rounds, options.seconds)
     parts = (options.only,) if options.only else PARTS
     if options.json:
@@ -234,6 +239,10 @@ def main() -> None:
     if "agents" in parts:
         print("\nOne reservation by number of agents")
         bench_reserve.show(10_000 if options.quick else bench_reserve.SIZES[-1])
+    if "link" in parts:
+        print("\nOne script in Redis from here, by client")
+        with a_store(cores()[1]) as url:
+            uvloop.run(bench_link.main(url))
 
 
 if __name__ == "__main__":
