@@ -70,9 +70,11 @@ class Dialler:
         tenant: str,
         owner: str,
         begin: Begin,
+        goes_on: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`owner` is the PBX: whoever runs it next goes on with what it has claimed."""
+        """`owner` is the PBX: whoever runs it next goes on with what it has claimed. `goes_on` tells
+        whether a callback's call does."""
         self._links = links
         self._callbacks = callbacks
         self._agents = agents
@@ -85,9 +87,11 @@ class Dialler:
         self._tenant = tenant
         self._owner = owner
         self._begin = begin
+        self._goes_on = goes_on
+        self._is_adopted = asyncio.Event()
         self._clock = clock
         self._in_line: set[str] = set()
-        self._live: dict[str, Callback | None] = {}
+        self._live: set[str] = set()
         self._renewed_s = 0.0
         self._poked: set[str] = set()
         self._is_poked = asyncio.Event()
@@ -99,7 +103,8 @@ class Dialler:
         """Callbacks whose calls go on, taken over from the controller before."""
         for state in states:
             if state.id.startswith(ID_PREFIX):
-                self._live.setdefault(state.id, None)
+                self._live.add(state.id)
+        self._is_adopted.set()
 
     def poke(self, call: str) -> None:
         """An agent was reserved for what stands in line under this id; others' ids do no harm."""
@@ -115,7 +120,8 @@ class Dialler:
             task.add_done_callback(self._settling.discard)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled, once it is known which calls go on."""
+        await self._is_adopted.wait()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
@@ -209,6 +215,7 @@ class Dialler:
         """Count the attempt, then call. Whatever is not certain is not dialled."""
         agent, about = reserved.agents[0], callback.about
         endpoint = self._endpoint_of(agent)
+        await self._claim_for_call(about.id)
         may_dial = endpoint is not None and await self._callbacks.attempt(
             self._tenant,
             about.id,
@@ -219,16 +226,15 @@ class Dialler:
         if endpoint is None or not may_dial:
             await self._leave_line(about.id)
             return
-        self._live[about.id] = callback
-        self._in_line.discard(about.id)
         if about.agent_first:
             state = self._agent_first(callback, queue, reserved, endpoint)
         else:
             await self._leave_line(about.id, keep_for=about.number)
             state = self._customer_first(callback, queue)
-        await self._claim_for_call(about.id)
+        self._in_line.discard(about.id)
+        self._live.add(about.id)
         if self._begin(state) is None:
-            self._live.pop(about.id, None)
+            self._live.discard(about.id)
             await self._again(callback, "too_many_calls", SOON_MS, is_uncounted=True)
 
     def _endpoint_of(self, agent: str) -> str | None:
@@ -293,7 +299,7 @@ class Dialler:
                     _log.warning("callback_not_settled", reason=error.code)
                     break
                 await asyncio.sleep(AGAIN_S)
-        self._live.pop(state.id, None)
+        self._live.discard(state.id)
 
     async def _settle_now(self, state: CallState, words: tuple[str, ...]) -> None:
         callback = await self._claim_for_call(state.id)
@@ -359,7 +365,11 @@ class Dialler:
             return
         self._renewed_s = now_s
         for callback_id in list(self._live):
-            await self._claim_for_call(callback_id)
+            if self._goes_on(callback_id) or self._settling:
+                await self._claim_for_call(callback_id)
+            else:
+                # Its session broke: the claim lapses, and the attempt counts as one of unknown outcome.
+                self._live.discard(callback_id)
 
     async def _claim_for_call(self, callback_id: str) -> Callback | None:
         return await self._callbacks.claim(

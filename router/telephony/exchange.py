@@ -6,11 +6,12 @@ Only the controller in charge of the Asterisk works; a second process waits (`le
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import structlog
 
 from pbx.ami.settings import AmiSettings
 from pbx.controller import Controller
@@ -42,6 +43,13 @@ from router.telephony.queueing import StoreQueueing, is_open
 from router.telephony.recordings import RecordingFiles
 from router.telephony.records import StoreRecords
 from router.telephony.setting_out import Planner, Trunk
+
+AGAIN_S: Final = 1.0
+Work = Callable[
+    [], Coroutine[Any, Any, None]
+]  # Any: what a coroutine is sent is asyncio's business
+
+_log = structlog.get_logger(__name__)
 
 LAST_WORDS_S: Final = 3.0
 """At the end of the process the store is told what is left for so long."""
@@ -172,6 +180,7 @@ class Exchange:
             tenant=tenant,
             owner=pbx,
             begin=self.controller.begin,
+            goes_on=lambda call: self.controller.find(call) is not None,
         )
         self.remote = RemoteControl(
             calls=self.controller,
@@ -216,6 +225,16 @@ class Exchange:
         if entry is None or entry.config.hold_queue.stay_in_queue_after_closing:
             return False
         return not is_open(entry.calendar, self.queueing.now_s())
+
+
+async def _forever(work: Work) -> None:
+    """What stands behind the calls must not take them down with it: it is begun again."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - a boundary: the process' own tasks
+            _log.error("background_work_failed", work=work.__qualname__, exc_info=True)
+        await asyncio.sleep(AGAIN_S)
 
 
 async def lead(make: Callable[[], Exchange], leading: Leading) -> None:

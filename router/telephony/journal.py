@@ -62,6 +62,7 @@ class LiveJournal:
                 # Of another version: its channels are hung up as nobody's, its record shows no end.
                 _log.error("live_call_unreadable")
                 self._late[call] = None
+                self._is_late.set()
         self._on_loaded(states)
         return states
 
