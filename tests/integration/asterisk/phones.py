@@ -88,11 +88,16 @@ def caller(
     is_raw: bool | None = None,
     ear: Ear | None = None,
     sip_port: int | None = None,
+    lost: float = 0.0,
+    count: int = 1,
 ) -> Phone:
-    """A call to `called` through the trunk, or through something before it that listens on `sip_port`."""
+    """A call to `called` through the trunk, or through something before it that listens on `sip_port`.
+
+    `lost`: the share of what it says that never arrives. `count`: so many callers, all at once.
+    """
     values = {"CALLER": number, "CALLER_NAME": name, "HOLD_MS": hold_ms, "STATUS": status}
     where = [f"127.0.0.1:{sip_port or asterisk.ports.sip}", "-s", called]
-    return _sipp(folder, scenario, where, values, says, is_raw, ear)
+    return _sipp(folder, scenario, where, values, says, is_raw, ear, lost=lost, count=count)
 
 
 def phone(
@@ -106,10 +111,11 @@ def phone(
     status: int = 486,
     is_raw: bool | None = None,
     ear: Ear | None = None,
+    count: int = 1,
 ) -> Phone:
-    """A phone that listens on `port`."""
+    """A phone that listens on `port` and takes `count` calls, one after the other."""
     values = {"RING_MS": ring_ms, "HOLD_MS": hold_ms, "STATUS": status}
-    return _sipp(folder, scenario, ["-p", str(port)], values, says, is_raw, ear)
+    return _sipp(folder, scenario, ["-p", str(port)], values, says, is_raw, ear, count=count)
 
 
 @functools.cache
@@ -122,10 +128,10 @@ def has_raw_sockets() -> bool:
     return True
 
 
-def _play(capture: Path, *, is_raw: bool) -> str:
-    if is_raw:
+def _play(capture: Path, *, is_raw: bool, lost: float) -> str:
+    if is_raw and not lost:
         return f'play_pcap_audio="{capture}"'
-    return f'command="{sys.executable} {PLAYER} {capture} [$media_port] &amp;"'
+    return f'command="{sys.executable} {PLAYER} {capture} [$media_port] {lost} &amp;"'
 
 
 def _sipp(
@@ -136,19 +142,23 @@ def _sipp(
     says: Sequence[Part],
     is_raw: bool | None,
     ear: Ear | None,
+    *,
+    lost: float = 0.0,
+    count: int = 1,
 ) -> Phone:
     number = next(_numbers)
     own = folder / f"{scenario}-{number}"
     own.mkdir(parents=True)
     capture = write_capture(own / "says.pcap", says or [Silence(0.2)])
     text = (SCENARIOS / f"{scenario}.xml").read_text()
-    play = _play(capture, is_raw=has_raw_sockets() if is_raw is None else is_raw)
+    play = _play(capture, is_raw=has_raw_sockets() if is_raw is None else is_raw, lost=lost)
     for key, value in (values | {"PLAY": play, "PATIENCE_MS": LIMIT_S * 1000}).items():
         text = text.replace(f"@{key}@", str(value))
     if ear is not None:
         text = text.replace("m=audio [media_port]", f"m=audio {ear.port}")
     (own / "scenario.xml").write_text(text)
-    arguments = ["sipp", *where, "-sf", str(own / "scenario.xml"), "-m", "1"]
+    arguments = ["sipp", *where, "-sf", str(own / "scenario.xml"), "-m", str(count)]
+    arguments += ["-r", str(count), "-l", str(count)]
     arguments += ["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin"]
     arguments += ["-min_rtp_port", str(32000 + number % 500 * 4), "-max_rtp_port", "36000"]
     arguments += ["-timeout", f"{LIMIT_S}s", "-timeout_error", "-trace_err"]

@@ -1,0 +1,88 @@
+"""An Asterisk for the chaos, and one table of what was injected and what became of every call."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.asterisk.instance import TREE, Instance, free_ports, free_udp_port
+from tests.chaos.pbx.house import NUMBERS, Town
+from tests.integration.asterisk.conftest import MISSING
+from tests.integration.asterisk.whole_calls import channels_of, new_world
+from tests.servers import wait_for
+
+PHONES = {number: free_udp_port() for number in NUMBERS}
+RTP_PORTS = 590
+"""Two a call: enough for 200 callers at once and their agents."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Fate:
+    """What became of one call, or of `count` calls alike."""
+
+    fault: str
+    call: str
+    became: str
+    count: int = 1
+
+
+_FATES = pytest.StashKey[list[Fate]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FATES] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    fates = config.stash.get(_FATES, [])
+    if not fates:
+        return
+    terminalreporter.section("what was injected, and what became of every call")
+    for fate in fates:
+        terminalreporter.write_line(
+            f"{fate.fault:<44} {fate.count:>4} x {fate.call:<28} {fate.became}"
+        )
+
+
+@pytest.fixture
+def fates(request: pytest.FixtureRequest) -> list[Fate]:
+    """Where a test writes down what became of its calls."""
+    if _FATES not in request.config.stash:
+        request.config.stash[_FATES] = []
+    return request.config.stash[_FATES]
+
+
+@pytest.fixture(scope="session")
+def shared_asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    if not (TREE / "packages").exists():
+        if os.environ.get("CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    folder = tmp_path_factory.mktemp("chaos-asterisk")
+    ports = free_ports(rtp_count=RTP_PORTS)
+    with Instance(folder=folder, ports=ports, phones=PHONES) as instance:
+        yield instance
+
+
+@pytest.fixture
+def asterisk(shared_asterisk: Instance) -> Iterator[Instance]:
+    """Running at the beginning, whatever the test before did; without channels at the end."""
+    yield shared_asterisk
+    if channels_of(shared_asterisk):
+        shared_asterisk.command("channel request hangup all")
+        wait_for(lambda: channels_of(shared_asterisk) == 0, "Asterisk to have no channel")
+
+
+@pytest.fixture
+def town(asterisk: Instance) -> Town:
+    new_world(asterisk)
+    return Town(asterisk.sounds, asterisk.recordings)
+
+
+@pytest.fixture
+def phones_folder(tmp_path: Path) -> Path:
+    return tmp_path / "phones"

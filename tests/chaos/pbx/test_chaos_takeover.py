@@ -1,0 +1,105 @@
+"""The connection to Asterisk breaks, or the controller dies, with a call in every state: nobody is dropped."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.asterisk.instance import Instance
+from pbx.ami.client import LinkState
+from pbx.controller import Controller
+from tests.chaos.pbx.conftest import PHONES, Fate
+from tests.chaos.pbx.faults import AmiProxy
+from tests.chaos.pbx.house import PHASES, House, Town
+from tests.integration.asterisk.whole_calls import controlled, until
+
+pytestmark = [pytest.mark.chaos]
+LONG = pytest.param(
+    30.0,
+    marks=pytest.mark.skipif(
+        "CROSSPOINT_LONG_CHAOS" not in os.environ, reason="set CROSSPOINT_LONG_CHAOS=1 for 30 s"
+    ),
+)
+
+
+@contextlib.asynccontextmanager
+async def full_house(
+    asterisk: Instance, town: Town, folder: Path
+) -> AsyncIterator[tuple[House, AmiProxy]]:
+    """Limits are short, so that a dead peer is noticed within a second."""
+    async with (
+        AmiProxy(asterisk.ports.ami) as proxy,
+        controlled(
+            asterisk,
+            town,
+            port=proxy.port,
+            ping_every_s=0.3,
+            ping_limit_s=0.5,
+            longest_pause_s=0.3,
+        ) as controller,
+        House(asterisk, town, controller, PHONES, folder) as house,
+    ):
+        yield house, proxy
+
+
+def tell(fates: list[Fate], fault: str, house: House) -> None:
+    fates += [Fate(fault=fault, call=name, became=house.became(name)) for name in PHASES]
+
+
+async def reconnected(controller: Controller) -> None:
+    await until(lambda: controller.client.state is LinkState.READY, "the connection")
+    await until(lambda: controller._gate.is_open, "the comparison")
+
+
+@pytest.mark.parametrize("seconds", [0.001, 1.0, 5.0, LONG])
+async def test_a_cut_connection_drops_nobody(
+    asterisk: Instance, town: Town, phones_folder: Path, fates: list[Fate], seconds: float
+):
+    async with full_house(asterisk, town, phones_folder) as (house, proxy):
+        proxy.is_open = False
+        proxy.cut()
+        await asyncio.sleep(seconds)
+        if seconds >= 1:
+            await house.talkers_hear_each_other()
+        proxy.is_open = True
+        await reconnected(house.controller)
+        await house.nobody_was_dropped()
+        await house.everybody_goes_on()
+    tell(fates, f"AMI connection cut for {seconds:g} s", house)
+
+
+async def test_a_black_hole_is_noticed_and_drops_nobody(
+    asterisk: Instance, town: Town, phones_folder: Path, fates: list[Fate]
+):
+    async with full_house(asterisk, town, phones_folder) as (house, proxy):
+        proxy.silent = True
+        await until(lambda: house.controller.client.state is not LinkState.READY, "the silence")
+        await house.talkers_hear_each_other()
+        proxy.silent = False
+        proxy.cut()
+        await reconnected(house.controller)
+        await house.nobody_was_dropped()
+        await house.everybody_goes_on()
+    tell(fates, "AMI connection black-holed", house)
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 2.0])
+async def test_a_new_controller_takes_over_and_drops_nobody(
+    asterisk: Instance, town: Town, phones_folder: Path, fates: list[Fate], apart_s: float
+):
+    async with contextlib.AsyncExitStack() as houses:
+        async with controlled(asterisk, town) as first:
+            house = House(asterisk, town, first, PHONES, phones_folder)
+            await houses.enter_async_context(house)
+        await asyncio.sleep(apart_s)
+        await house.talkers_hear_each_other()
+        assert town.closed == []
+        async with controlled(asterisk, town) as second:
+            house.controller = second
+            await reconnected(second)
+            await house.nobody_was_dropped()
+            await house.everybody_goes_on()
+    tell(fates, f"controller killed, another {apart_s:g} s later", house)
