@@ -328,6 +328,7 @@ class _Call:
         except CrosspointError as error:
             self._is_store_down = True
             self._say(Why.STORE_DOWN)
+            self._say(Why.NO_AGENT, wanted.queue)
             if isinstance(error, OutcomeUnknownError):
                 self._unsure = request_id
             return None

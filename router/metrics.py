@@ -54,9 +54,7 @@ class Reservation(StrEnum):
     NOBODY_FREE = "nobody_free"
     STORE_DOWN = "store_down"
     UNKNOWN = "unknown"
-    CONFIRMED = "confirmed"
-    RELEASED = "released"
-    UNANSWERED = "unanswered"
+    GIVEN_BACK = "given_back"
 
 
 class ForeignAsk(StrEnum):

@@ -231,9 +231,9 @@ class Afterwards:
             if reason == Why.RESERVED:
                 self._observer.reservation(Reservation.RESERVED)
             elif reason == Why.NO_AGENT:
-                self._observer.reservation(Reservation.NOBODY_FREE)
-        if outcome.unsure is not None:
-            self._observer.reservation(Reservation.UNKNOWN)
+                self._observer.reservation(_nobody(outcome))
+        for _ in outcome.give_back:
+            self._observer.reservation(Reservation.GIVEN_BACK)
 
     @contextlib.contextmanager
     def _or_drop(self, what: AfterAnswer, count: int) -> Iterator[None]:
@@ -245,6 +245,14 @@ class Afterwards:
         except CrosspointError as error:
             self._observer.dropped(what, count)
             _log.warning("not_told_to_store", what=what.value, count=count, reason=error.code)
+
+
+def _nobody(outcome: Outcome) -> Reservation:
+    """Why an agent was wanted and none was answered."""
+    if outcome.unsure is not None:
+        return Reservation.UNKNOWN
+    is_down = Why.STORE_DOWN.value in outcome.reasons
+    return Reservation.STORE_DOWN if is_down else Reservation.NOBODY_FREE
 
 
 def is_worth_telling(asked: Asked, outcome: Outcome) -> bool:

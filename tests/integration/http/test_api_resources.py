@@ -350,7 +350,7 @@ async def test_a_decision_of_the_version_in_force_is_explained(api: ApiServer, t
     default = (await explained("c2"))["explanation"]
     assert isinstance(default, dict)
     assert [(one["rule"], one["line"]) for one in default["skipped"]] == [("vip", 4)]
-    assert (await explained("c3"))["note"] == "This version of the rules is no longer in force."
+    assert (await explained("c3"))["note"] == "This version of the rules is not kept (any more)."
     assert (await explained("c4"))["explanation"] is None
     assert (await api.ask("GET", "/decisions/1-1")).status == 404
     assert (await api.ask("GET", "/decisions/nonsense")).status == 404

@@ -1,5 +1,6 @@
 """What a service does besides answering: metrics of its log, and what the store knows of its rules."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -8,7 +9,8 @@ from router.deadline import in_s
 from router.store import keys
 from router.wiring import Requirements, running
 from rules.requirements import Requirement
-from tests.integration.http.conftest import TENANT, Running, settings_in, until
+from tests.integration.http.conftest import TENANT, Running, Start, apply, settings_in, until
+from tests.servers import Server
 
 UNUSED = Requirement.of("support", {"never_asked_for": 50})
 
@@ -23,6 +25,41 @@ async def test_lines_that_the_log_dropped_are_a_metric(redis_url: str, tmp_path:
 async def test_a_service_has_its_dropped_lines_among_its_metrics(main: Running):
     async with aiohttp.ClientSession() as session, session.get(f"{main.url}/metrics") as got:
         assert "crosspoint_log_lines_dropped 0.0" in await got.text()
+
+
+async def test_what_came_of_wanting_an_agent_is_counted(
+    start: Start, new_server: Callable[..., Server]
+):
+    server = new_server()
+    main = await start(server.url)
+    await apply(main.service)
+    vip = "+12125550111"
+    agents = main.service.agents
+    await main.call(call_id=1, external_number=vip)
+    await counted(main, "nobody_free", 1)
+    await agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+    await main.call(call_id=2, external_number=vip)
+    await counted(main, "reserved", 1)
+    await agents.set_duty(TENANT, "bob", on=True, deadline=in_s(5))  # no user of the platform
+    await main.call(call_id=3, external_number=vip)
+    await counted(main, "given_back", 1)
+    server.pause()
+    try:
+        await main.call(call_id=4, external_number=vip)
+        await main.call(call_id=5, external_number=vip)
+    finally:
+        server.resume()
+    await until(lambda: count_of(main, "store_down") + count_of(main, "unknown") == 2)
+
+
+async def counted(main: Running, outcome: str, count: int) -> None:
+    await until(lambda: count_of(main, outcome) == count)
+
+
+def count_of(main: Running, outcome: str) -> float:
+    names = {"outcome": outcome}
+    found = main.service.observer.registry.get_sample_value("crosspoint_reservations_total", names)
+    return found or 0.0
 
 
 async def test_what_rules_in_force_ask_for_is_never_forgotten_and_the_rest_is(main: Running):
