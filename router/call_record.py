@@ -111,15 +111,15 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Happened, ...]
 
 
-QUEUED, RECORDED, DECIDED = "queued", "recorded", "decided"
-_LEFT_LINE = ("talking", "caller_", "queue_", "callback_promised", "hung_up_by_control", "dequeued")
+QUEUED, RECORDED, DECIDED, TALKING = "queued", "recorded", "decided", "talking"
+_LEFT_LINE = (TALKING, "caller_", "queue_", "callback_promised", "hung_up_by_control", "dequeued")
 
 
 def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
     """The record as it stands after these events."""
     unique = {event.seq: event for event in events}
     happened = sorted(unique.values(), key=lambda event: event.at_ms)
-    talking = next((event.at_ms for event in happened if event.what == "talking"), None)
+    talking = next((event.at_ms for event in happened if event.what == TALKING), None)
     return CallRecord(
         id=head.id,
         kind=head.kind,
@@ -137,7 +137,7 @@ def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
         waits=_waits(happened, end),
         offers=_offers(happened),
         agents=tuple(
-            dict.fromkeys(e.agent for e in happened if e.what == "talking" and e.agent is not None)
+            dict.fromkeys(e.agent for e in happened if e.what == TALKING and e.agent is not None)
         ),
         recordings=tuple(
             Recorded(name=name, sha256=sha256)

@@ -194,6 +194,7 @@ class Exchange:
         )
         self.holding.on_foreign_wake = self.dialler.poke
         self.records.on_closed = self.dialler.closed
+        self.records.on_talking = self.queueing.talks
 
     async def run(self) -> None:
         """Take over the calls that go on, then carry out whatever comes."""

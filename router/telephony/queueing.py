@@ -22,7 +22,7 @@ from router.call_record import QUEUED
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
 from router.resources import QueueConfig
-from router.store.agents import MAX_GROUP, Agents, Reserved, new_token
+from router.store.agents import MAX_GROUP, Agents, CallSeen, Reserved, new_token
 from router.store.facts import queue_facts
 from router.store.line import Line, Offered
 from router.store.links import Links
@@ -99,6 +99,7 @@ class StoreQueueing:
         self._clock = clock
         self._talking: dict[str, tuple[str, str]] = {}
         self._refused: dict[str, set[str]] = {}
+        self._observing: set[asyncio.Task[None]] = set()
 
     def adopt(self, states: Iterable[CallState]) -> None:
         """Calls taken over from the controller before: they waited and talked already."""
@@ -285,6 +286,7 @@ class StoreQueueing:
                     await asyncio.sleep(AGAIN_S)
                     continue
                 self._took(state, agent)
+                self._observe_later(state, agent)
                 return None
             if is_ours:
                 self._took(state, agent)
@@ -295,6 +297,40 @@ class StoreQueueing:
         self._refused.pop(state.id, None)
         queue = state.queue.queue if state.queue is not None else ""
         self._talking[agent] = (state.id, queue)
+
+    def talks(self, state: CallState) -> None:
+        """An agent talks whom nobody reserved (a direct call, a transfer): busy all the same."""
+        agent = state.agent.agent if state.agent is not None else None
+        if agent is not None and self._talking.get(agent, ("", ""))[0] != state.id:
+            self._talking[agent] = (state.id, "")
+            self._observe_later(state, agent)
+
+    def _observe_later(self, state: CallState, agent: str) -> None:
+        """Have the store know that the agent is on this call, as soon as it can be told."""
+        task = asyncio.get_running_loop().create_task(self._observe(state, agent))
+        self._observing.add(task)
+        task.add_done_callback(self._observing.discard)
+
+    async def _observe(self, state: CallState, agent: str) -> None:
+        call, queue = self._talking.get(agent, ("", ""))
+        at_ms = int(self._clock() * 1000)
+        while self._talking.get(agent, ("", ""))[0] == state.id == call:
+            try:
+                await self._agents.observe_call(
+                    self._tenant,
+                    agent,
+                    seen=CallSeen.CONNECTED,
+                    calls=[state.id],
+                    at_ms=at_ms,
+                    deadline=in_s(STORE_S),
+                    caller=self._number(state.caller_number),
+                    queue=queue or None,
+                    longest_call_ms=self._longest_call_ms,
+                )
+            except CrosspointError:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
 
     async def unanswered(self, state: CallState, agent: str, token: str, why: Gone) -> None:
         is_off = why in _OFF_THE_HOOK
@@ -320,7 +356,7 @@ class StoreQueueing:
     async def wrap_up(self, agent: str) -> None:
         call, queue_id = self._talking.pop(agent, ("", ""))
         if not call:
-            return  # rung directly, not from a queue
+            return  # never talked with the caller
         entry = self._planner.queue(queue_id)
         wrap_up_ms = 0 if entry is None else entry.config.wrap_up_seconds * 1000
         await self._tell(

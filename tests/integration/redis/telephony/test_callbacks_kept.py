@@ -224,6 +224,7 @@ async def test_a_waiting_callback_can_be_cancelled_one_being_dialled_not(board: 
     assert (await kept(board, about.id)).status is Status.CANCELLED
     await board.dialler.look()
     assert board.begun == []
+    await board.later()
     again = await board.desk.create("support", CALLER, in_s(5))
     await until_begun(board)
     with pytest.raises(ConflictError):

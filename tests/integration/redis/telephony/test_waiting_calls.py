@@ -1,6 +1,7 @@
 """Calls that wait on one or two PBXs for agents, on a real Redis."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pbx.machine.events import Gone, Matched, NotPlaced, NotPlacedBecause, Place
 from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Leg, Phase
 from router.deadline import in_s
+from router.errors import OutcomeUnknownError, StoreDownError
 from router.hours import OpeningHours
 from router.resources import HoldQueue
 from router.store.scripts import Script, load_script, make_script
@@ -281,6 +283,44 @@ async def test_who_takes_a_call_over_can_end_the_agents_part_of_it(redis_url: st
         after.queueing.adopt([replace(_holding(after, state), agent=leg)])
         await after.queueing.wrap_up("ada")
         assert await after.state_of("ada") == "available"
+
+
+async def until_state(board: Switchboard, agent: str, state: str) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            with contextlib.suppress(StoreDownError, OutcomeUnknownError):
+                if await board.state_of(agent) == state:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_an_agent_in_a_direct_call_is_busy_and_free_again_afterwards(redis_url: str):
+    async with switchboard(redis_url) as board:
+        await board.has("ada")
+        leg = Leg(id=LegId("x"), endpoint="PJSIP/6001", agent="ada", is_up=True)
+        board.queueing.talks(replace(call(), agent=leg))
+        await until_state(board, "ada", "on_call")
+        assert isinstance(await board.arrives(call()), Placed)
+        await board.queueing.wrap_up("ada")
+        await until_state(board, "ada", "available")
+
+
+async def test_who_answers_while_the_store_is_away_is_busy_when_it_is_back(
+    new_server: Callable[..., Server],
+):
+    server = new_server()
+    async with switchboard(server.url) as board:
+        await board.has("ada")
+        state = call()
+        match = await board.arrives(state)
+        assert isinstance(match, Matched)
+        server.pause()
+        answer = await board.queueing.confirm(_holding(board, state), "ada", match.token)
+        assert answer is None
+        server.resume()
+        await until_state(board, "ada", "on_call")
+        await board.queueing.wrap_up("ada")
+        await until_state(board, "ada", "available")
 
 
 async def test_without_a_store_callers_wait_on_hold_and_go_on_when_it_is_back(
