@@ -22,7 +22,7 @@ from router.resources import (
 )
 from router.typed_nodes import Hook, StructReader, Wrong, read_bounded, secret_hook
 from rules.actions import Target, TargetType
-from rules.problems import Mark, ProblemList
+from rules.problems import FileError, Mark, Problem, ProblemList
 from rules.reader import MappingNode, Node, SequenceNode, read_tree
 
 DEFAULT_TENANT: Final = "default"
@@ -59,8 +59,22 @@ class _Read(msgspec.Struct, frozen=True):
 
 
 def site_files(path: Path) -> list[Path]:
-    """The file itself, or all `*.yaml` files of a folder."""
-    return sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    """The file itself, or all `*.yaml` files of a folder; FileError when it has none.
+
+    A folder without any is a mistake: pruning by it would remove everybody.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*.yaml"))
+    if not found:
+        problem = Problem(
+            mark=Mark(str(path), 1, 1),
+            code="no-files",
+            message="there are no files in this folder",
+            expected="*.yaml",
+        )
+        raise FileError([problem])
+    return found
 
 
 def load_site(paths: Sequence[Path], rulesets: Collection[str] | None = None) -> Site:

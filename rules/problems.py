@@ -131,7 +131,7 @@ def nearest_name(found: str, known: Iterable[str]) -> str | None:
 
     Bounded: names longer than 100 characters and lists longer than 1,000 are not compared.
     """
-    names = {name.lower(): name for name in sorted(known)}
+    names = {name.lower(): str(name) for name in sorted(known)}  # an enum's member says more
     if len(found) > 100 or len(names) > 1000:
         return None
     close = difflib.get_close_matches(found.lower(), names, n=1, cutoff=0.6)

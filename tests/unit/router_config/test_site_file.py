@@ -230,3 +230,8 @@ def test_whatever_is_broken_in_a_file_only_a_file_error_comes(
 def test_whatever_stands_in_the_environment_only_a_file_error_comes(name: str, text: str) -> None:
     with contextlib.suppress(FileError):
         parse_settings(b"{}", "crosspoint.yaml", Path("/srv"), {f"CROSSPOINT_{name}": text})
+
+
+def test_a_folder_without_files_is_no_site(tmp_path: Path):
+    with pytest.raises(FileError, match="no files in this folder"):
+        site_files(tmp_path)

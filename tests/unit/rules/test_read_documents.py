@@ -839,3 +839,9 @@ def test_a_damaged_example_is_read_or_refused_with_places(seed: int, changes: in
 def test_any_csv_is_read_or_refused(csv: bytes):
     problems = problems_or_none(lambda: vip_numbers(b"number\n" + csv))
     assert problems is None or problems
+
+
+def test_the_nearest_name_is_told_as_it_is_written_in_a_file():
+    with pytest.raises(FileError) as raised:
+        parse_document("a", "a.yaml", b"version: 1\ndefault: {rout: x}\n", lambda _: b"")
+    assert str(raised.value).endswith("did you mean 'route'?")
