@@ -30,6 +30,7 @@ from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES
 from tests.integration.asterisk.phones import caller, phone
 from tests.integration.asterisk.whole_calls import AGENT_HZ, CALLER_HZ, MUSIC_HZ, the_call, until
+from tests.servers import Server
 
 TENANT = "acme"
 RULES = """
@@ -86,6 +87,14 @@ class Tones:
 async def service(
     asterisk: Instance, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[tuple[Service, Callable[[], Exchange]]]:
+    async with served(asterisk, redis_url, tmp_path) as both:
+        yield both
+
+
+@contextlib.asynccontextmanager
+async def served(
+    asterisk: Instance, url: str, tmp_path: Path
+) -> AsyncIterator[tuple[Service, Callable[[], Exchange]]]:
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "main.yaml").write_text(RULES)
     (tmp_path / "site.yaml").write_text(SITE)
@@ -105,12 +114,12 @@ async def service(
     )
     ami = AmiSettings(port=asterisk.ports.ami, secret=asterisk.secret)
     foreign = ForeignRouters()
-    async with running(settings, redis_url) as one:
+    async with running(settings, url) as one:
         await one.links.wait_open(in_s(5))
         await apply_site(settings, Resources(one.links, AgentsAndQueues(one.agents)))
         await one.keeper.refresh(in_s(5))
         speech = Tones(asterisk.sounds)
-        yield one, lambda: exchange(one, redis_url, ami, speech, foreign)
+        yield one, lambda: exchange(one, url, ami, speech, foreign)
     await foreign.close()
 
 
@@ -216,6 +225,33 @@ async def test_a_caller_waits_until_an_agent_comes_on_duty(
 
 def _offers(board: Exchange) -> bool:
     return any(session.state.offers for session in board.controller.sessions.values())
+
+
+async def test_callers_hear_music_while_the_store_is_away_and_go_on_when_it_is_back(
+    asterisk: Instance,
+    new_server: Callable[..., Server],
+    tmp_path: Path,
+    phones_folder: Path,
+):
+    server = new_server()
+    async with served(asterisk, server.url, tmp_path) as (one, make):
+        await duty(one, "ada")
+        says = [Silence(1.0), *keys("1"), Tone(CALLER_HZ, 20)]
+        async with at_work(make) as board:
+            async with caller(
+                asterisk, phones_folder, called="+12125550100", says=says
+            ) as customer:
+                await the_call(board.controller, Phase.ASKING)
+                server.pause()
+                session = await the_call(board.controller, Phase.HOLDING)
+                assert session.state.in_line
+                async with phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=800):
+                    server.resume()
+                    await the_call(board.controller, Phase.TALKING, limit_s=25)
+                    await customer.ended()
+            record = await the_record(one)
+    assert record.agents == ("ada",)
+    assert [wait.outcome for wait in record.waits] == ["talking"]
 
 
 @pytest.mark.parametrize("phase", [Phase.HOLDING, Phase.TALKING])
