@@ -31,6 +31,7 @@ from pbx.machine.events import Supervise as SuperviseCall
 from pbx.machine.plans import DialPlan, LegId, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Leg
 from pbx.session import Session
+from router.acd.agents import AgentState
 from router.call_control import (
     DONE,
     UNKNOWN,
@@ -57,7 +58,7 @@ from router.call_control import (
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
 from router.store import keys
-from router.store.agents import new_token
+from router.store.agents import Agents, new_token
 from router.store.announcements import Announcements
 from router.store.pbx_commands import DeposedError, PbxCommands, TakenCommand, Took
 from router.telephony.effects import Watch, effect_of, means_nothing
@@ -71,6 +72,7 @@ FINISH_S: Final = 5.0
 """A control that shows no effect for so long is answered as of unknown outcome."""
 
 LEASE_MARGIN_MS: Final = 10_000
+_BUSY: Final = frozenset({AgentState.RESERVED, AgentState.RINGING, AgentState.ON_CALL})
 _log = structlog.get_logger(__name__)
 
 
@@ -94,6 +96,7 @@ class RemoteControl:
         *,
         calls: Calls,
         commands: PbxCommands,
+        agents: Agents,
         announcements: Announcements,
         planner: Planner,
         trunk: Trunk,
@@ -105,6 +108,7 @@ class RemoteControl:
         """With `token` (of the PBX's lease) nothing is taken that another controller should have."""
         self._calls = calls
         self._commands = commands
+        self._agents = agents
         self._announcements = announcements
         self._planner = planner
         self._trunk = trunk
@@ -187,8 +191,9 @@ class RemoteControl:
                 session = self._calls.find(command.call)
                 if session is None:
                     raise _RefusedError(Refusal.NO_CALL, "this call is not going on")
-                control = self._control(command)
-                return await self._post(session, control, until)
+                if isinstance(command, Consult | Add | Unpark):
+                    await self._refuse_busy(command.party, until)
+                return await self._post(session, self._control(command), until)
 
     # --- controls -----------------------------------------------------------------------------------
 
@@ -271,6 +276,14 @@ class RemoteControl:
                 ),
             )
         )
+
+    async def _refuse_busy(self, party: Party, until: Deadline) -> None:
+        """No agent is rung who has a call, or is being offered one."""
+        if party.agent is None:
+            return
+        known = await self._agents.get(self._tenant, party.agent, until)
+        if known is not None and known.effective.state in _BUSY:
+            raise _RefusedError(Refusal.AGENT_BUSY)
 
     async def _take_agent(self, command: ClickToCall, until: Deadline) -> str:
         """A token for the agent's lease; empty for one who gets no calls anyway."""

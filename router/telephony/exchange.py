@@ -185,6 +185,7 @@ class Exchange:
         self.remote = RemoteControl(
             calls=self.controller,
             commands=PbxCommands(links),
+            agents=given.agents,
             announcements=Announcements(given.store_url),
             planner=self.planner,
             trunk=trunk,

@@ -17,6 +17,7 @@ from pbx.machine.state import CallState, Kind, Leg, Phase
 from pbx.machine.table import on
 from router.deadline import in_s
 from router.settings import PbxSettings
+from router.store.agents import Agents
 from router.store.announcements import Announcements
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
@@ -129,6 +130,7 @@ def remote_control(
     return RemoteControl(
         calls=double,  # type: ignore[arg-type]
         commands=PbxCommands(links),
+        agents=Agents(links),
         announcements=Announcements(parse_store_url(store_url)),
         planner=double.planner,
         trunk=double.trunk,

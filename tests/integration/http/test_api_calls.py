@@ -175,6 +175,17 @@ async def test_a_third_party_is_consulted_and_takes_the_call(world: World):
     assert agent.agent == "bea"
 
 
+async def test_an_agent_with_a_call_is_not_rung_for_another(world: World):
+    api, pbx = world
+    session = await pbx.going_on(talking())
+    await api.agents.set_duty("acme", "bea", on=True, deadline=in_s(5))
+    assert (await api.ask("POST", "/calls", {"to": "030777", "agent": "bea"})).status == 201
+    for path in ("consult", "participants"):
+        reply = await api.ask("POST", f"/calls/c1/{path}", {"agent": "bea"})
+        assert (reply.status, reply.code) == (409, "agent_busy"), path
+    assert session.state == talking()
+
+
 async def test_three_talk_and_a_caller_is_parked_and_taken_again(world: World):
     api, pbx = world
     await pbx.going_on(talking("c1"))
