@@ -30,6 +30,11 @@ PARTS = ("decisions", "workers", "rules", "agents", "link")
 LIBRARIES = ("aiohttp", "uvloop", "msgspec", "hiredis", "fastapi", "uvicorn", "redis", "PyJWT")
 P99_MS = 5.0
 FLOOR, USUAL = "bare aiohttp handler (the floor)", "FastAPI, redis-py, PyJWT (the usual way)"
+NOTES = """\
+  req/s: closed loop, 64 connections. p50, p99, p99.9: Poisson arrivals at half of that, from the
+  intended moment. CPU us: the server's user and system time per request, with all it does after the
+  answer, and what share of it the floor needs. store: Redis' time per request, us. load: how busy
+  the generator kept the core that it shares with the store."""
 FULL = "JWT + 500 rules + agent reserved"
 STATIC, CALENDAR = "static rules, JSON", "500 rules + calendar, JSON"
 
@@ -43,13 +48,13 @@ def cores() -> tuple[set[int], set[int]]:
 
 
 @contextlib.contextmanager
-def a_store(on: set[int]) -> Iterator[str]:
+def a_store(on: set[int]) -> Iterator[Server]:
     server = Server(any_server())
     try:
         server.start()
         assert server.process is not None
         os.sched_setaffinity(server.process.pid, on)
-        yield server.url
+        yield server
     finally:
         server.remove()
 
@@ -80,9 +85,9 @@ def rows_of(
 def decisions(rounds: int, seconds: float) -> list[dict[str, object]]:
     """The one table."""
     under_test, other = cores()
-    with targets.folder() as folder, a_store(other) as url, contextlib.ExitStack() as stack:
-        rows, service = rows_of(folder, url, under_test, stack)
-        with Generator(other) as generator:
+    with targets.folder() as folder, a_store(other) as store, contextlib.ExitStack() as stack:
+        rows, service = rows_of(folder, store.url, under_test, stack)
+        with Generator(other, store.process) as generator:
             measure(rows, generator, rounds=rounds, seconds=seconds)
         dropped = service.dropped()
     floor = rows[0]
@@ -97,6 +102,7 @@ def decisions(rounds: int, seconds: float) -> list[dict[str, object]]:
             "p99.9_ms": row.open_ms("p999"),
             "cpu_us": statistics.median(row.cpu_us),
             "load_cpu": statistics.median(each.own_cpu for each in row.closed),
+            "store_us": statistics.median(row.store_us),
             "wrong": row.wrong,
             "dropped": dropped if row.target is service else 0,
         }
@@ -107,8 +113,8 @@ def decisions(rounds: int, seconds: float) -> list[dict[str, object]]:
 def workers(rounds: int, seconds: float) -> list[dict[str, object]]:
     """The full decision with one and two workers; all processes share all cores."""
     every = set().union(*cores())
-    with targets.folder() as folder, a_store(every) as url, contextlib.ExitStack() as stack:
-        rows = []
+    with targets.folder() as folder, a_store(every) as store, contextlib.ExitStack() as stack:
+        rows, url = [], store.url
         for count in (1, 2):
             service = targets.Service(folder / f"service{count}", url, every, workers=count)
             stack.callback(service.stop)
@@ -124,7 +130,7 @@ def workers(rounds: int, seconds: float) -> list[dict[str, object]]:
             )
         asyncio.run(targets.put_agents(url))
         asyncio.run(asyncio.sleep(2))
-        with Generator(every) as generator:
+        with Generator(every, store.process) as generator:
             measure(rows, generator, rounds=rounds, seconds=seconds)
     return [
         {
@@ -140,7 +146,8 @@ def workers(rounds: int, seconds: float) -> list[dict[str, object]]:
 
 
 def print_table(rows: list[dict[str, object]]) -> None:
-    head = ("req/s", "x floor", "x usual", "p50 ms", "p99 ms", "p99.9", "CPU us", "x floor", "load")
+    head = ("req/s", "x floor", "x usual", "p50 ms", "p99 ms", "p99.9", "CPU us", "x floor")
+    head = (*head, "store", "load")
     print(f"{'':42}" + "".join(f"{title:>9}" for title in head))
     for row in rows:
         cells = (
@@ -152,6 +159,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
             f"{row['p99.9_ms']:.2f}",
             f"{row['cpu_us']:.1f}",
             f"{rows[0]['cpu_us'] / row['cpu_us']:.2f}",
+            f"{row['store_us']:.1f}",
             f"{row['load_cpu']:.0%}",
         )
         print(f"{row['row']:42}" + "".join(f"{cell:>9}" for cell in cells))
@@ -162,14 +170,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
         print(
             f"  the service dropped {rows[1]['dropped']} log entries or memories after the answer"
         )
-    print("  req/s: closed loop, 64 connections; p..: Poisson arrivals at half of that, from the")
-    print(
-        "  intended moment; CPU us: the server's user and system time per request, all it does after"
-    )
-    print(
-        "  the answer included, and what share of it the floor needs; load: how busy the generator"
-    )
-    print("  kept its core, which it shares with the store.")
+    print(NOTES)
 
 
 def print_goals(rows: list[dict[str, object]]) -> None:
@@ -241,8 +242,8 @@ def main() -> None:
         bench_reserve.show(10_000 if options.quick else bench_reserve.SIZES[-1])
     if "link" in parts:
         print("\nOne script in Redis from here, by client")
-        with a_store(cores()[1]) as url:
-            uvloop.run(bench_link.main(url))
+        with a_store(cores()[1]) as store:
+            uvloop.run(bench_link.main(store.url))
 
 
 if __name__ == "__main__":

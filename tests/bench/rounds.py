@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from tests.bench.generator import Measured, Order
-from tests.bench.targets import Process
+from tests.bench.targets import Process, cpu_s_of
 
 MOST_A_SECOND = 45_000
 """Requests made beforehand for a closed loop, per second: more than anything here answers."""
@@ -28,6 +28,7 @@ class Row(msgspec.Struct, kw_only=True):
     closed: list[Measured] = []
     open: list[Measured] = []
     cpu_us: list[float] = []
+    store_us: list[float] = []
 
     @property
     def rate(self) -> float:
@@ -49,7 +50,9 @@ class Row(msgspec.Struct, kw_only=True):
 class Generator:
     """The process that loads, on cores of its own."""
 
-    def __init__(self, cores: set[int]) -> None:
+    def __init__(self, cores: set[int], store: "subprocess.Popen[bytes] | None" = None) -> None:
+        """`store` is looked at for the time it uses."""
+        self._store = store
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.generator"],
             stdin=subprocess.PIPE,
@@ -65,8 +68,10 @@ class Generator:
         self._process.kill()
         self._process.wait()
 
-    def run(self, row: Row, seconds: float, rate: float | None = None) -> tuple[Measured, float]:
-        """The result, and the server's CPU time per request in microseconds."""
+    def run(
+        self, row: Row, seconds: float, rate: float | None = None
+    ) -> tuple[Measured, float, float]:
+        """The result, and the server's and the store's CPU time per request in microseconds."""
         most = int((rate or MOST_A_SECOND) * (seconds + 1.0) * 1.2) + 100
         order = Order(
             port=row.target.port,
@@ -79,11 +84,17 @@ class Generator:
         )
         self._say(msgspec.json.encode(order).decode())
         self._hear()  # ready
-        before = row.target.cpu_s()
+        before, store_before = row.target.cpu_s(), self._store_s()
         self._say("go")
         measured = msgspec.json.decode(self._hear(), type=Measured)
-        cpu_s = row.target.cpu_s() - before
-        return measured, cpu_s / max(measured.total, 1) * 1e6
+        if not measured.answers:
+            raise SystemExit(f"{row.name}: no answer within {seconds} s")
+        millions = max(measured.total, 1) / 1e6
+        cpu_s, store_s = row.target.cpu_s() - before, self._store_s() - store_before
+        return measured, cpu_s / millions, store_s / millions
+
+    def _store_s(self) -> float:
+        return 0.0 if self._store is None else cpu_s_of(self._store.pid)
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -104,13 +115,14 @@ def measure(rows: Sequence[Row], generator: Generator, *, rounds: int, seconds: 
         for _ in range(rounds):
             for row in rows:
                 step(f"{row.name}, as much as possible")
-                measured, cpu_us = generator.run(row, seconds)
+                measured, cpu_us, store_us = generator.run(row, seconds)
                 row.closed = [*row.closed, measured]
                 row.cpu_us = [*row.cpu_us, cpu_us]
+                row.store_us = [*row.store_us, store_us]
         for _ in range(rounds):
             for row in rows:
                 step(f"{row.name}, half of that")
-                measured, _ = generator.run(row, seconds, row.rate / 2)
+                measured, *_ = generator.run(row, seconds, row.rate / 2)
                 row.open = [*row.open, measured]
 
 
