@@ -15,7 +15,7 @@ import pytest
 from deploy.asterisk.instance import Instance
 from router.tokens import Tokens
 from tests.integration.asterisk import audio
-from tests.integration.asterisk.capture import Tone
+from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES
 from tests.integration.asterisk.phones import caller, phone
 from tests.servers import free_port
@@ -81,6 +81,12 @@ class Service:
                 for call in await self.ask("GET", "/calls"):
                     if is_it(call):
                         return call
+                await asyncio.sleep(0.02)
+
+    async def bridged(self, call: str, limit_s: float = 15) -> None:
+        """Until both hear each other: a moment after the call is said to be talking."""
+        async with asyncio.timeout(limit_s):
+            while (await self.ask("GET", f"/cdrs/{call}"))["talking_at"] is None:
                 await asyncio.sleep(0.02)
 
     async def over(self, call: str, *, recordings: int = 0, limit_s: float = 15) -> dict[str, Any]:
@@ -197,3 +203,45 @@ async def test_click_to_call_rings_the_agent_then_the_number(
     async with asyncio.timeout(10):
         while (await service.ask("GET", "/agents/ada"))["state"] != "available":
             await asyncio.sleep(0.02)
+
+
+async def test_whoever_is_called_keys_through_the_menu_to_an_agent(
+    asterisk: Instance, service: Service, phones_folder: Path
+):
+    menu = {"prompt": "One for support.", "choices": {"1": {"queue": "support"}}, "tries": 3}
+    says = [Silence(1.5), *keys("1"), Silence(10)]
+    async with (
+        phone(phones_folder, "phone_answers", port=PHONES["6003"], says=says) as customer,
+        phone(phones_folder, "phone_answers", port=PHONES["6001"]) as agent,
+    ):
+        begun = await service.ask("POST", "/calls/menu", {"to": "030 555123", "menu": menu})
+        call = await service.until(talks)
+        assert (call["id"], call["kind"], call["queue"]) == (begun["id"], "outbound_ivr", "support")
+        await service.bridged(begun["id"])
+        await service.ask("POST", f"/calls/{begun['id']}/hangup")
+        await customer.ended()
+        await agent.ended()
+    record = await service.over(begun["id"])
+    assert (record["direction"], record["disposition"]) == ("outbound", "answered")
+
+
+async def test_a_supervisor_listens_and_a_third_joins_over_http(
+    asterisk: Instance, service: Service, phones_folder: Path
+):
+    async with (
+        phone(phones_folder, "phone_answers", port=PHONES["6001"]) as agent,
+        phone(phones_folder, "phone_answers", port=PHONES["6002"]) as supervisor,
+        phone(phones_folder, "phone_answers", port=PHONES["6003"]) as third,
+        caller(asterisk, phones_folder) as customer,
+    ):
+        call = (await service.until(talks))["id"]
+        await service.ask("POST", f"/calls/{call}/supervise", {"mode": "listen", "agent": "ben"})
+        await service.until(
+            lambda one: any(p["role"] == "supervisor" and p["is_up"] for p in one["parties"])
+        )
+        await service.ask("POST", f"/calls/{call}/participants", {"number": "030 555123"})
+        await service.until(lambda one: one["state"] == "conference")
+        await service.ask("POST", f"/calls/{call}/hangup")
+        for one in (customer, agent, supervisor, third):
+            await one.ended()
+    await service.over(call)
