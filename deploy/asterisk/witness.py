@@ -76,7 +76,11 @@ def admit(etc: Path, *, events: str = "") -> str:
     """
     secret = secrets.token_urlsafe(18)
     lines = [f"[{USER}]", f"secret = {secret}", "deny = 0.0.0.0/0.0.0.0"]
-    lines += ["permit = 127.0.0.1/255.255.255.255", "read = call,agi,dtmf,agent", "write ="]
+    lines += [
+        "permit = 127.0.0.1/255.255.255.255",
+        "read = call,agi,dtmf,agent,dialplan",
+        "write =",
+    ]
     if events:
         lines.append(f"eventfilter = Event: ({events})")
     etc.mkdir(parents=True, exist_ok=True)
