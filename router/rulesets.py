@@ -3,7 +3,8 @@
 How it works. The folder is looked at twice a second (in a thread: a slow or network disk must not
 hold up calls). A file whose size and time are the same in two looks is read, compiled and has its
 cases run, in that thread too; if all is well, it is swapped in. Otherwise the last good version stays
-and the findings are to be seen in `states`. So a half-written file is never taken.
+and the findings are to be seen in `states`. So a half-written file is never taken. The last good version
+is also kept on disk, for a process that is started while its file is broken.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from router import last_good_rules
 from router.rules_archive import pack
 from rules.cases import run_cases
 from rules.loader import load_source
@@ -76,12 +78,21 @@ class Rulesets:
     """All rulesets of a folder by name (the file's stem). `get` is what decisions use."""
 
     def __init__(
-        self, folder: Path, clock: Callable[[], float], on_change: OnChange | None = None
+        self,
+        folder: Path,
+        clock: Callable[[], float],
+        on_change: OnChange | None = None,
+        *,
+        last_good: Path | None = None,
     ) -> None:
-        """`clock` tells seconds since the epoch; `on_change` hears of every file that was read."""
+        """`clock` tells seconds since the epoch; `on_change` hears of every file that was read.
+
+        `last_good` is the folder for last good versions; None keeps none.
+        """
         self._folder = folder
         self._clock = clock
         self._on_change = on_change
+        self._last_good = last_good
         self._rulesets: dict[str, Ruleset] = {}
         self._packed: dict[str, bytes | None] = {}
         self._states: dict[str, RulesetState] = {}
@@ -136,10 +147,29 @@ class Rulesets:
         for path in files:
             if self._is_changed(path, stamps):
                 loaded = await asyncio.to_thread(load, path, self._clock())
+                if loaded.ruleset is None and path.stem not in self._rulesets:
+                    await self._restore(path.stem)
                 self._swap(path, loaded)
+                await self._keep_on_disk(path, loaded)
         for path in [path for path in self._lists if path not in stamps]:
             self._miss(path)
         self._taken = dict(stamps)
+
+    async def _restore(self, name: str) -> None:
+        """Have the version that was good when this or another process last saw one."""
+        if self._last_good is None:
+            return
+        restored = await asyncio.to_thread(
+            last_good_rules.restore, self._last_good, name, self._clock()
+        )
+        if restored is not None:
+            self._rulesets[name], self._packed[name] = restored
+            _log.warning("rules_restored", ruleset=name, digest=restored[0].digest)
+
+    async def _keep_on_disk(self, path: Path, loaded: Loaded) -> None:
+        is_in_force = self._rulesets.get(path.stem) is loaded.ruleset
+        if self._last_good is not None and loaded.ruleset is not None and is_in_force:
+            await asyncio.to_thread(last_good_rules.keep, self._last_good, path.stem, loaded.packed)
 
     def _is_changed(self, path: Path, stamps: Stamps) -> bool:
         watched = {path, *self._lists.get(path, ())}

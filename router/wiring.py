@@ -54,6 +54,9 @@ from router.tokens import Tokens
 from router.views import Views
 from rules.requirements import Requirement
 
+LAST_GOOD_RULES: Final = "last_good_rules"
+"""Folder below the data folder."""
+
 STORE_AT_START_S: Final = 1.0
 """How long the start waits for the store before it goes on without."""
 
@@ -156,7 +159,12 @@ def _build(
     agents = Agents(links)
     resources = Resources(links, AgentsAndQueues(agents))
     keeper = DirectoryKeeper(resources, secret_source(settings), settings.directory_file)
-    rulesets = Rulesets(settings.rules_dir, time.time, _reload_observer(observer))
+    rulesets = Rulesets(
+        settings.rules_dir,
+        time.time,
+        _reload_observer(observer),
+        last_good=settings.data_dir / LAST_GOOD_RULES,
+    )
     budget, calls = ErrorBudget(f"{secrets.token_hex(4)}-"), CallMemory()
     store = CallStore(links, agents, lease_ms=settings.agents.lease_ms)
     decider = Decider(

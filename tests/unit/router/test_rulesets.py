@@ -169,3 +169,55 @@ async def test_nothing_changed_is_nothing_read(folder: Folder) -> None:
     await folder.rulesets.load()
     await folder.look_twice()
     assert len(folder.told) == 1
+
+
+def started_anew(folder: Folder, last_good: Path) -> Folder:
+    """Another process over the same files."""
+    other = Folder(folder.path)
+    other.rulesets = Rulesets(
+        folder.path, lambda: 1_770_000_000.0, other.told.append, last_good=last_good
+    )
+    return other
+
+
+async def test_a_process_started_with_a_broken_file_answers_with_the_last_good_version(
+    folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    last_good = tmp_path_factory.mktemp("data") / "last_good"
+    folder.write("vip.csv", "number\n+12125550142\n")
+    folder.write("a.yaml", WITH_LIST)
+    first = started_anew(folder, last_good)
+    await first.rulesets.load()
+    folder.write("a.yaml", FAILS_ITS_CASE)
+    folder.write("vip.csv", "gone")
+    second = started_anew(folder, last_good)
+    await second.rulesets.load()
+    assert second.digest() == first.digest() is not None
+    assert (second.state().state, second.state().digest) == (LoadState.STALE, first.digest())
+    assert second.state().problems
+    folder.write("a.yaml", GOOD % 5)
+    await second.look_twice()
+    assert second.state().state is LoadState.LOADED
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", None], ids=["empty", "damaged", "gone"])
+async def test_without_a_readable_last_good_version_a_broken_file_is_broken(
+    folder: Folder, tmp_path_factory: pytest.TempPathFactory, damage: bytes | None
+) -> None:
+    last_good = tmp_path_factory.mktemp("data")
+    folder.write("a.yaml", GOOD % 1)
+    await started_anew(folder, last_good).rulesets.load()
+    (kept,) = last_good.iterdir()
+    kept.unlink() if damage is None else kept.write_bytes(damage)
+    folder.write("a.yaml", "{")
+    other = started_anew(folder, last_good)
+    await other.rulesets.load()
+    assert (other.digest(), other.state().state) == (None, LoadState.BROKEN)
+
+
+async def test_a_disk_that_cannot_be_written_harms_nobody(folder: Folder) -> None:
+    folder.write("file", "in the way")
+    folder.write("a.yaml", GOOD % 1)
+    other = started_anew(folder, folder.path / "file" / "below")
+    await other.rulesets.load()
+    assert other.state().state is LoadState.LOADED
