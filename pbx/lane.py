@@ -20,14 +20,16 @@ Work = Callable[[], Awaitable[object]]
 class Lane:
     """Runs what it is given in order, in one task that whoever owns the lane keeps."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, on_full: Callable[[], object] = lambda: None) -> None:
         self.name = name
+        self._on_full = on_full
         self._work: asyncio.Queue[Work] = asyncio.Queue(MOST_WAITING)
 
     def add(self, work: Work) -> bool:
         """Put work in line; False when the lane is full."""
         if self._work.full():
             log.error("lane_full", lane=self.name)
+            self._on_full()
             return False
         self._work.put_nowait(work)
         return True
@@ -40,9 +42,13 @@ class Lane:
 
 
 class Lanes:
-    """All lanes of one call, made when first needed: one per channel, one for the store."""
+    """All lanes of one call, made when first needed: one per channel, one for the store.
 
-    def __init__(self) -> None:
+    `on_full` is told when work had to be refused: the call cannot go on as if it had been done.
+    """
+
+    def __init__(self, on_full: Callable[[], object] = lambda: None) -> None:
+        self._on_full = on_full
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -88,7 +94,7 @@ class Lanes:
         lane = self._lanes.get(name)
         if lane is None:
             # Named without the leg: an id belongs to a call, not into every line of a log.
-            lane = self._lanes[name] = Lane(name.partition(":")[0])
+            lane = self._lanes[name] = Lane(name.partition(":")[0], self._on_full)
             self._tasks.add(asyncio.create_task(lane.run()))
         return lane
 

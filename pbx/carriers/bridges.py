@@ -58,6 +58,8 @@ class BridgeCarrier:
         this = self._bridges
 
         async def work() -> None:
+            if this != self._bridges:
+                return  # it waited too long: the other party has changed meanwhile
             name = call.name_of(command.leg)
             if name is not None:
                 await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)

@@ -11,7 +11,7 @@ from pbx.ami.values import ChannelName, UniqueId
 from pbx.errors import ChannelGoneError, RefusedError
 from pbx.lane import Lane, Lanes
 from pbx.legs import Channels
-from pbx.machine.events import Event, Gone, LegGone
+from pbx.machine.events import Event, Gone, HangUpCall, LegGone
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState
 from pbx.ports import Outside
@@ -40,7 +40,8 @@ class Call:
         self.channels = channels
         self.outside = outside
         self.post = post
-        self.lanes = Lanes()
+        # A channel that takes no more commands carries no call: it ends, on record.
+        self.lanes = Lanes(on_full=lambda: post(HangUpCall()))
 
     @property
     def channel(self) -> UniqueId:

@@ -39,6 +39,7 @@ class VoiceCarrier:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._playing: _Playing | None = None
+        self._musics = 0
         self.handlers: Handlers = {
             Answer: self._answer,
             KeepMessage: self._keep_message,
@@ -67,8 +68,14 @@ class VoiceCarrier:
 
     async def _music(self, command: Music) -> None:
         call = self._call
-        music = agi.music(on=command.on)
-        call.lanes.caller.add(lambda: call.agi(call.state.channel, music))
+        self._musics += 1
+        this = self._musics
+
+        async def work() -> None:
+            if this == self._musics:  # of several that wait only the last is heard
+                await call.agi(call.state.channel, agi.music(on=command.on))
+
+        call.lanes.caller.add(work)
 
     async def _play(self, command: Play) -> None:
         playing = self._playing = _Playing()

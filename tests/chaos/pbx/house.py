@@ -267,6 +267,10 @@ async def all_is_well(
 
 
 async def until_asterisk_is_empty(asterisk: Instance, limit_s: float = 10) -> None:
-    async with asyncio.timeout(limit_s):
-        while await asyncio.to_thread(channels_of, asterisk):
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(limit_s):
+            while await asyncio.to_thread(channels_of, asterisk):
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        left = asterisk.command("core show channels concise")
+        raise AssertionError(f"Asterisk has channels left:\n{left}") from None

@@ -87,6 +87,7 @@ class World:
         self.closed: list[str] = []
         self.tokens: dict[str, str] = {}
         self._wakes: asyncio.Queue[str] = asyncio.Queue()
+        self._matches: dict[str, Matched] = {}
         self._down_since: dict[str, float] = {}
 
     def outside(self) -> Outside:
@@ -168,6 +169,9 @@ class World:
             return Placed(left_s=self.left_s)
         if self.is_full:
             return NotPlaced(NotPlacedBecause.FULL)
+        known = self._matches.get(state.id)
+        if known is not None and known.token in self.tokens.values():
+            return known  # asked again before it has heard the answer
         self._take_place(state.id)
         if self.line[0] == state.id and self.free:
             return self._reserve(state)
@@ -196,7 +200,8 @@ class World:
             self.tokens[agent] = token
             self.busy[agent] = state.id
         self._wake_first()
-        return Matched(offers=offers, token=token)
+        match = self._matches[state.id] = Matched(offers=offers, token=token)
+        return match
 
     async def leave_line(self, state: CallState, *, keep: bool) -> None:
         await self._store()
@@ -302,4 +307,8 @@ class World:
     async def finish(self, state: CallState, started: RecordingStarted) -> bool:
         file = Path(started.folder) / f"{started.name}.wav"
         self.finished.append(file)
-        return file.exists() and file.stat().st_size > 44
+        for _ in range(100):  # Asterisk closes it a moment after the hang-up
+            if file.exists() and file.stat().st_size > 44:
+                return True
+            await asyncio.sleep(0.02)
+        return False

@@ -75,7 +75,22 @@ async def until_over(world: World, calls: int = 1, limit_s: float = 20) -> None:
     )
 
 
+SURROGATE = "Surrogate/"
+"""What Asterisk 22 now and then leaves of a channel that hung up in the very moment in which it was
+pulled into a bridge: no call, no phone, and nobody can hang it up. Not ours to end; see `leaked_by`."""
+
+
 def channels_of(asterisk: Instance) -> int:
-    """How many channels Asterisk itself counts."""
-    counted = asterisk.command("core show channels count").split(" active channel")[0]
-    return int(counted.split()[-1])
+    """How many channels Asterisk itself lists, without those that it has leaked."""
+    return len([row for row in _listed(asterisk) if not row.startswith(SURROGATE)])
+
+
+def leaked_by(asterisk: Instance) -> int:
+    """How many channels Asterisk has leaked since it was started."""
+    return len([row for row in _listed(asterisk) if row.startswith(SURROGATE)])
+
+
+def _listed(asterisk: Instance) -> list[str]:
+    return [
+        row for row in asterisk.command("core show channels concise").splitlines() if "!" in row
+    ]

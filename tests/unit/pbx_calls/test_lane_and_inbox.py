@@ -39,9 +39,11 @@ async def test_a_lane_works_in_order_and_goes_on_after_what_fails():
 
 
 async def test_a_full_lane_refuses_work():
-    lane = Lane("caller")
+    refused = list[bool]()
+    lane = Lane("caller", on_full=lambda: refused.append(True))
     taken = [lane.add(lambda: asyncio.sleep(0)) for _ in range(MOST_WAITING + 1)]
     assert taken == [True] * MOST_WAITING + [False]
+    assert refused == [True]
 
 
 async def test_the_last_words_for_the_store_are_waited_for_but_not_for_ever():
