@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from router.outcome import Asked, Level, Outcome
+from router.outcome import Asked, Level, Outcome, Why
 from rules.explain import Explanation
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
 from rules.numbers import is_anonymous, is_plain_e164
@@ -21,6 +21,8 @@ _PRIVATE: Final = frozenset({"name", "phone", "email", "number", "external_numbe
 """Last parts of attribute names whose values are masked whatever they look like."""
 
 _MOST_REASONS: Final = 32
+
+NOTE_REPEAT: Final = "This repeats an earlier answer of the same call, which has the explanation."
 
 NOTE_MASKED: Final = (
     "Numbers and digits are masked in the log: a condition on them that cannot be judged any more is"
@@ -77,6 +79,11 @@ def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numb
         error=None if outcome.error is None else outcome.error.value,
         is_masked=not with_full_numbers,
     )
+
+
+def is_repeat(entry: Entry) -> bool:
+    """Whether the entry repeats an earlier answer of the call: nothing was decided for it."""
+    return Why.REPEATED.value in entry.reasons
 
 
 def explain_entry(ruleset: Ruleset, entry: Entry) -> Explanation:

@@ -5,8 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from router.decisions_log import Entry, LoggedDecision
-from router.outcome import Why
+from router.decisions_log import LoggedDecision, is_repeat
 from rules.actions import Action, Decision
 from rules.cases import is_same_action
 from rules.replay import Then, action_of, redecide
@@ -75,11 +74,6 @@ class Replay:
         if (name, digest) not in self._known:
             self._known[name, digest] = await self._versions(name, digest)
         return self._known[name, digest]
-
-
-def is_repeat(entry: Entry) -> bool:
-    """Whether the entry repeats an earlier answer: nothing was decided for it."""
-    return Why.REPEATED.value in entry.reasons
 
 
 def _verdict(rule: str, was: Action | None, now: tuple[Decision, ...]) -> Verdict:

@@ -139,10 +139,12 @@ async def _again(
     shell: Shell, store: Store, tenant: str, entry: "Entry"
 ) -> "tuple[Explanation | None, str | None]":
     """The explanation, with the very version of the rules."""
-    from router.decisions_log import explain_entry  # noqa: PLC0415 - start-up time
+    from router.decisions_log import explain_entry, is_repeat  # noqa: PLC0415 - start-up time
 
     if entry.rules is None or entry.rule is None or entry.digest is None:
         return None, "no rules were asked"
+    if is_repeat(entry):
+        return None, "this repeats an earlier answer of the same call, which has the explanation"
     ruleset = await version_of(shell, store, tenant, entry.rules, entry.digest)
     if ruleset is None:
         return None, f"version {entry.digest} of {entry.rules} is not kept (any more)"

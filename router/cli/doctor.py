@@ -1,5 +1,6 @@
 """`crosspoint doctor`: looks at everything a call depends on, and says what to do."""
 
+import http.client
 import os
 import socket
 import stat
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _LEAST_MAJOR: Final = 7
 _MOST_SKEW_S: Final = 1.0
 _HTTP_S: Final = 2.0
+_SOMEBODY_ELSE: Final = "somebody else listens there"
+_OTHER_PORT: Final = "end the other program, or set http.port"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,11 +171,12 @@ def _http(settings: "Settings") -> Iterator[Finding]:
             yield Finding(what=what, found=f"crosspoint serves, ready ({answer.status})")
     except urllib.error.HTTPError as error:
         error.close()
-        todo = f"look at {url}"
-        yield Finding(what=what, found=f"/readyz answers {error.code}", todo=todo)
-    except OSError:
-        todo = "end the other program, or set http.port"
-        yield Finding(what=what, found="somebody else listens there", todo=todo)
+        if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            yield Finding(what=what, found="crosspoint serves, not ready", todo=f"look at {url}")
+        else:
+            yield Finding(what=what, found=_SOMEBODY_ELSE, todo=_OTHER_PORT)
+    except (OSError, http.client.HTTPException):
+        yield Finding(what=what, found=_SOMEBODY_ELSE, todo=_OTHER_PORT)
 
 
 def _store(shell: Shell) -> Iterator[Finding]:

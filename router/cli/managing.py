@@ -200,33 +200,37 @@ def list_routers(shell: Shell, tenant: str | None, as_json: bool) -> None:
 
 @routers.command(epilog="\b\nExample:\n  crosspoint routers enable main")
 @click.argument("router")
+@json_option
 @click.pass_obj
-def enable(shell: Shell, router: str) -> None:
+def enable(shell: Shell, router: str, as_json: bool) -> None:
     """Switch ROUTER on. Its errors still count: one more and it is off again; see reset-errors."""
-    _switch(shell, router, on=True)
+    _switch(shell, router, on=True, as_json=as_json)
 
 
 @routers.command(epilog="\b\nExample:\n  crosspoint routers disable main")
 @click.argument("router")
+@json_option
 @click.pass_obj
-def disable(shell: Shell, router: str) -> None:
+def disable(shell: Shell, router: str, as_json: bool) -> None:
     """Switch ROUTER off: it answers its default target, whoever calls."""
-    _switch(shell, router, on=False)
+    _switch(shell, router, on=False, as_json=as_json)
 
 
 @routers.command("reset-errors", epilog="\b\nExample:\n  crosspoint routers reset-errors main")
 @click.argument("router")
+@json_option
 @click.pass_obj
-def reset_errors(shell: Shell, router: str) -> None:
+def reset_errors(shell: Shell, router: str, as_json: bool) -> None:
     """Forget ROUTER's errors. It stays off if it is off; see enable."""
-    from router.store.errors import reset_error_count  # noqa: PLC0415 - start-up time
+    from router.store.errors import read_health, reset_error_count  # noqa: PLC0415 - start-up time
 
-    async def work(store: Store) -> None:
+    async def work(store: Store) -> "RouterHealth":
         tenant = await router_tenant(store, router)
-        await reset_error_count(store.link_for(tenant), tenant, router, soon())
+        link = store.link_for(tenant)
+        await reset_error_count(link, tenant, router, soon())
+        return (await read_health(link, tenant, [router], soon()))[router]
 
-    shell.with_store(work)
-    click.echo(f"{router} has no errors")
+    _tell(router, shell.with_store(work), f"{router} has no errors", as_json=as_json)
 
 
 async def router_tenant(store: Store, router: str) -> str:
@@ -237,15 +241,24 @@ async def router_tenant(store: Store, router: str) -> str:
     return tenant
 
 
-def _switch(shell: Shell, router: str, *, on: bool) -> None:
-    from router.store.errors import set_enabled  # noqa: PLC0415 - start-up time
+def _switch(shell: Shell, router: str, *, on: bool, as_json: bool) -> None:
+    from router.store.errors import read_health, set_enabled  # noqa: PLC0415 - start-up time
 
-    async def work(store: Store) -> None:
+    async def work(store: Store) -> "RouterHealth":
         tenant = await router_tenant(store, router)
-        await set_enabled(store.link_for(tenant), tenant, router, soon(), enabled=on)
+        link = store.link_for(tenant)
+        await set_enabled(link, tenant, router, soon(), enabled=on)
+        return (await read_health(link, tenant, [router], soon()))[router]
 
-    shell.with_store(work)
-    click.echo(f"{router} is {'enabled' if on else 'disabled'}")
+    text = f"{router} is {'enabled' if on else 'disabled'}"
+    _tell(router, shell.with_store(work), text, as_json=as_json)
+
+
+def _tell(router: str, health: "RouterHealth", text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": router, "health": to_json(health)})
+    else:
+        click.echo(text)
 
 
 async def _views(store: Store, tenant: str) -> "list[AgentView]":

@@ -5,7 +5,15 @@ from typing import Final
 
 import msgspec
 
-from router.decisions_log import NOTE_MASKED, Entry, Filters, LoggedDecision, explain_entry
+from router.decisions_log import (
+    NOTE_MASKED,
+    NOTE_REPEAT,
+    Entry,
+    Filters,
+    LoggedDecision,
+    explain_entry,
+    is_repeat,
+)
 from router.errors import InvalidInputError
 from router.http.envelope import Page, moment, timestamp
 from router.http.roles import Resource
@@ -109,6 +117,8 @@ async def get_logged(asked: Asked[None]) -> ExplainedForm:
 async def _explain(asked: Asked[None], entry: Entry) -> tuple[ExplanationForm | None, str | None]:
     if entry.rule is None or entry.rules is None or entry.digest is None:
         return None, "No rule was asked for this answer."
+    if is_repeat(entry):
+        return None, NOTE_REPEAT
     ruleset = asked.service.rulesets.get(entry.rules)
     if ruleset is None or ruleset.digest != entry.digest:
         ruleset = await load_version(asked.link, asked.tenant, entry.digest, asked.deadline)

@@ -103,6 +103,27 @@ async def test_a_masked_decision_is_explained_with_the_rule_that_made_it(
     assert (vip["outcome"], vip["reason"]["found"]) == ("false", "+1212…22 (masked)")
 
 
+async def test_a_repeat_is_said_to_be_one_and_is_not_replayed(main: Running, tmp_path: Path):
+    await main.call()
+    await main.call()
+    newest, *_ = await logged(main, 2)
+    said = await run(main, tmp_path, "decisions", "--explain", newest, "--json")
+    assert "repeats an earlier answer" in json.loads(said.stdout)["not_explained"]
+    file = str(main.service.settings.rules_dir / "acme.yaml")
+    replayed = await run(main, tmp_path, "rules", "replay", file, "--json")
+    assert json.loads(replayed.stdout)["decisions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "is_enabled"), [("disable", False), ("enable", True), ("reset-errors", True)]
+)
+async def test_switches_tell_machines_how_the_router_is(
+    main: Running, tmp_path: Path, word: str, *, is_enabled: bool
+):
+    told = json.loads((await run(main, tmp_path, "routers", word, "main", "--json")).stdout)
+    assert (told["id"], told["health"]["is_enabled"]) == ("main", is_enabled)
+
+
 async def test_replay_shows_what_other_rules_would_change_and_exits_1(
     main: Running, tmp_path: Path
 ):

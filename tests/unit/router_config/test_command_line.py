@@ -1,8 +1,11 @@
 """The command line without a server: help, exit codes, files that are wrong, no traceback ever."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,3 +237,26 @@ def test_whatever_is_typed_ends_with_a_documented_code(words: list[str]) -> None
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code in {0, 1, 2, 3}
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-something\r\n", b"HTTP/1.1 404 Not Found\r\n\r\n", b""]
+)
+def test_doctor_says_that_somebody_else_has_the_port(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    def reply() -> None:
+        for _ in range(2):
+            taken, _ = listener.accept()
+            with taken, contextlib.suppress(OSError):
+                taken.sendall(answer)
+
+    assert folder.exists()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("CROSSPOINT_HTTP__PORT", str(listener.getsockname()[1]))
+        thread = threading.Thread(target=reply, daemon=True)
+        thread.start()
+        result = run("doctor")
+        thread.join(10)
+    assert "somebody else listens there" in result.output
+    assert result.exit_code == 1
