@@ -113,12 +113,16 @@ class HoldQueue(
 class Recording(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """What is recorded; `announce` says so to the caller first."""
+    """What is recorded; `announce` says so to the caller first.
+
+    With `ask_consent` the caller is asked instead, by key: without a yes nothing is recorded.
+    """
 
     inbound: bool = False
     outbound: bool = False
     allow_pause: bool = False
     announce: bool = True
+    ask_consent: bool = False
 
 
 class ServiceLevel(

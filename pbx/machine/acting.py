@@ -175,7 +175,8 @@ def _settle_recording(state: CallState, plan: QueuePlan | DialPlan) -> Next | No
         return None
     state = replace(state, plan=plan)
     if policy.ask_consent:
-        return begin(state, Phase.CONSENT, consent_dialogue())
+        then, steps = begin(state, Phase.CONSENT, consent_dialogue())
+        return then, (Note(what="recording_consent_asked"), *steps)
     if policy.announce:
         play = state.play + 1
         told = replace(state, phase=Phase.CONSENT, dialogue=None, play=play)

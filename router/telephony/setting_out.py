@@ -196,6 +196,7 @@ class Planner:
         return RecordingPolicy(
             record=is_wanted,
             announce=wanted.announce,
+            ask_consent=wanted.ask_consent,
             allow_pause=wanted.allow_pause,
             stereo=self._is_stereo,
         )

@@ -335,6 +335,17 @@ def test_no_consent_no_recording(*, key: str, records: bool) -> None:
     assert refused == ()
 
 
+def test_that_consent_was_asked_for_and_the_answer_are_on_record() -> None:
+    plan = msgspec.structs.replace(
+        RECORDED, recording=RecordingPolicy(record=True, ask_consent=True)
+    )
+    state, _ = after(INBOUND, Begin(), Decided(rule="r", action=SUPPORT), Planned(plan))
+    state, asked = on(state, Answered())
+    assert Note(what="recording_consent_asked") in asked
+    for key, answer in (("1", "recording_consent"), ("2", "recording_refused")):
+        assert Note(what=answer) in on(state, Key(key))[1]
+
+
 # --- callback -------------------------------------------------------------------------------------
 
 

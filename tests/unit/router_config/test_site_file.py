@@ -46,7 +46,7 @@ queues:
       queue_escape_dtmf: "*"
       stay_in_queue_after_closing: false
       unattended_queue: false
-    recording: {inbound: true, outbound: false, allow_pause: true, announce: true}
+    recording: {inbound: true, outbound: false, allow_pause: true, announce: true, ask_consent: true}
     service_level: {percent: 95, seconds: 60}
 agents:
   - id: ada

@@ -1,5 +1,6 @@
 """What each action of the rules means on the PBX."""
 
+import msgspec
 import pytest
 
 from ivr.prompts import Fixed, Sound, Speech
@@ -158,6 +159,16 @@ def test_a_queue_is_planned_with_all_its_settings():
     assert (policy.record, policy.announce, policy.allow_pause) == (True, True, True)
     assert isinstance(found.otherwise, Voicemail)
     assert found.escape == found.otherwise
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_queue_asks_for_consent_when_its_settings_say_so(*, asks: bool):
+    queue = msgspec.structs.replace(SUPPORT, recording=Recording(inbound=True, ask_consent=asks))
+    world = build({"acme": TenantResources(queues={"support": queue})}, lambda _: "")
+    out = Trunk(endpoint=None, dialable=Dialable("US"))
+    found = Planner(lambda: world, "acme", out).plan(call(), Enqueue(queue="support"))
+    assert isinstance(found, QueuePlan)
+    assert found.recording.ask_consent is asks
 
 
 def test_calls_out_are_recorded_by_their_own_policy():
