@@ -1,5 +1,6 @@
 """`crosspoint doctor`: looks at everything a call depends on, and says what to do."""
 
+import contextlib
 import http.client
 import os
 import socket
@@ -85,8 +86,12 @@ def _data_folder(settings: "Settings") -> Iterator[Finding]:
 
 
 def _rules(settings: "Settings") -> Iterator[Finding]:
-    from router.cli.ruling import checked  # noqa: PLC0415 - start-up time
+    from router.cli.ruling import checked, known_names  # noqa: PLC0415 - start-up time
 
+    known = None
+    if settings.site is not None:
+        with contextlib.suppress(FileError):  # the next check says so
+            known = known_names(settings.site)
     files = [
         path
         for path in sorted(settings.rules_dir.glob("*.y*ml"))
@@ -96,7 +101,7 @@ def _rules(settings: "Settings") -> Iterator[Finding]:
         help_ = "write a rules file there, or set rules_dir"
         yield Finding(what="rules", found=f"no files in {settings.rules_dir}", todo=help_)
     for path in files:
-        result = checked(path)
+        result = checked(path, known)
         found = f"{result.rules} rules, {result.cases} cases"
         todo: str | None = None
         if result.problems:

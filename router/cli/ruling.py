@@ -9,12 +9,22 @@ import click
 import msgspec
 
 from router.cli.replaying import replay
-from router.cli.shell import UNUSABLE, WRONG, Boundary, ended, json_option, print_json, to_json
+from router.cli.shell import (
+    UNUSABLE,
+    WRONG,
+    Boundary,
+    Shell,
+    ended,
+    json_option,
+    print_json,
+    to_json,
+)
 from rules.problems import FileError, Problem
 
 if TYPE_CHECKING:
     from rules.explain import Explanation, Reason
     from rules.facts import CallFacts, QueueFacts
+    from rules.lint import KnownNames
 
 _FILE = click.Path(path_type=Path)
 
@@ -32,11 +42,18 @@ Example:
   crosspoint rules check rules/*.yaml"""
 )
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+@click.option(
+    "--site",
+    type=_FILE,
+    help="Names of queues and routers must stand there; for files of the rules_dir in the settings the"
+    " default is their site.",
+)
 @json_option
 @click.pass_context
-def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
+def check(ctx: click.Context, files: tuple[Path, ...], site: Path | None, as_json: bool) -> None:
     """Load each FILE, look for oddities and run its cases."""
-    results = [checked(file) for file in files]
+    names = _Names(ctx.obj, site)
+    results = [checked(file, names.known_to(file)) for file in files]
     if as_json:
         print_json([_result_form(result) for result in results])
     else:
@@ -60,7 +77,39 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return WRONG if self.problems else 0
 
 
-def checked(file: Path) -> Result:
+class _Names:
+    """The queues and routers that rules files may name."""
+
+    def __init__(self, shell: Shell, site: Path | None) -> None:
+        self._shell = shell
+        self._given = None if site is None else known_names(site)
+
+    def known_to(self, file: Path) -> "KnownNames | None":
+        """Those of the site given, else of the settings' site for a file of its rules; None: not known."""
+        if self._given is not None:
+            return self._given
+        try:
+            settings = self._shell.settings
+            if settings.site is None or file.resolve().parent != settings.rules_dir.resolve():
+                return None
+            return known_names(settings.site)
+        except (FileError, OSError):
+            return None  # `doctor` says what is wrong with those
+
+
+def known_names(site: Path) -> "KnownNames":
+    """The queues and routers of a site; FileError."""
+    from router.site_file import load_site, site_files  # noqa: PLC0415 - start-up time
+    from rules.lint import KnownNames  # noqa: PLC0415
+
+    found = load_site(site_files(site))
+    return KnownNames(
+        queues=frozenset(queue.id for queue in found.queues),
+        routers=frozenset(router.id for router in found.routers),
+    )
+
+
+def checked(file: Path, known: "KnownNames | None" = None) -> Result:
     from rules.cases import run_cases  # noqa: PLC0415 - start-up time
     from rules.lint import lint  # noqa: PLC0415
     from rules.loader import load_document  # noqa: PLC0415
@@ -74,7 +123,7 @@ def checked(file: Path) -> Result:
     ruleset = compile_ruleset(document)
     return Result(
         file=str(file),
-        problems=(*lint(ruleset), *run_cases(ruleset)),
+        problems=(*lint(ruleset, known), *run_cases(ruleset)),
         rules=len(document.rules),
         cases=len(document.cases),
     )

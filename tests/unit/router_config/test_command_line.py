@@ -260,3 +260,18 @@ def test_doctor_says_that_somebody_else_has_the_port(
         thread.join(10)
     assert "somebody else listens there" in result.output
     assert result.exit_code == 1
+
+
+def test_a_queue_that_the_site_does_not_have_is_a_finding(folder: Path, tmp_path: Path) -> None:
+    queue = "queues: [{id: support, name: Support}]\n"
+    (folder / "site.yaml").write_text(SITE + queue)
+    rules = folder / "rules/main.yaml"
+    rules.write_text(RULES.replace('then: {end: {message: "Hello"}}', "then: {queue: suport}"))
+    told = run("rules", "check", str(rules))
+    assert (told.exit_code, "did you mean 'support'?" in told.output) == (1, True)
+    assert "suport" in run("doctor").output
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(rules.read_text())
+    assert run("rules", "check", str(draft)).exit_code == 0
+    assert run("rules", "check", str(draft), "--site", "site.yaml").exit_code == 1
+    assert run("rules", "check", str(draft), "--site", "gone.yaml").exit_code == 2
