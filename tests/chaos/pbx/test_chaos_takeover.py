@@ -11,12 +11,17 @@ import pytest
 from deploy.asterisk.instance import Instance
 from pbx.ami.client import LinkState
 from pbx.controller import Controller
+from pbx.machine.events import HangUpCall
 from tests.chaos.pbx.conftest import PHONES, Fate
 from tests.chaos.pbx.faults import AmiProxy
-from tests.chaos.pbx.house import PHASES, House, Town
-from tests.integration.asterisk.whole_calls import controlled, until
+from tests.chaos.pbx.house import AGENTS, PHASES, House, Town, all_is_well
+from tests.integration.asterisk.capture import Tone
+from tests.integration.asterisk.ear import Ear
+from tests.integration.asterisk.phones import caller, phone
+from tests.integration.asterisk.whole_calls import AGENT_HZ, MUSIC_HZ, controlled, until
 
 pytestmark = [pytest.mark.chaos]
+ADA = PHONES[AGENTS["ada"]]
 LONG = pytest.param(
     30.0,
     marks=pytest.mark.skipif(
@@ -103,3 +108,38 @@ async def test_a_new_controller_takes_over_and_drops_nobody(
             await house.nobody_was_dropped()
             await house.everybody_goes_on()
     tell(fates, f"controller killed, another {apart_s:g} s later", house)
+
+
+async def test_what_happened_while_no_controller_was_there_is_made_up_for(
+    asterisk: Instance, town: Town, phones_folder: Path, fates: list[Fate]
+):
+    """A phone answers, and a caller who waits hangs up: the next controller finds out both."""
+    town.free = ["ada"]
+    async with (
+        Ear() as hears,
+        phone(phones_folder, port=ADA, ring_ms=1500, says=[Tone(AGENT_HZ, 30)]),
+        caller(asterisk, phones_folder, called="301", ear=hears),
+        contextlib.AsyncExitStack() as later,
+    ):
+        async with controlled(asterisk, town) as first:
+            await town.until_noted("offered")
+            impatient = caller(
+                asterisk, phones_folder, "caller_hangs_up", called="302", hold_ms=800
+            )
+            await later.enter_async_context(impatient)
+            await until(lambda: len(town.line) == 1, "a second caller to wait")
+            assert len(first.sessions) == 2
+        (waiting,) = town.line
+        await impatient.ended()
+        await asyncio.sleep(1.0)  # and the phone answers
+        assert town.closed == []
+        async with controlled(asterisk, town) as second:
+            await hears.until_hears(AGENT_HZ, never=(MUSIC_HZ,))
+            await until(lambda: town.closed == [waiting], "the end of who hung up")
+            assert town.line == []
+            (talking,) = second.sessions.values()
+            talking.post(HangUpCall())
+            await all_is_well(asterisk, town, second, calls=2)
+    for call in town.closed:
+        became = ", ".join(town.what(call))
+        fates.append(Fate(fault="changes while no controller is there", call="one", became=became))
