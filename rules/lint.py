@@ -36,7 +36,7 @@ def lint(ruleset: Ruleset, known: KnownNames | None = None) -> list[Problem]:
         *_odd_calendars(ruleset),
         *_odd_dialogues(document, names),
         *_odd_actions(document),
-        *_unknown_names(document, known or KnownNames()),
+        *unknown_names(document, known or KnownNames()),
     ]
     return sorted(found, key=lambda p: (p.mark.line, p.mark.column, p.code))
 
@@ -219,8 +219,8 @@ def _odd_relaxing(rule: Rule, action: Enqueue) -> Iterator[Problem]:
         before_s, before = step.after_s, step.skills
 
 
-def _unknown_names(document: Document, known: KnownNames) -> Iterator[Problem]:
-    """`unknown-queue`, `unknown-router`: with the nearest name there is."""
+def unknown_names(document: Document, known: KnownNames) -> Iterator[Problem]:
+    """`unknown-queue`, `unknown-router`, with the nearest name there is: the quick part of `lint`."""
     if known.queues is not None:
         for rule in document.rules:
             named = {*queues_asked(rule.when), *queues_used(rule.then)}

@@ -13,6 +13,7 @@ from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
 from router.http.v1.resources import not_found, page, picture
 from router.rulesets import LoadState, RulesetState
+from rules.lint import KnownNames, unknown_names
 from rules.problems import Problem
 
 
@@ -32,7 +33,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class RulesetForm(msgspec.Struct, frozen=True, kw_only=True):
     """A ruleset. `stale`: the file on disk is refused for its findings, an older version is in force;
-    `missing`: a router names it, and there is no such file. All `cases` hold for what is in force.
+    `missing`: a router names it, and there is no such file. Findings of a `loaded` one are queues and
+    routers that it names and the tenant lacks. All `cases` hold for what is in force.
     """
 
     name: str
@@ -59,19 +61,26 @@ async def get_rules(asked: Asked[None]) -> RulesetForm:
 
 async def _forms(asked: Asked[None]) -> dict[str, RulesetForm]:
     users: dict[str, list[str]] = {}
-    for router in (await picture(asked)).routers.values():
+    known = await picture(asked)
+    for router in known.routers.values():
         if router.rules is not None:
             users.setdefault(router.rules, []).append(router.id)
+    names = KnownNames(queues=frozenset(known.queues), routers=frozenset(known.routers))
     states = {state.name: state for state in asked.service.rulesets.states}
-    return {name: _form(asked, name, states.get(name), used) for name, used in users.items()}
+    return {name: _form(asked, name, states.get(name), used, names) for name, used in users.items()}
 
 
 def _form(
-    asked: Asked[None], name: str, state: RulesetState | None, used: list[str]
+    asked: Asked[None],
+    name: str,
+    state: RulesetState | None,
+    used: list[str],
+    names: KnownNames,
 ) -> RulesetForm:
     if state is None:
         return RulesetForm(name=name, state="missing", used_by=sorted(used))
     ruleset = asked.service.rulesets.get(name) if state.state is not LoadState.BROKEN else None
+    unknown = () if ruleset is None else unknown_names(ruleset.document, names)
     return RulesetForm(
         name=name,
         state=state.state.value,
@@ -80,7 +89,7 @@ def _form(
         loaded_at=timestamp(None if state.loaded_at_s is None else state.loaded_at_s * 1000),
         rules=len(ruleset.document.rules) if ruleset else 0,
         cases=len(ruleset.document.cases) if ruleset else 0,
-        findings=[_finding(problem) for problem in state.problems],
+        findings=[_finding(problem) for problem in (*state.problems, *unknown)],
         used_by=sorted(used),
     )
 

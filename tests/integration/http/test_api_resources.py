@@ -262,6 +262,17 @@ async def test_a_refused_rules_file_shows_its_findings_beside_the_old_version(
     assert (finding["line"], finding["file"], finding["nearest"]) == (5, "acme.yaml", "caller")
 
 
+async def test_queues_that_rules_name_and_the_tenant_lacks_are_findings(
+    api: ApiServer, tmp_path: Path
+):
+    (tmp_path / "acme.yaml").write_text(RULES.replace("{end: {message: hello}}", "{queue: suport}"))
+    await api.rulesets.load()
+    shown = (await api.ask("GET", "/rules/acme")).data
+    (finding,) = shown["findings"]
+    assert (shown["state"], finding["code"]) == ("loaded", "unknown-queue")
+    assert (finding["found"], finding["nearest"]) == ("suport", "support")
+
+
 async def test_a_ruleset_without_a_file_is_shown_as_missing(api: ApiServer):
     assert (await api.ask("GET", "/rules/acme")).data["state"] == "missing"
 
