@@ -70,7 +70,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
 
         def connection() -> asyncio.Protocol:
-            return front.put_before(server(), self._route.at_once)
+            return front.put_before(server(), self._route)
 
         for sock in sockets:
             self._listening.append(await loop.create_server(connection, sock=sock, backlog=BACKLOG))
@@ -86,8 +86,10 @@ class HttpServer:
         self._route.is_closing = True
         server = self._runner.server
         end = asyncio.get_running_loop().time() + min(LAST_ANSWERS_S, self._drain_s)
+        latest = asyncio.get_running_loop().time() + self._drain_s
         while server is not None and server.connections:
-            if asyncio.get_running_loop().time() > end:
+            now = asyncio.get_running_loop().time()
+            if now > latest or (now > end and not self._route.waiting):
                 break
             await asyncio.sleep(_LOOK_S)
         await self._runner.cleanup()
@@ -114,7 +116,7 @@ class HttpServer:
                 if self._route.is_closing and not response.prepared:
                     response.force_close()
                 return response
-            return await handle_route(request, front.begun_of(request))
+            return await handle_route(request)
 
         server.request_factory = make_request
         server.request_handler = handle

@@ -1,29 +1,29 @@
 """Answers complete routing requests right where they are parsed, before aiohttp makes a task of them.
 
-Most routing requests arrive in one piece and are decided by rules alone, without waiting for
-anybody. For those, aiohttp's request and response objects, its task per request and the two turns of
-the event loop cost more than parsing and deciding together (measured: half of the whole). So a thin
-layer stands between aiohttp's parser and its request queue: it sees each parsed message, answers it if
-it can do so at once, and passes on everything else untouched, to be handled the usual way and in
-order: other paths, errors, pipelined requests, unfinished bodies, decisions that have to wait.
+Nearly all routing requests arrive in one piece on a connection that is otherwise idle. For those,
+aiohttp's request and response objects, its task per request and the turns of the event loop cost more
+than parsing and deciding together (measured: half of the whole). So a thin layer stands between
+aiohttp's parser and its request queue: it sees each parsed message and answers it, at once if nobody
+else is needed, else when the decision is there (what the client sends meanwhile is held back, unread,
+so that answers stay in order). Everything else it passes on untouched, to be handled the usual way:
+other paths, errors, pipelined requests, unfinished bodies, whatever comes once the server is closing.
 
 It relies on names that aiohttp does not promise. `put_before` therefore looks for all of them, and
 without them leaves the connection as it is: slower, and otherwise the same. The tests ask every
 question of both ways.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from router.http.decisions.answering import Half, Reply
-from router.http.decisions.routes import PREFIX
-
-AtOnce = Callable[[str, bytes], bytes | Half | Reply]
+from router.http.decisions.answering import Half
+from router.http.decisions.routes import PREFIX, RouteHandler
 
 _NEEDED: Final = (
     "_parser",
@@ -40,43 +40,40 @@ _NEEDED_OF_PARSER: Final = ("feed_data", "message_consumed")
 _MOST_UNSENT: Final = 64 * 1024
 """Bytes that a client has not read; beyond them aiohttp's own flow control takes over."""
 
+_MOST_HELD: Final = 64 * 1024
+"""Bytes held back while a decision is under way; beyond them reading pauses."""
+
 _Parsed = tuple[Sequence[tuple[RawRequestMessage, StreamReader]], bool, bytes]
 
 
-def put_before(handler: RequestHandler, at_once: AtOnce) -> RequestHandler:
+def put_before(handler: RequestHandler, route: RouteHandler) -> RequestHandler:
     """Put the layer before a connection's request queue, if this aiohttp is built as expected."""
     parser = getattr(handler, "_parser", None)
     is_as_expected = all(hasattr(handler, name) for name in _NEEDED) and all(
         hasattr(parser, name) for name in _NEEDED_OF_PARSER
     )
     if is_as_expected:
-        handler._parser = _Front(handler, parser, at_once)  # type: ignore[assignment]  # noqa: SLF001 - see above
+        handler._parser = _Front(handler, parser, route)  # type: ignore[assignment]  # noqa: SLF001 - see above
     return handler
-
-
-def begun_of(request: web.BaseRequest) -> Half | Reply | None:
-    """What was already done of this request, when it could not be answered at once."""
-    parser = getattr(request.protocol, "_parser", None)
-    if not isinstance(parser, _Front) or parser.begun is None:
-        return None
-    (message, begun), parser.begun = parser.begun, None
-    return begun if message is request._message else None  # noqa: SLF001 - see above
 
 
 class _Front:
     """Stands in for a connection's parser."""
 
-    __slots__ = ("_at_once", "_handler", "_parser", "begun")
+    __slots__ = ("_handler", "_held", "_parser", "_route", "_waiting")
 
-    def __init__(self, handler: RequestHandler, parser: Any, at_once: AtOnce) -> None:
+    def __init__(self, handler: RequestHandler, parser: Any, route: RouteHandler) -> None:
         # Any: the parser is a C class without types
         self._handler = handler
         self._parser = parser
-        self._at_once = at_once
-        self.begun: tuple[RawRequestMessage, Half | Reply] | None = None
+        self._route = route
+        self._waiting: asyncio.Task[bytes] | None = None
+        self._held = b""
 
     def feed_data(self, data: bytes) -> _Parsed:
-        """Parse, and keep back what was answered."""
+        """Parse, and keep back what is answered here."""
+        if self._waiting is not None:
+            return self._hold(data)
         parsed: _Parsed = self._parser.feed_data(data)
         messages = parsed[0]
         if len(messages) == 1 and self._is_idle():
@@ -99,22 +96,46 @@ class _Front:
             and not handler._close  # noqa: SLF001
             and not handler._force_close  # noqa: SLF001
             and not handler._upgraded  # noqa: SLF001
+            and not self._route.is_closing
         )
 
     def _answer(self, message: RawRequestMessage, payload: StreamReader) -> bool:
-        handler, transport = self._handler, self._handler.transport
+        transport = self._handler.transport
         if transport is None or transport.get_write_buffer_size() > _MOST_UNSENT:
             return False
-        body = payload.read_nowait()
-        done = self._at_once(message.path, body)
-        if isinstance(done, bytes):
-            transport.write(done)
-            self._parser.message_consumed()
-            closes_at = handler._loop.time() + handler._keepalive_timeout  # noqa: SLF001
-            handler._next_keepalive_close_time = closes_at  # noqa: SLF001
-            return True
-        self.begun = (message, done)
-        return False
+        done = self._route.at_once(message.path, payload.read_nowait())
+        if isinstance(done, Half):
+            self._waiting = self._handler._loop.create_task(self._route.later(done))  # noqa: SLF001
+            self._waiting.add_done_callback(self._decided)
+        else:
+            self._write(done)
+        return True
+
+    def _decided(self, task: asyncio.Task[bytes]) -> None:
+        self._waiting = None
+        if not task.cancelled():
+            self._write(task.result())
+        held, self._held = self._held, b""
+        transport = self._handler.transport
+        if held and transport is not None:
+            transport.resume_reading()
+            self._handler.data_received(held)
+
+    def _write(self, answer: bytes) -> None:
+        handler = self._handler
+        if handler.transport is None:  # the client has gone
+            return
+        handler.transport.write(answer)
+        self._parser.message_consumed()
+        closes_at = handler._loop.time() + handler._keepalive_timeout  # noqa: SLF001 - see above
+        handler._next_keepalive_close_time = closes_at  # noqa: SLF001
+
+    def _hold(self, data: bytes) -> _Parsed:
+        self._held += data
+        transport = self._handler.transport
+        if len(self._held) > _MOST_HELD and transport is not None:
+            transport.pause_reading()
+        return (), False, b""
 
 
 def _is_complete(message: RawRequestMessage, payload: StreamReader) -> bool:

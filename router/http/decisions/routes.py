@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -35,29 +36,38 @@ class RouteHandler:
         self._answering = answering
         self.is_closing = False
         """From now on every answer ends its connection."""
+        self.waiting = 0
+        """Requests begun by `at_once` whose answer is still to come."""
 
-    def at_once(self, path: str, body: bytes) -> bytes | Half | Reply:
-        """The whole response to a complete request on a connection that stays open, if it needs nobody.
+    def at_once(self, path: str, body: bytes) -> bytes | Half:
+        """The whole response to a complete request on a connection that stays open.
 
-        Anything but bytes is to be handed to `handle`.
+        A Half, when somebody else has to be asked, is for `later`.
         """
         if len(body) > LONGEST_BODY:
-            return answering.TOO_LARGE
+            return refusal_bytes(answering.TOO_LARGE)
         view = self._answering.find(_router_of(path))
         if view is None:
-            return answering.NOT_FOUND
+            return refusal_bytes(answering.NOT_FOUND)
         reply = self._answering.begin(view, body, time.monotonic())
-        if isinstance(reply, Half) or reply.level is None or self.is_closing:
+        if isinstance(reply, Half):
             return reply
+        if reply.level is None:
+            return refusal_bytes(reply)
         return answer_bytes(reply.body, reply.level, reply.timing)
 
-    async def handle(
-        self, request: web.BaseRequest, begun: Half | Reply | None
-    ) -> web.StreamResponse:
+    async def later(self, half: Half) -> bytes:
+        """The whole response to a request that `at_once` has begun."""
+        self.waiting += 1
+        try:
+            reply = await self._answering.finish(half)
+        finally:
+            self.waiting -= 1
+        return answer_bytes(reply.body, reply.level or Level.DEFAULT, reply.timing)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Always a response; raises nothing but a cancellation."""
-        if isinstance(begun, Half):
-            begun = await self._answering.finish(begun)
-        reply = begun or await self._reply(request, time.monotonic())
+        reply = await self._reply(request, time.monotonic())
         return respond(reply, request, ends=self.is_closing)
 
     async def _reply(self, request: web.BaseRequest, arrived: float) -> Reply:
@@ -147,6 +157,17 @@ def answer_bytes(body: bytes, level: Level, timing: str) -> bytes:
     date = rfc822_formatted_time()
     head = f"{_HEADS[level]}{timing}\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode("ascii") + body
+
+
+def refusal_bytes(reply: Reply) -> bytes:
+    """A whole response without a decision."""
+    status = HTTPStatus(reply.status)
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+        f"Server: crosspoint\r\nDate: {rfc822_formatted_time()}\r\n"
+        f"Content-Length: {len(reply.body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + reply.body
 
 
 _HEADS: Final = {
