@@ -16,11 +16,11 @@ call('ZADD', KEYS[1], now, ARGV[1])
 call('PEXPIRE', KEYS[1], ARGV[3])
 
 local most, most_bytes, bytes = tonumber(ARGV[4]), tonumber(ARGV[5]), 0
-for place, digest in ipairs(call('ZREVRANGE', KEYS[1], 0, -1)) do
+for nth, digest in ipairs(call('ZREVRANGE', KEYS[1], 0, -1)) do
   local key = ARGV[2] .. 'rules_version:' .. digest
   local size = call('STRLEN', key)
   bytes = bytes + size
-  if size == 0 or place > most or (place > 1 and bytes > most_bytes) then
+  if size == 0 or nth > most or (nth > 1 and bytes > most_bytes) then
     call('UNLINK', key)
     call('ZREM', KEYS[1], digest)
   end
