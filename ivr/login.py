@@ -48,7 +48,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class Login(msgspec.Struct, frozen=True, kw_only=True):
+class Login(msgspec.Struct, frozen=True, kw_only=True, tag="login"):
     """One log-in. `confirmation` is what a good pair hears (logged in, or logged out)."""
 
     confirmation: Sound = Sound.LOGGED_IN

@@ -33,7 +33,7 @@ from pbx.ami.settings import AmiSettings
 from pbx.ami.values import UniqueId
 from pbx.causes import why_gone
 from pbx.errors import PbxError
-from pbx.legs import Channel, Channels
+from pbx.legs import Channel, Channels, endpoint_of
 from pbx.machine.commands import Note
 from pbx.machine.events import Begin, Bridged, Gone, LegGone, LegUp, Recovered
 from pbx.machine.events import Event as CallEvent
@@ -47,7 +47,8 @@ log = structlog.get_logger(__name__)
 RINGING, UP = 5, 6
 OUR_CONTEXT = "crosspoint"
 OUR_CONTEXTS = (OUR_CONTEXT, "crosspoint-conference")
-DOORS = ("crosspoint-in", "crosspoint-phones")
+PHONES = "crosspoint-phones"
+DOORS = ("crosspoint-in", PHONES)
 """Contexts of the dialplan through which calls come to us."""
 LIST_S = 10.0
 WAKES_AGAIN_S = 1.0
@@ -205,24 +206,25 @@ class Controller:
         if not self._gate.is_open:
             self._arrived_meanwhile[event.uniqueid.lower()] = event
         elif event.context in DOORS or event.environment.get("agi_context") in DOORS:
-            self._arrived(event.uniqueid, event.caller_id_num, event.exten, event.environment)
+            self._arrived(event)
         else:
             self._hang_up(event.uniqueid)
 
-    def _arrived(
-        self, unique_id: UniqueId, caller: str, exten: str, environment: dict[str, str]
-    ) -> None:
+    def _arrived(self, event: AgiStarted | ChannelListed) -> None:
+        environment = event.environment if isinstance(event, AgiStarted) else {}
+        is_phone = PHONES in {event.context, environment.get("agi_context")}
         state = CallState(
             id=uuid.uuid4().hex,
             kind=Kind.INBOUND,
-            channel=LegId(unique_id),
-            caller_number=_known(caller),
-            called_number=_known(exten or environment.get("agi_extension", "")),
+            channel=LegId(event.uniqueid),
+            caller_number=_known(event.caller_id_num),
+            called_number=_known(event.exten or environment.get("agi_extension", "")),
+            phone=endpoint_of(event.channel) if is_phone else "",
             language=environment.get("agi_language", "en"),
             arrived_ms=self._now_ms(),
         )
         if self._start(state, Begin()) is None:
-            self._hang_up(unique_id, cause=34)
+            self._hang_up(event.uniqueid, cause=34)
 
     def _key(self, event: KeyPressed) -> None:
         session = self._by_leg.get(event.uniqueid.lower())
@@ -311,7 +313,7 @@ class Controller:
             if _is_originated(row.uniqueid) or row.context in OUR_CONTEXTS:
                 self._hang_up(row.uniqueid)
             elif row.context in DOORS:
-                self._arrived(row.uniqueid, row.caller_id_num, row.exten, {})
+                self._arrived(row)
 
     def _listed(self, row: ChannelListed) -> Channel:
         channel = self.channels.seen(row.uniqueid, row.channel)

@@ -5,6 +5,13 @@ import msgspec
 from pbx.ami.values import ChannelName, UniqueId
 
 
+def endpoint_of(name: ChannelName) -> str:
+    """The phone whose channel it is: `PJSIP/6001` of `PJSIP/6001-0000002a`; empty for a channel of
+    Asterisk's own."""
+    endpoint, _, _ = name.rpartition("-")
+    return "" if name.startswith("Local/") else endpoint
+
+
 class Channel(msgspec.Struct, kw_only=True):
     """One live channel. `bridge`: the bridge it is in, empty for none."""
 

@@ -13,7 +13,7 @@ import msgspec
 from ivr.prompts import Prompt
 from ivr.steps import Standing
 from pbx.machine.commands import Note
-from pbx.machine.events import Decided, Gone, Matched, NotPlaced, Placed
+from pbx.machine.events import Decided, Gone, Matched, NotPlaced, Placed, Planned
 from pbx.machine.plans import Plan, QueuePlan
 from pbx.machine.state import CallState
 from rules.actions import Action
@@ -22,8 +22,11 @@ from rules.actions import Action
 class Deciding(Protocol):
     """The rules, or somebody else's routing URL."""
 
-    async def decide(self, state: CallState) -> Decided:
-        """Where the call goes; the fallback where nothing can be decided in time."""
+    async def decide(self, state: CallState) -> Decided | Planned:
+        """Where the call goes; the fallback where nothing can be decided in time.
+
+        A plan at once for a number that no rules are asked about.
+        """
 
     async def plan(self, state: CallState, action: Action) -> Plan:
         """What the action means on this PBX."""
@@ -63,7 +66,8 @@ class Promises(Protocol):
     async def promise_callback(self, state: CallState, queue: str, number: str) -> bool:
         """Written down for good, or not."""
 
-    async def check_pin(self, agent: str, pin: str) -> bool: ...
+    async def log_in(self, state: CallState, number: str, pin: str, *, on: bool) -> bool:
+        """With the right PIN log the agent of this number in at the phone that calls, or out."""
 
     async def keep_message(self, state: CallState, mailbox: str, file: PurePosixPath) -> None: ...
 

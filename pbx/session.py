@@ -29,7 +29,7 @@ from pbx.legs import Channels
 from pbx.machine.commands import Command, Note, Over
 from pbx.machine.events import Event, LegGone
 from pbx.machine.plans import LegId
-from pbx.machine.state import CallState, Kind, Phase, find_leg
+from pbx.machine.state import CallState, Kind, Phase, find_leg, to_write_down
 from pbx.machine.table import on
 from pbx.ports import Outside
 
@@ -158,7 +158,7 @@ class Session:
             self._cause = event.cause
         self._call.state, commands = on(self.state, event)
         self.on_moved(self)
-        await self._outside.journal.save(self.state)
+        await self._outside.journal.save(to_write_down(self.state))
         for command in commands:
             await self._carry_out(command, era)
 

@@ -64,6 +64,7 @@ class TenantDirectory(msgspec.Struct, frozen=True, kw_only=True):
     resources: TenantResources
     queues: Mapping[str, QueueEntry]
     agents_by_user_id: Mapping[str, AgentConfig]
+    agents_by_number: Mapping[str, AgentConfig]
     queues_by_call_center_id: Mapping[str, QueueEntry]
 
 
@@ -87,6 +88,11 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
     def agent_by_user_id(self, tenant: str, user_id: str) -> AgentConfig | None:
         found = self.tenants.get(tenant)
         return found.agents_by_user_id.get(user_id) if found else None
+
+    def agent_by_number(self, tenant: str, number: str) -> AgentConfig | None:
+        """Who keys in this number; None also when it is more than one agent's."""
+        found = self.tenants.get(tenant)
+        return found.agents_by_number.get(number) if found else None
 
     def queue_by_call_center_id(self, tenant: str, call_center_id: str) -> QueueEntry | None:
         found = self.tenants.get(tenant)
@@ -143,12 +149,23 @@ def _tenant(
         agents_by_user_id={
             agent.user_id: agent for agent in tenant.agents.values() if agent.user_id is not None
         },
+        agents_by_number=_by_number(tenant.agents.values()),
         queues_by_call_center_id={
             entry.config.call_center_id: entry
             for entry in queues.values()
             if entry.config.call_center_id is not None
         },
     )
+
+
+def _by_number(agents: Iterable[AgentConfig]) -> dict[str, AgentConfig]:
+    """By the number each keys in: their own, or an id of digits. What is not one agent's is nobody's."""
+    found: dict[str, list[AgentConfig]] = {}
+    for agent in agents:
+        number = agent.number or agent.id
+        if number.isascii() and number.isdecimal():
+            found.setdefault(number, []).append(agent)
+    return {number: some[0] for number, some in found.items() if len(some) == 1}
 
 
 def _queue(queue: QueueConfig, previous: QueueEntry | None) -> QueueEntry:

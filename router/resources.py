@@ -174,6 +174,8 @@ class AgentConfig(
 ):
     """An agent. `user_id` is the platform's user, `endpoint` the phone on the PBX.
 
+    `number` is what the agent keys in to log in by phone; without one, an `id` of digits only.
+
     `skills` are named levels, 0 to 100; a skill without a level meets no requirement.
     """
 
@@ -183,6 +185,7 @@ class AgentConfig(
     endpoint: (
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:-]{1,100}(?!\n)$")] | None
     ) = None
+    number: Annotated[str, Meta(pattern=r"^[0-9]{1,12}(?!\n)$")] | None = None
     skills: Annotated[Mapping[Id, Level], Meta(max_length=100)] = {}
     queues: Annotated[Mapping[Id, Membership], Meta(max_length=100)] = {}
 
@@ -411,5 +414,6 @@ _PATTERN_WORDS: Final[Mapping[str, str]] = {
     "phone_numbers": "a number is E.164: +, then 2 to 15 digits",
     "user_id": "a platform's id has 1 to 64 letters, digits, '_' or '-'",
     "call_center_id": "a platform's id has 1 to 64 letters, digits, '_' or '-'",
+    "number": "an agent's number has 1 to 12 digits",
     "endpoint": "an endpoint is TECHNOLOGY/NAME, like PJSIP/1001",
 }

@@ -117,11 +117,16 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     longest_wait_seconds: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
 
 
+FEATURE_NUMBER: Final = r"^[+*0-9][*#0-9]{1,30}(?!\n)$"
+"""What a phone can dial: 2 characters at least."""
+
+
 class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One Asterisk and what may be done with it: `crosspoint pbx` and `crosspoint up` take its calls.
 
     `id` is the same for the controller that works and the one that waits; calls belong to `tenant`.
-    A call to a number that no router of the tenant has goes to `default_router`. Numbers without `+`
+    A call to a number that no router of the tenant has goes to `default_router`. Agents log in and out
+    by calling `login_number` and `logout_number`, written as they are dialled. Numbers without `+`
     are of `country`; `{number}` in `trunk_endpoint` is where an E.164 number is dialled, and only
     numbers of `dial_countries` (none: of `country`) are ever dialled, never premium-rate ones.
     `caller_id` is shown to whom we call. `spool_dir` is where Asterisk records. Prompts are
@@ -140,6 +145,8 @@ class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret: SecretRef = SecretRef(file="secrets/ami")
     tls_ca_file: Path | None = None
     default_router: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    login_number: Annotated[str, Meta(pattern=FEATURE_NUMBER)] | None = None
+    logout_number: Annotated[str, Meta(pattern=FEATURE_NUMBER)] | None = None
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$")] | None = None
     trunk_endpoint: (
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:{}+-]{1,100}(?!\n)$")] | None

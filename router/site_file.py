@@ -141,6 +141,7 @@ class _Checks:
         for kind in ("routers", "queues", "agents"):
             self._once(kind, "id", lambda resource: [resource.id])
         self._once("agents", "user_id", lambda agent: _given(agent, "user_id"))
+        self._once("agents", "number", lambda agent: _given(agent, "number"))
         self._once("queues", "call_center_id", lambda queue: _given(queue, "call_center_id"))
         self._once("routers", "phone_numbers", lambda router: list(router.phone_numbers))
         queues = frozenset(queue.id for read in self._files for queue in read.content.queues)

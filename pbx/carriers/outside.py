@@ -16,7 +16,7 @@ from pbx.machine.commands import (
     WrapUp,
 )
 from pbx.machine.events import CallbackPromised, Confirmed, Planned
-from pbx.machine.plans import QueuePlan
+from pbx.machine.plans import LoginPlan, QueuePlan
 
 
 class OutsideCarrier:
@@ -129,10 +129,14 @@ class OutsideCarrier:
         self._later(work)
 
     async def _check_pin(self, command: CheckPin) -> None:
-        call = self._call
+        """A good pair logs in or out at once, so that nothing is confirmed that was not done."""
+        call, state = self._call, self._call.state
+        on = isinstance(state.plan, LoginPlan) and state.plan.on
 
         async def work() -> None:
-            call.post(Checked(await call.outside.promises.check_pin(command.agent, command.pin)))
+            promises = call.outside.promises
+            ok = await promises.log_in(state, command.agent, command.pin, on=on)
+            call.post(Checked(ok))
 
         self._later(work)
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ivr.callback_offer import CallbackOffer
 from ivr.collect import Collect, Question
 from ivr.consent import consent_dialogue
-from ivr.hold import Hold
+from ivr.login import Login
 from ivr.prompts import Fixed, Prompt, Sound, Speech
 from ivr.steps import Finish, HungUp, Music, Play, SetTimer, Started, Timer
 from ivr.voicemail import Voicemail
@@ -26,8 +26,16 @@ from pbx.machine.commands import (
     Ringback,
     StandInLine,
 )
-from pbx.machine.plans import CallbackPlan, DialPlan, EndPlan, Plan, QueuePlan, VoicemailPlan
-from pbx.machine.state import CallState, Leg, Phase
+from pbx.machine.plans import (
+    CallbackPlan,
+    DialPlan,
+    EndPlan,
+    LoginPlan,
+    Plan,
+    QueuePlan,
+    VoicemailPlan,
+)
+from pbx.machine.state import CallState, Dialogue, Leg, Phase
 from rules.actions import Action, Ask, End, Menu
 
 Step = Command | Finish
@@ -56,7 +64,7 @@ def ask_rules(state: CallState) -> Next:
     return replace(state, phase=Phase.DECIDING, action=None, plan=None), (AskRules(),)
 
 
-def carry_out(state: CallState, plan: Plan) -> Next:
+def carry_out(state: CallState, plan: Plan) -> Next:  # noqa: PLR0911 - one per plan
     """Begin what the plan says, answering the caller and settling the recording first."""
     if isinstance(plan, DialPlan):
         settled = _settle_recording(state, plan) if state.is_up else None
@@ -74,6 +82,9 @@ def carry_out(state: CallState, plan: Plan) -> Next:
             )
         case CallbackPlan():
             return offer_callback(replace(state, plan=plan))
+        case LoginPlan():
+            said = Sound.LOGGED_IN if plan.on else Sound.LOGGED_OUT
+            return begin(replace(state, plan=plan), Phase.LOGIN, Login(confirmation=said))
         case _:
             assert_never(plan)
 
@@ -86,9 +97,7 @@ def _end(state: CallState, plan: EndPlan) -> Next:
     return say_and_hang_up(state, plan)
 
 
-def begin(
-    state: CallState, phase: Phase, dialogue: Collect | Hold | CallbackOffer | Voicemail
-) -> Next:
+def begin(state: CallState, phase: Phase, dialogue: Dialogue) -> Next:
     """Begin a dialogue; keys typed ahead are used by it or thrown away."""
     begun, steps = dialogue.on(Started(state.typed))
     return replace(state, phase=phase, dialogue=begun, typed=""), steps

@@ -56,7 +56,7 @@ def _without_dialogue(state: CallState, event: DialogueEvent) -> Next:
     return state, ()
 
 
-def finished(state: CallState, end: Finish) -> Next:
+def finished(state: CallState, end: Finish) -> Next:  # noqa: PLR0911 - one per phase
     """Act on how the dialogue of this phase has ended."""
     state = replace(state, dialogue=None, typed=end.typed)
     match state.phase:
@@ -70,6 +70,8 @@ def finished(state: CallState, end: Finish) -> Next:
             return _offered(state, end)
         case Phase.VOICEMAIL:
             return _messaged(state, end)
+        case Phase.LOGIN:
+            return _login_over(state, end)
         case _:
             return state, ()
 
@@ -147,6 +149,14 @@ def promised(state: CallState) -> Next:
 def _messaged(state: CallState, end: Finish) -> Next:
     then, steps = hang_up(state)
     return then, message_left(state, end) + steps
+
+
+def _login_over(state: CallState, end: Finish) -> Next:
+    """A good pair was acted on before it was confirmed; all that is left is to hang up."""
+    then, steps = hang_up(state)
+    if end.outcome is Outcome.ACCEPTED:
+        return then, steps
+    return then, (Note(what="login_refused"), *steps)
 
 
 def message_left(state: CallState, end: Finish) -> tuple[KeepMessage, ...]:

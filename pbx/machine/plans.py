@@ -84,4 +84,10 @@ class EndPlan(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     cause: int = 16
 
 
-Plan = DialPlan | QueuePlan | VoicemailPlan | CallbackPlan | EndPlan
+class LoginPlan(msgspec.Struct, frozen=True, kw_only=True, tag="login"):
+    """An agent logs in (`on`), or out, from this phone."""
+
+    on: bool
+
+
+Plan = DialPlan | QueuePlan | VoicemailPlan | CallbackPlan | EndPlan | LoginPlan

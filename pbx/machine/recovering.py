@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ivr.callback_offer import CallbackOffer
 from ivr.collect import Collect
+from ivr.login import Login
 from ivr.steps import Music, SetTimer, Timer
 from ivr.voicemail import Voicemail
 from pbx.machine import queueing, talking
@@ -62,6 +63,8 @@ def _talk_again(state: CallState, _event: Recovered) -> Next:
             return begin(state, state.phase, CallbackOffer(number=offer.number))
         case Voicemail() as message:
             return begin(state, state.phase, Voicemail(longest_s=message.longest_s))
+        case Login() as login:
+            return begin(state, state.phase, Login(confirmation=login.confirmation))
         case _:
             return carry_out(state, state.plan) if state.plan is not None else ask_rules(state)
 
@@ -147,6 +150,7 @@ RESUME: dict[Phase, Callable[[CallState, Recovered], Next]] = {
     Phase.CONSENT: _talk_again,
     Phase.OFFERING_CALLBACK: _talk_again,
     Phase.VOICEMAIL: _talk_again,
+    Phase.LOGIN: _talk_again,
     Phase.PLACING: _line_again,
     Phase.HOLDING: _line_again,
     Phase.CONNECTING: _connect,

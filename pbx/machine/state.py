@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ivr.callback_offer import CallbackOffer
 from ivr.collect import Collect
 from ivr.hold import Hold
+from ivr.login import Login
 from ivr.voicemail import Voicemail
 from pbx.machine.plans import LegId, Plan, QueuePlan
 from rules.actions import Action, Ask, Menu
@@ -42,6 +43,7 @@ class Phase(StrEnum):
     OFFERING_CALLBACK = "offering_callback"
     PROMISING = "promising"
     VOICEMAIL = "voicemail"
+    LOGIN = "login"
     TALKING = "talking"
     SPLITTING = "splitting"
     HELD = "held"
@@ -77,11 +79,15 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["listen", "whisper", "barge"]
 
 
+Dialogue = Collect | Hold | CallbackOffer | Voicemail | Login
+"""Those that can be held with a caller."""
+
+
 class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """One call.
 
     `arrived_ms` is on the clock of the day, UTC. `channel` is the caller's (for outgoing kinds the customer's) leg; `is_up` whether it is
-    answered. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
+    answered. `phone` is the endpoint of the phone that calls, empty for a call from outside. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
     talks to; `third` a party being consulted, added or unparked to; `members` those in a conference.
     `action` and `plan` are what is being done; `queue` the plan under which a place is held
     (`in_line`). `standing_due`: an announcement waits until the phones stop ringing. `consent` None:
@@ -98,6 +104,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     customer_endpoint: str = ""
     caller_number: str | None = None
     called_number: str | None = None
+    phone: str = ""
     arrived_ms: int = 0
     language: str = "en"
     shown_number: str | None = None
@@ -108,7 +115,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     typed: str = ""
     asking: Ask | Menu | None = None
     menus: tuple[Menu, ...] = ()
-    dialogue: Collect | Hold | CallbackOffer | Voicemail | None = None
+    dialogue: Dialogue | None = None
     plan: Plan | None = None
     queue: QueuePlan | None = None
     in_line: bool = False
@@ -132,6 +139,13 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
         """Every leg besides the caller's."""
         single = (self.agent, self.third, self.supervision.leg if self.supervision else None)
         return (*self.offers, *self.members, *(leg for leg in single if leg is not None))
+
+
+def to_write_down(state: CallState) -> CallState:
+    """The state without a PIN being keyed: whoever takes over begins a log-in anew anyway."""
+    if not isinstance(state.dialogue, Login):
+        return state
+    return replace(state, dialogue=Login(confirmation=state.dialogue.confirmation), typed="")
 
 
 def without_offer(state: CallState, leg: LegId) -> CallState:

@@ -170,6 +170,7 @@ _IN_DIALOGUE = (
     Phase.HOLDING,
     Phase.OFFERING_CALLBACK,
     Phase.VOICEMAIL,
+    Phase.LOGIN,
 )
 _IN_LINE = (Phase.PLACING, Phase.HOLDING, Phase.OFFERING_CALLBACK)
 _WITH_AGENT = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.PARKED)
@@ -183,6 +184,7 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.RINGING_CUSTOMER, LegGone): dialing.first_agent_gone,
     (Phase.ANSWERING, Answered): _answered,
     (Phase.DECIDING, Decided): _decided,
+    (Phase.DECIDING, Planned): _planned,  # a feature number: no rules are asked
     (Phase.PLANNING, Planned): _planned,
     **{(phase, kind): hear for phase in _IN_DIALOGUE for kind in _DIALOGUE},
     (Phase.PLACING, Placed): queueing.placed,

@@ -288,6 +288,11 @@ def pins(tenant: str) -> str:
     return f"cp:{{{tenant}}}:pins"
 
 
+def phones(tenant: str) -> str:
+    """HASH agent -> endpoint of the phone at which the agent logged in."""
+    return f"cp:{{{tenant}}}:phones"
+
+
 def pin_tries(tenant: str, agent_id: str) -> str:
     """STRING: wrong PINs in a row of late."""
     return f"cp:{{{tenant}}}:pin_tries:{agent_id}"

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
-from pbx.machine.events import Decided
-from pbx.machine.plans import EndPlan, Plan
+from pbx.machine.events import Decided, Planned
+from pbx.machine.plans import EndPlan, LoginPlan, Plan
 from pbx.machine.state import CallState
 from router.deadline import in_s, left_s
 from router.decide import Decider
@@ -70,6 +70,8 @@ class RuleDeciding:
         tenant: str,
         default_router: str | None,
         country: str | None,
+        login_number: str | None = None,
+        logout_number: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`decider` has to leave `CARRIED_OUT` to us."""
@@ -82,12 +84,23 @@ class RuleDeciding:
         self._default_router = default_router
         self._country = country
         self._clock = clock
+        self._features = {
+            spelling: LoginPlan(on=on)
+            for number, on in ((logout_number, False), (login_number, True))
+            for spelling in self._spellings(number)
+        }
         self._dialect = PbxDialect()
         self._numbers: dict[str, str] = {}
         self._seen: Directory | None = None
 
-    async def decide(self, state: CallState) -> Decided:
-        """Ask the call's router. Without one, or should all else fail, the call ends politely."""
+    async def decide(self, state: CallState) -> Decided | Planned:
+        """Ask the call's router. Without one, or should all else fail, the call ends politely.
+
+        A number for logging in or out has no router and no rules.
+        """
+        for spelling in self._spellings(state.called_number):
+            if spelling in self._features:
+                return Planned(self._features[spelling])
         try:
             return await self._decide(state)
         except Exception:  # noqa: BLE001 - the boundary: a caller gets an answer, whatever we did
@@ -114,6 +127,9 @@ class RuleDeciding:
             }
         number = normalise(called_number, self._country)
         return self._numbers.get(number or "") or self._default_router
+
+    def _spellings(self, number: str | None) -> set[str]:
+        return {one for one in (number, normalise(number, self._country)) if one}
 
     async def _decide(self, state: CallState) -> Decided:
         began, now_s = asyncio.get_running_loop().time(), self._clock()

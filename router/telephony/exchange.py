@@ -31,12 +31,14 @@ from router.store.live_calls import LiveCalls
 from router.store.mailboxes import Mailboxes, Pins
 from router.store.pbx_commands import PbxCommands
 from router.store.pbx_line import PbxLine
+from router.store.phones import Phones
 from router.telephony.commands import RemoteControl
 from router.telephony.deciding import Afterwards, RuleDeciding, Views
 from router.telephony.dialler import Dialler
 from router.telephony.holding import Holding
 from router.telephony.journal import LiveJournal
 from router.telephony.leading import Leading
+from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
 from router.telephony.promises import CallbackDesk, StorePromises
 from router.telephony.queueing import StoreQueueing, is_open
@@ -87,12 +89,14 @@ class Exchange:
         )
         line, pbx_line = Line(links), PbxLine(links)
         live_calls, callbacks = LiveCalls(links), Callbacks(links)
+        self.logins = LoginDesk(Phones(links), given.agents, given.directory, tenant)
         self.planner = Planner(
             given.directory,
             tenant,
             trunk,
             is_stereo=settings.stereo,
             message_s=settings.message_seconds,
+            placed=self.logins.placed,
         )
         self.records = StoreRecords(
             CallRecords(links), tenant, pbx, keep_days=settings.keep_records_days
@@ -144,6 +148,8 @@ class Exchange:
             tenant=tenant,
             default_router=settings.default_router,
             country=settings.country,
+            login_number=settings.login_number,
+            logout_number=settings.logout_number,
         )
         promises = StorePromises(
             desk=self.desk,
@@ -152,6 +158,7 @@ class Exchange:
             holding=self.holding,
             mailboxes=Mailboxes(links),
             pins=Pins(links),
+            logins=self.logins,
             recordings=self.recordings,
             records=self.records,
             dialable=dialable,
@@ -203,6 +210,7 @@ class Exchange:
             async with asyncio.TaskGroup() as tasks:
                 for work in (
                     self.controller.run,
+                    self.logins.run,
                     self.holding.run,
                     self.journal.run,
                     self.records.run,

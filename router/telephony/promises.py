@@ -19,6 +19,7 @@ from router.store.callbacks import ID_PREFIX, About, Callbacks, DuplicateCallbac
 from router.store.mailboxes import Mailboxes, Message, Pins
 from router.store.pbx_line import PbxLine
 from router.telephony.holding import Holding
+from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
 from router.telephony.pins import is_pin
 from router.telephony.queueing import is_open
@@ -103,6 +104,7 @@ class StorePromises:
         holding: Holding,
         mailboxes: Mailboxes,
         pins: Pins,
+        logins: LoginDesk,
         recordings: RecordingFiles,
         records: Records,
         dialable: Dialable,
@@ -114,6 +116,7 @@ class StorePromises:
         self._holding = holding
         self._mailboxes = mailboxes
         self._pins = pins
+        self._logins = logins
         self._recordings = recordings
         self._records = records
         self._dialable = dialable
@@ -160,6 +163,23 @@ class StorePromises:
         except CrosspointError:
             self._holding.leave_later(state.id, 0)
         _log.info("callback_promised", callback=about.id)
+
+    async def log_in(self, state: CallState, number: str, pin: str, *, on: bool) -> bool:
+        """The PIN first; nothing is changed without it."""
+        agent = self._logins.find(number)
+        if agent is None or not await self.check_pin(agent.id, pin):
+            return False
+        try:
+            if not on:
+                await self._logins.log_out(agent)
+            elif not await self._logins.log_in(agent, state.phone):
+                self._records.note(state, Note(what="login_without_phone", agent=agent.id))
+                return False
+        except CrosspointError as error:
+            _log.warning("login_failed", reason=error.code)
+            return False
+        self._records.note(state, Note(what="logged_in" if on else "logged_out", agent=agent.id))
+        return True
 
     async def check_pin(self, agent: str, pin: str) -> bool:
         try:

@@ -74,12 +74,15 @@ class Planner:
         *,
         is_stereo: bool = False,
         message_s: int = 180,
+        placed: Callable[[AgentConfig], AgentConfig] = lambda agent: agent,
     ) -> None:
+        """`placed` gives an agent the phone at which they have logged in."""
         self._directory = directory
         self._tenant = tenant
         self._trunk = trunk
         self._is_stereo = is_stereo
         self._message_s = message_s
+        self._placed = placed
 
     def plan(self, state: CallState, action: Action) -> Plan:  # noqa: PLR0911 - one per action
         """The plan; what cannot be carried out here ends the call with a word and a fitting cause."""
@@ -117,10 +120,11 @@ class Planner:
         return found or directory.queue_by_call_center_id(self._tenant, queue_id)
 
     def agent(self, agent_id: str) -> AgentConfig | None:
-        """An agent by our id, or by the platform's."""
+        """An agent by our id, or by the platform's, with the phone where they are now."""
         directory = self._directory()
         found = directory.agent(self._tenant, agent_id)
-        return found or directory.agent_by_user_id(self._tenant, agent_id)
+        found = found or directory.agent_by_user_id(self._tenant, agent_id)
+        return None if found is None else self._placed(found)
 
     def shown_number(self, state: CallState) -> str | None:
         """What whom we call out sees: the number that was called, if it is ours; else the setting's."""

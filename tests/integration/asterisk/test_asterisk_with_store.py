@@ -21,9 +21,11 @@ from router.site_at_start import apply_site
 from router.store.call_records import CallRecords, RecordFilters
 from router.store.callbacks import Callback, Callbacks, Status
 from router.store.live_parts import AgentsAndQueues
+from router.store.mailboxes import Pins
 from router.store.resources import Resources
 from router.taking_calls import exchange
 from router.telephony.exchange import Exchange
+from router.telephony.pins import hash_pin
 from router.wiring import Service, running
 from tests.integration.asterisk import audio
 from tests.integration.asterisk.capture import Silence, Tone, keys
@@ -65,6 +67,7 @@ queues:
 agents:
   - {id: ada, name: Ada, endpoint: PJSIP/6001, queues: {support: {}}}
   - {id: ben, name: Ben, endpoint: PJSIP/6002, queues: {support: {}}}
+  - {id: eve, name: Eve, number: "42", queues: {support: {}}}
 """
 
 
@@ -108,6 +111,8 @@ async def served(
             country="US",
             spool_dir=asterisk.recordings,
             default_router="main",
+            login_number="*61",
+            logout_number="*62",
             trunk_endpoint="PJSIP/6003",
             callbacks=CallbackSettings(tries=2, retry_seconds=1),
         ),
@@ -288,6 +293,44 @@ async def test_a_new_exchange_takes_the_call_and_its_record_over(
     assert record.agents == ("ada",)
     assert [wait.outcome for wait in record.waits] == ["talking"]
     assert await state_of(one, "ada") == "wrap_up"
+
+
+async def test_an_agent_without_a_phone_logs_in_at_one_takes_a_call_and_logs_out(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    one, make = service
+    digest = await asyncio.to_thread(hash_pin, "4711")
+    await Pins(one.links).set(TENANT, "eve", digest, in_s(5))
+    pair = [Silence(1.0), *keys("42#"), Silence(0.5), *keys("4711#")]
+    wrong = [Silence(1.0), *keys("42#"), Silence(0.5), *keys("4712#")]
+    async with at_work(make) as board:
+        for says, then in ((wrong, "off_duty"), (pair, "available")):
+            async with caller(
+                asterisk, phones_folder, called="*61", number="6001", says=says,
+                scenario="caller_hangs_up" if says is wrong else "caller_is_hung_up", hold_ms=5000,
+            ) as desk:  # fmt: skip
+                session = await the_call(board.controller, Phase.LOGIN)
+                assert session.state.phone == "PJSIP/6001"
+                await desk.ended()
+            await until(lambda: not board.controller.sessions, "the log-in to be over")
+            assert await state_of(one, "eve") == then
+        async with (
+            phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=800),
+            caller(asterisk, phones_folder, called="+12125550100",
+                   says=[Silence(1.0), *keys("1"), Tone(CALLER_HZ, 8)]) as customer,
+        ):  # fmt: skip
+            session = await the_call(board.controller, Phase.TALKING)
+            assert session.state.agent is not None
+            assert session.state.agent.agent == "eve"
+            await customer.ended()
+        await until(lambda: not board.controller.sessions, "the call to be over")
+        async with caller(asterisk, phones_folder, called="*62", number="6002", says=pair) as desk:
+            await desk.ended()
+        await one.agents.end_wrap_up(TENANT, "eve", in_s(5))
+        assert await state_of(one, "eve") == "off_duty"
+        eve = board.planner.agent("eve")
+        assert eve is not None
+        assert eve.endpoint is None
 
 
 async def callback_over(service: Service, callback_id: str) -> Callback:

@@ -9,6 +9,7 @@ from ivr.hold import HoldPolicy
 from ivr.prompts import Fixed, Sound, Speech
 from ivr.steps import (
     Checked,
+    CheckPin,
     Closing,
     Key,
     Music,
@@ -87,12 +88,13 @@ from pbx.machine.plans import (
     DialPlan,
     EndPlan,
     LegId,
+    LoginPlan,
     Offer,
     QueuePlan,
     RecordingPolicy,
     VoicemailPlan,
 )
-from pbx.machine.state import CallState, Kind, Leg, Phase
+from pbx.machine.state import CallState, Kind, Leg, Phase, to_write_down
 from pbx.machine.table import TRANSITIONS, on
 from rules.actions import Ask, End, Enqueue, Menu, Route, Target, TargetType
 
@@ -403,6 +405,59 @@ def test_an_end_without_words_is_not_answered() -> None:
     assert steps[0] == HangUp(cause=21)
 
 
+# --- logging in by phone --------------------------------------------------------------------------
+
+TO_LOGIN = (Begin(), Planned(LoginPlan(on=True)), Answered())
+PAIR = tuple(Key(key) for key in "42#4711#")
+
+
+def test_a_feature_number_is_answered_without_rules_and_asks_for_number_and_pin() -> None:
+    state, steps = after(INBOUND, Begin(), Planned(LoginPlan(on=True)))
+    assert steps == (Answer(),)
+    state, steps = after(state, Answered())
+    assert steps == (Play(play=1, prompts=(Fixed(Sound.LOGIN_AGENT),)),)
+    assert state.phase is Phase.LOGIN
+    state, steps = after(state, *PAIR)
+    assert steps[-1] == CheckPin(agent="42", pin="4711")
+
+
+@pytest.mark.parametrize(("on_", "said"), [(True, Sound.LOGGED_IN), (False, Sound.LOGGED_OUT)])
+def test_a_log_in_is_confirmed_when_it_is_done_and_the_call_ends(*, on_: bool, said: Sound) -> None:
+    state, steps = after(
+        INBOUND, Begin(), Planned(LoginPlan(on=on_)), Answered(), *PAIR, Checked(ok=True)
+    )
+    assert steps[0].prompts == (Fixed(said),)
+    state, steps = after(state, Played(steps[0].play))
+    assert steps[0] == HangUp(cause=16)
+    assert state.phase is Phase.ENDING
+
+
+def test_three_wrong_pairs_end_the_call_and_are_on_record() -> None:
+    state, _ = after(INBOUND, *TO_LOGIN)
+    for _ in range(3):
+        state, steps = after(state, *PAIR, Checked(ok=False))
+    assert steps[0].prompts == (Fixed(Sound.LOGIN_REFUSED),)
+    state, steps = on(state, Played(steps[0].play))
+    assert Note(what="login_refused") in steps
+    assert HangUp(cause=16) in steps
+
+
+def test_whoever_takes_a_log_in_over_begins_it_anew_and_reads_no_pin() -> None:
+    state, _ = after(INBOUND, *TO_LOGIN, *PAIR[:-1])
+    kept = to_write_down(state)
+    assert b"471" in msgspec.json.encode(state)
+    assert b"471" not in msgspec.json.encode(kept)
+    for taken in (kept, state):
+        again, steps = after(taken, Recovered(alive=frozenset({CALLER})))
+        assert steps == (Play(play=1, prompts=(Fixed(Sound.LOGIN_AGENT),)),)
+        assert after(again, *PAIR)[1][-1] == CheckPin(agent="42", pin="4711")
+
+
+def test_a_check_that_is_answered_after_the_log_in_began_anew_confirms_nothing() -> None:
+    state, _ = after(INBOUND, *TO_LOGIN, *PAIR, Recovered(alive=frozenset({CALLER})))
+    assert after(state, Checked(ok=True)) == (state, ())
+
+
 # --- talking --------------------------------------------------------------------------------------
 
 
@@ -621,6 +676,7 @@ EVENTS: list[Event] = [
             VoicemailPlan(mailbox="1"),
             CallbackPlan(queue="support", otherwise=RECEPTION),
             EndPlan(prompts=(Fixed(Sound.GOODBYE),)),
+            LoginPlan(on=True),
         )
     ),
     Placed(left_s=300),
@@ -663,7 +719,9 @@ EVENTS: list[Event] = [
 ]
 
 WALKS = st.lists(st.sampled_from(EVENTS), max_size=60)
-STARTS = st.sampled_from([(INBOUND, ()), (INBOUND, TO_HOLD), (INBOUND, TO_TALK), (CLICK, ())])
+STARTS = st.sampled_from(
+    [(INBOUND, ()), (INBOUND, TO_HOLD), (INBOUND, TO_TALK), (INBOUND, TO_LOGIN), (CLICK, ())]
+)
 
 
 @settings(max_examples=500)

@@ -54,6 +54,8 @@ def test_defaults_are_those_of_the_platform() -> None:
         (AgentConfig, {"skills": {"spanish": 101}}, "skills"),
         (AgentConfig, {"queues": {"support": {"skill_level": -1}}}, "queues.skill_level"),
         (AgentConfig, {"endpoint": "PJSIP/1001&SIP/2"}, "endpoint"),
+        (AgentConfig, {"number": "12a"}, "number"),
+        (AgentConfig, {"number": "1234567890123"}, "number"),
         (RouterConfig, {"budget_ms": 10}, "budget_ms"),
         (RouterConfig, {"rules": None}, "rules"),
         (RouterConfig, {"routing_url": "https://example.org/route"}, "rules"),

@@ -140,6 +140,9 @@ def test_what_may_stand_once_is_not_taken_twice() -> None:
     found = problems_of(twice)
     assert len(found) == 2
     assert "this stands at 0.yaml:3:" in found[0]
+    numbers = "version: 1\nagents:\n  - {id: ada, name: A, number: '1'}\n"
+    (found_number,) = problems_of(numbers + "  - {id: ben, name: B, number: '1'}\n")
+    assert "this stands at 0.yaml:3:" in found_number
 
 
 def test_a_site_may_be_spread_over_files_of_one_tenant() -> None:

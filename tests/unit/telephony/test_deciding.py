@@ -5,7 +5,8 @@ from collections.abc import Collection
 import pytest
 from msgspec.structs import replace
 
-from pbx.machine.plans import LegId
+from pbx.machine.events import Decided, Planned
+from pbx.machine.plans import LegId, LoginPlan
 from pbx.machine.state import CallState, Kind
 from router.deadline import Deadline
 from router.decide import Decider, ForeignError
@@ -144,10 +145,14 @@ class World:
             tenant="acme",
             default_router=default_router,
             country="US",
+            login_number="*61",
+            logout_number="+12125550162",
         )
 
     async def action(self, **changes: object) -> Action:
-        return (await self.deciding.decide(call(**changes))).action
+        decided = await self.deciding.decide(call(**changes))
+        assert isinstance(decided, Decided)
+        return decided.action
 
 
 def _router(name: str, numbers: tuple[str, ...], **who: str) -> RouterConfig:
@@ -219,6 +224,16 @@ async def test_without_rules_the_routers_default_and_without_a_router_the_end():
     assert World().log.entries == []
     assert await World(default_router=None).action(called_number="100") == End()
     assert await World(default_router="gone").action(called_number="100") == End()
+
+
+@pytest.mark.parametrize(
+    ("called", "on"), [("*61", True), ("+12125550162", False), ("2125550162", False)]
+)
+async def test_a_number_for_logging_in_or_out_has_no_rules(called: str, *, on: bool):
+    world = World()
+    state = call(called_number=called)
+    assert await world.deciding.decide(state) == Planned(LoginPlan(on=on))
+    assert world.log.entries == []
 
 
 async def test_our_own_mistakes_lead_to_the_routers_default():

@@ -24,9 +24,11 @@ from router.store.endpoints import parse_store_url
 from router.store.line import Line
 from router.store.links import Links
 from router.store.pbx_line import PbxLine
+from router.store.phones import Phones
 from router.store.scripts import Script
 from router.telephony.dialler import Dialler
 from router.telephony.holding import Holding
+from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
 from router.telephony.promises import CallbackDesk
 from router.telephony.queueing import StoreQueueing, is_open
@@ -112,7 +114,8 @@ class Switchboard:
         self.callbacks = Callbacks(links, scripts)
         self.notes = Notes()
         self.now_s = time.time
-        self.planner = Planner(lambda: self.world, TENANT, TRUNK)
+        self.logins = LoginDesk(Phones(links), self.agents, lambda: self.world, TENANT)
+        self.planner = Planner(lambda: self.world, TENANT, TRUNK, placed=self.logins.placed)
         self.holding = Holding(
             line=self.line,
             pbx_line=self.pbx_line,

@@ -11,8 +11,12 @@ from pbx.machine.events import Matched, Placed
 from pbx.machine.plans import QueuePlan
 from pbx.machine.state import CallState
 from router.deadline import in_s
+from router.directory import TenantResources, build
+from router.resources import AgentConfig
 from router.store.callbacks import Status
 from router.store.mailboxes import LOCKED_MS, WRONG_PINS, Mailboxes, Pins
+from router.store.phones import Phones
+from router.telephony.logging_in import LOGGED_OUT, LoginDesk
 from router.telephony.pins import hash_pin, is_pin
 from router.telephony.promises import StorePromises
 from router.telephony.recordings import RecordingFiles
@@ -23,6 +27,8 @@ from tests.integration.redis.telephony.switchboard import (
     TENANT,
     Switchboard,
     call,
+    directory,
+    queue,
     switchboard,
 )
 
@@ -42,6 +48,7 @@ async def promising(
                 holding=board.holding,
                 mailboxes=Mailboxes(board.links),
                 pins=Pins(board.links),
+                logins=board.logins,
                 recordings=RecordingFiles(
                     spool=tmp_path / "spool", final=tmp_path / "final", records=board.notes
                 ),
@@ -106,6 +113,91 @@ async def test_pins_are_hashed_checked_and_locked_after_too_many_wrong_ones(
             assert not await promises.check_pin("ada", "0000")
         assert not await promises.check_pin("ada", "4711")
         assert LOCKED_MS > 60_000
+
+
+async def agents_with_pins(board: Switchboard, phones: dict[str, str | None]) -> None:
+    """Off duty; the PIN of each is 4711."""
+    board.world = directory([queue()], phones)
+    digest = hash_pin("4711")
+    for agent in phones:
+        await board.has(agent, on_duty=False)
+        await Pins(board.links).set(TENANT, agent, digest, in_s(5))
+
+
+def phone_of(board: Switchboard, agent: str) -> str | None:
+    known = board.planner.agent(agent)
+    assert known is not None
+    return known.endpoint
+
+
+async def test_an_agent_without_a_phone_is_rung_where_they_logged_in_and_not_after_they_logged_out(
+    redis_url: str, tmp_path: Path
+):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await agents_with_pins(board, {"7": None})
+        desk = call(phone="PJSIP/6001")
+        assert not await promises.log_in(desk, "7", "0000", on=True)
+        assert not await promises.log_in(desk, "70", "4711", on=True)
+        assert (await board.state_of("7"), phone_of(board, "7")) == ("off_duty", None)
+        assert await promises.log_in(desk, "7", "4711", on=True)
+        matched = await board.arrives(call())
+        assert isinstance(matched, Matched)
+        assert [offer.endpoint for offer in matched.offers] == ["PJSIP/6001"]
+        await board.queueing.release("7", matched.token)
+        assert await promises.log_in(call(), "7", "4711", on=False)  # from any phone
+        view = await board.agents.get(TENANT, "7", in_s(5))
+        assert view is not None
+        assert view.effective.state == "off_duty"
+        assert view.record.reason == LOGGED_OUT
+        assert phone_of(board, "7") is None
+        assert [word for word in board.notes.words() if word.startswith("logged")] == [
+            "logged_in",
+            "logged_out",
+        ]
+
+
+async def test_where_an_agent_logged_in_outlives_the_process(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await agents_with_pins(board, {"7": "PJSIP/6002"})
+        assert await promises.log_in(call(phone="PJSIP/6001"), "7", "4711", on=True)
+        other = LoginDesk(Phones(board.links), board.agents, lambda: board.world, TENANT)
+        agent = board.world.agent(TENANT, "7")
+        assert agent is not None
+        assert other.placed(agent).endpoint == "PJSIP/6002"
+        await other.renew()
+        assert other.placed(agent).endpoint == "PJSIP/6001"
+
+
+async def test_a_phone_is_the_last_agents_who_logged_in_there(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await agents_with_pins(board, {"7": None, "8": None})
+        desk = call(phone="PJSIP/6001")
+        assert await promises.log_in(desk, "7", "4711", on=True)
+        assert await promises.log_in(desk, "8", "4711", on=True)
+        assert [await board.state_of(agent) for agent in ("7", "8")] == ["off_duty", "available"]
+        await board.logins.renew()
+        assert (phone_of(board, "7"), phone_of(board, "8")) == (None, "PJSIP/6001")
+
+
+async def test_a_call_from_outside_logs_in_only_who_has_a_phone(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await agents_with_pins(board, {"7": None, "8": "PJSIP/6002"})
+        assert not await promises.log_in(call(), "7", "4711", on=True)
+        assert await promises.log_in(call(), "8", "4711", on=True)
+        assert [await board.state_of(agent) for agent in ("7", "8")] == ["off_duty", "available"]
+        assert phone_of(board, "8") == "PJSIP/6002"
+
+
+def test_a_number_of_two_agents_is_nobodys():
+    agents = {
+        "1": AgentConfig(id="1", name="Ada"),
+        "2": AgentConfig(id="2", name="Ben", number="77"),
+        "eve": AgentConfig(id="eve", name="Eve", number="1"),
+        "kim": AgentConfig(id="kim", name="Kim"),
+    }
+    world = build({TENANT: TenantResources(agents=agents)}, lambda _: "")
+    assert world.agent_by_number(TENANT, "77") == agents["2"]
+    assert [world.agent_by_number(TENANT, number) for number in ("1", "2", "kim")] == [None] * 3
 
 
 def test_a_damaged_hash_is_nobodys_pin():

@@ -1,0 +1,29 @@
+"""The phones at which agents have logged in; who has not stands at the phone of the site, if any."""
+
+from router.deadline import Deadline
+from router.store import keys
+from router.store.operations import Operations, list_of, text_of
+
+
+class Phones(Operations):
+    """Agent -> endpoint, kept until the agent logs out or another one logs in there."""
+
+    async def take(
+        self, tenant: str, agent: str, endpoint: str, deadline: Deadline
+    ) -> tuple[str, ...]:
+        """The phone is the agent's now; ids of those who were logged in there before."""
+        args = (agent, endpoint)
+        reply = await self._run(tenant, "phone_take", [keys.phones(tenant)], args, deadline)
+        return tuple(text_of(one) for one in list_of(reply))
+
+    async def leave(self, tenant: str, agent: str, deadline: Deadline) -> None:
+        """The agent has no phone but that of the site."""
+        link = self._links.link_for(tenant)
+        await link.call("HDEL", keys.phones(tenant), agent, deadline=deadline)
+
+    async def all(self, tenant: str, deadline: Deadline) -> dict[str, str]:
+        """Agent -> endpoint; at most as many as there are agents."""
+        link = self._links.link_for(tenant)
+        reply = await link.call("HGETALL", keys.phones(tenant), deadline=deadline)
+        words = [text_of(one) for one in list_of(reply)]
+        return dict(zip(words[::2], words[1::2], strict=True))
