@@ -1,5 +1,6 @@
 """Conditions in words for people, with what callers are known by masked."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
@@ -64,6 +65,7 @@ def mask(text: str) -> str:
     return HIDDEN
 
 
+@functools.lru_cache(maxsize=2048)
 def mask_if_telling(text: str) -> str:
     """Mask what looks like a number or an address; leave words and flags as they are."""
     is_telling = "@" in text or (len(text) > 4 and sum(map(str.isdigit, text)) > 4)

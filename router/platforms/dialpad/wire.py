@@ -247,28 +247,37 @@ def _contact(fields: dict[str, object]) -> Contact:
 
 def _attributes(body: Mapping[str, object]) -> Mapping[str, Scalar]:
     found: dict[str, Scalar] = {}
-    _flatten({name: body[name] for name in body if name not in _KNOWN}, "", found, 1)
+    _flatten(body, "", found, 1, _KNOWN)
     contact = body.get(CONTACT)
-    if isinstance(contact, dict):
-        others = {name: contact[name] for name in contact if name not in _CONTACT_FIELDS}
-        _flatten(others, f"{CONTACT}.", found, 2)
+    if type(contact) is dict:
+        _flatten(contact, f"{CONTACT}.", found, 2, _CONTACT_FIELDS)
     return found
 
 
 def _flatten(
-    fields: Mapping[str, object], prefix: str, found: dict[str, Scalar], depth: int
+    fields: Mapping[str, object],
+    prefix: str,
+    found: dict[str, Scalar],
+    depth: int,
+    known: frozenset[str] = frozenset(),
 ) -> None:
+    # By exact type, the commonest first: the decoder makes no subclasses, and this runs for every call.
     for name, value in fields.items():
+        if name in known:
+            continue
+        kind = type(value)
+        if kind is dict:
+            if value and depth < DEEPEST:
+                _flatten(value, f"{prefix}{name}.", found, depth + 1)  # type: ignore[arg-type]
+            continue
         key = prefix + name
         if len(key) > LONGEST_KEY or len(found) >= MOST_ATTRIBUTES:
             continue
-        if isinstance(value, str):
-            if len(value) <= LONGEST_TEXT:
-                found[key] = value
-        elif value is None or isinstance(value, bool) or _is_storable(value):
-            found[key] = value
-        elif isinstance(value, dict) and depth < DEEPEST:
-            _flatten(value, f"{key}.", found, depth + 1)
+        if kind is str:
+            if len(value) <= LONGEST_TEXT:  # type: ignore[arg-type]
+                found[key] = value  # type: ignore[assignment]
+        elif value is None or kind is bool or _is_storable(value):
+            found[key] = value  # type: ignore[assignment]
 
 
 def _is_storable(value: object) -> TypeGuard[int | float]:
