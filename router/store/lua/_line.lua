@@ -1,9 +1,22 @@
 -- Waiting calls. Needs _agent and _pick.
 
--- The call that a freed agent takes: first in order of those the agent can serve, ones that this
+-- Whose PBX has not looked after a call for so long (it looks once a second) may be gone for good.
+local SILENT_MS = 60000
+local SEEN_EVERY_MS = 10000
+local MOST_SILENT = 64
+
+-- Out of the line, the record stays: an offer that fails puts the call back in its old place.
+local function leave_line(prefix, waiting, queue, requirement)
+  call('ZREM', prefix .. 'waiting:' .. requirement, waiting)
+  call('ZREM', prefix .. 'line:' .. queue, waiting)
+  call('ZREM', prefix .. 'arrivals:' .. queue, waiting)
+  call('ZREM', prefix .. 'relax_due', waiting)
+end
+
+-- The call that stands first for an agent: first in order of those the agent can serve, ones that this
 -- agent left unanswered last. Looks at the first LOOK calls of each line: the others are behind them.
 local LOOK = 16
-local function first_call(prefix, id, a, claimed)
+local function first_standing(prefix, id, a, claimed)
   local best, best_at, tried_best, tried_at
   for requirement in gmatch(a.reqs, '[^\n]+') do
     local key = prefix .. 'waiting:' .. requirement
@@ -33,6 +46,20 @@ local function first_call(prefix, id, a, claimed)
   end
   if best then return best, best_at end
   return tried_best, tried_at
+end
+
+-- The call that a freed agent takes: the first for which anybody is there. One that nobody has looked
+-- after of late leaves the line on the way; its record stays, so that whoever comes back for it finds
+-- the old place. At most MOST_SILENT at once; then the next one stands as if somebody were there.
+local function first_call(prefix, id, a, claimed, now)
+  for _ = 1, MOST_SILENT do
+    local waiting, at = first_standing(prefix, id, a, claimed)
+    if not waiting then return nil end
+    local v = call('HMGET', prefix .. 'waiting_call:' .. waiting, 'seen', 'queue', 'requirement')
+    if not v[1] or now - v[1] <= SILENT_MS then return waiting, at end --@silent
+    leave_line(prefix, waiting, v[2], v[3])
+  end
+  return first_standing(prefix, id, a, claimed)
 end
 
 -- What a waiting call asks for by now. steps: lines `after_ms requirement`, ascending.
@@ -76,12 +103,4 @@ local function relax_due_calls(prefix, n, now)
   local due = call('ZRANGEBYSCORE', prefix .. 'relax_due', '-inf', now, 'LIMIT', 0, n)
   for _, waiting in ipairs(due) do relax(prefix, waiting, prefix .. 'waiting_call:' .. waiting, now) end
   return due
-end
-
--- Out of the line, the record stays: an offer that fails puts the call back in its old place.
-local function leave_line(prefix, waiting, queue, requirement)
-  call('ZREM', prefix .. 'waiting:' .. requirement, waiting)
-  call('ZREM', prefix .. 'line:' .. queue, waiting)
-  call('ZREM', prefix .. 'arrivals:' .. queue, waiting)
-  call('ZREM', prefix .. 'relax_due', waiting)
 end

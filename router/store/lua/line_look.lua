@@ -4,7 +4,8 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3... calls, at most 500
 -- Result {ms until somebody gets ready by time or a call asks for less (-1: nobody),
 --         {calls that are offered an agent or have lost their place}, {ready agents}} | 'EXPIRED'
--- Keeps  Calls whose time has come ask for less. Nobody is reserved here.
+-- Keeps  Calls whose time has come ask for less. Nobody is reserved here. Who looks after a call lives:
+--        otherwise it gets no agent any more.
 -- Shared: _agent _pick _line
 
 local now = time_ms()
@@ -18,11 +19,13 @@ end
 for i = 3, #ARGV do
   local id = ARGV[i]
   local key = prefix .. 'waiting_call:' .. id
-  local queue = call('HGET', key, 'queue')
+  local known = call('HMGET', key, 'queue', 'seen')
+  local queue = known[1]
   if call('EXISTS', prefix .. 'request:' .. id) == 1 or not queue
     or not call('ZSCORE', prefix .. 'line:' .. queue, id) then
     ask[#ask + 1] = id
   else
+    if now - (known[2] or 0) > SEEN_EVERY_MS then call('HSET', key, 'seen', now) end
     asked_for[relax(prefix, id, key, now)] = true
     sooner(tonumber(call('ZSCORE', KEYS[1], id) or nil))
   end

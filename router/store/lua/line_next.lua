@@ -15,7 +15,7 @@ relax_due_calls(prefix, 16, now)
 local a = read_agent(KEYS[1])
 if not a or next_state(state_of(a, now), 'reserve') ~= 'reserved' then return nil end
 for _ = 1, 8 do -- records of lost calls are cleared away on the way
-  local waiting = first_call(prefix, id, a, {})
+  local waiting = first_call(prefix, id, a, {}, now)
   if not waiting then return nil end
   local key = prefix .. 'waiting_call:' .. waiting
   local v = call('HMGET', key, 'queue', 'requirement', 'caller')

@@ -38,6 +38,7 @@ if not arrival then
     'score', arrival - ARGV[5] * ARGV[6], 'priority', ARGV[5], 'caller', ARGV[16])
 end
 call('PEXPIRE', KEYS[1], DAY_MS) -- nobody waits that long: what a lost process left behind
+if ARGV[8] == '1' then call('HSET', KEYS[1], 'seen', now) end
 local requirement = relax(prefix, id, KEYS[1], now)
 local score = call('HGET', KEYS[1], 'score')
 call('ZADD', prefix .. 'waiting:' .. requirement, score, id)
@@ -65,7 +66,7 @@ if ARGV[8] == '1' then
     local found = pick(ready, wish, now)
     if #found == 0 or spoken_for[found[1]] then break end
     local a = read_agent(prefix .. 'agent:' .. found[1])
-    local first = a and first_call(prefix, found[1], a, claimed)
+    local first = a and first_call(prefix, found[1], a, claimed, now)
     if first and first ~= id then --@fair
       claimed[first], spoken_for[found[1]] = true, true
       wake[#wake + 1] = found[1]
