@@ -12,9 +12,11 @@ local CALL_OVER_MS = HOUR_MS
 local MAX_TRIED = 100
 
 -- state event next; "rest" is where the flags say. What is not here is refused.
--- router/acd/agents.py has the same table and the reasons; a test compares the two.
+-- router/acd/agents.py has the same table and the reasons; a test compares the two. What every routed
+-- call asks for is found first.
 local TRANSITIONS = [[
 
+available reserve reserved
 off_duty go_off_duty rest
 off_duty enable rest
 off_duty clear_dnd rest
@@ -59,7 +61,6 @@ available see_connected on_call
 available see_busy on_call
 available see_wrap_up wrap_up
 available see_free rest
-available reserve reserved
 reserved go_off_duty reserved
 reserved enable reserved
 reserved clear_dnd reserved
@@ -118,18 +119,32 @@ local function next_state(state, event)
   return at and match(TRANSITIONS, '^[a-z_]+', at + 1)
 end
 
-local function read_agent(key)
-  local v = call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled', 'disabled_until',
-    'idle_since', 'activity', 'until', 'since', 'token', 'request', 'call', 'queue', 'caller',
-    'wrap_up_ms', 'seen_ms')
+-- What the agent's places and the decision to reserve depend on, from the first nine values.
+local function standing_of(key, v)
   if not v[1] then return nil end
   return {
     key = key, reqs = v[1], duty = v[2], dnd = v[3], dnd_queues = v[4], disabled = v[5],
     disabled_until = tonumber(v[6] or nil), idle_since = tonumber(v[7]), activity = v[8],
-    until_ms = tonumber(v[9] or nil), since = tonumber(v[10] or nil), token = v[11], request = v[12],
-    call = v[13], queue = v[14], caller = v[15], wrap_up_ms = tonumber(v[16] or nil),
-    seen_ms = tonumber(v[17] or nil) or 0,
+    until_ms = tonumber(v[9] or nil),
   }
+end
+
+-- Half of the record: each field costs Redis a search, and every routed call pays for it.
+local function read_standing(key)
+  return standing_of(key, call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled',
+    'disabled_until', 'idle_since', 'activity', 'until'))
+end
+
+local function read_agent(key)
+  local v = call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled', 'disabled_until',
+    'idle_since', 'activity', 'until', 'since', 'token', 'request', 'call', 'queue', 'caller',
+    'wrap_up_ms', 'seen_ms')
+  local a = standing_of(key, v)
+  if not a then return nil end
+  a.since, a.token, a.request, a.call = tonumber(v[10] or nil), v[11], v[12], v[13]
+  a.queue, a.caller, a.wrap_up_ms = v[14], v[15], tonumber(v[16] or nil)
+  a.seen_ms = tonumber(v[17] or nil) or 0
+  return a
 end
 
 local function resting_state(a, now)
@@ -183,7 +198,7 @@ end
 
 -- The next turn in a queue's round: behind everybody.
 local function last_turn(turns)
-  local last = call('ZRANGE', turns, -1, -1, 'WITHSCORES')
+  local last = call('ZRANGE', turns, '-1', '-1', 'WITHSCORES')
   return (tonumber(last[2]) or 0) + 1
 end
 

@@ -145,7 +145,7 @@ end
 
 -- Reserve one agent that was picked; false when its record says no (then its places are put right).
 local function take(prefix, id, now, lease, about)
-  local a = read_agent(prefix .. 'agent:' .. id)
+  local a = read_standing(prefix .. 'agent:' .. id)
   if not a then -- lost (evicted, deleted by hand): nobody may stumble over it again
     for _, requirement in ipairs(call('HKEYS', prefix .. 'requirements')) do
       call('ZREM', prefix .. 'ready:' .. requirement, id)

@@ -16,13 +16,13 @@
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-local talked = #KEYS
-if ARGV[15] == 'unless' then
-  if call('EXISTS', KEYS[#KEYS]) == 1 then return 'REMEMBERED' end
-  talked = #KEYS - 1
-end
+local forbidding = ARGV[15] == 'unless' and KEYS[#KEYS]
+local talked = forbidding and #KEYS - 1 or #KEYS
+-- Nearly every call is new: then one look shows that there is no such key at all.
+local is_new = call('EXISTS', KEYS[3], KEYS[4], forbidding or KEYS[3]) == 0
+if forbidding and not is_new and call('EXISTS', forbidding) == 1 then return 'REMEMBERED' end
 if not use_requirement(KEYS[2], ARGV[3], now) then return 'UNREGISTERED' end
-local before = given_before(call('GET', KEYS[3]))
+local before = not is_new and given_before(call('GET', KEYS[3]))
 if before then return before end
 
 local excluded, excluded_count = {}, 0
@@ -30,7 +30,9 @@ local function exclude(id)
   if not excluded[id] then excluded[id], excluded_count = true, excluded_count + 1 end
 end
 for i = 16, #ARGV do exclude(ARGV[i]) end
-for _, id in ipairs(call('SMEMBERS', KEYS[4])) do exclude(id) end -- at most MAX_TRIED
+if not is_new then
+  for _, id in ipairs(call('SMEMBERS', KEYS[4])) do exclude(id) end -- at most MAX_TRIED
+end
 
 local kind = RANKED[ARGV[9]]
 local wish = {
