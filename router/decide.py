@@ -21,6 +21,7 @@ from router.deadline import Deadline
 from router.dialogue import Memory, Remembered
 from router.errors import CrosspointError, OutcomeUnknownError, RememberedError
 from router.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
+from router.seatbelt import Seatbelts
 from rules.actions import Action, Ask, Callback, Decision, Menu, ReserveAgent
 from rules.facts import LiveFacts
 from rules.ruleset import Ruleset
@@ -127,6 +128,7 @@ class Decider:
         self.most_rounds = most_rounds
         self.left_to_caller = left_to_caller
         self._outcomes: dict[int, tuple[Decision, Names, Dialect, Outcome]] = {}
+        self._seatbelts = Seatbelts()
 
     async def decide(self, asked: Asked, deadline: Deadline) -> Outcome:
         """Never fails, and takes no longer than `deadline`."""
@@ -143,12 +145,11 @@ class Decider:
     async def finish(self, asked: Asked, begun: "Begun", deadline: Deadline) -> Outcome:
         """The rest of a decision that has to ask somebody. Never fails, as `decide`."""
         try:
-            if begun.ruleset is None:
-                async with asyncio.timeout_at(deadline):
+            with self._seatbelts.until(deadline):
+                if begun.ruleset is None:
                     return await self._ask_foreign(asked, deadline)
-            now_s = asyncio.get_running_loop().time()
-            store_deadline = Deadline(now_s + STORE_SHARE * (deadline - now_s))
-            async with asyncio.timeout_at(deadline):
+                now_s = asyncio.get_running_loop().time()
+                store_deadline = Deadline(now_s + STORE_SHARE * (deadline - now_s))
                 return await self._decide(asked, begun.ruleset, begun, store_deadline)
         except ForeignError as failure:
             return _failed(asked, failure.error)
@@ -434,11 +435,7 @@ def _request_id(asked: Asked, wanted: ReserveAgent) -> str:
     """The same for the same question of the same call, so that asking twice reserves once."""
     if not asked.call.call_id:
         return uuid4().hex
-    parts = (
-        asked.router.id,
-        asked.call.call_id,
-        asked.fingerprint,
-        wanted.queue,
-        *(f"{skill}>{least}" for skill, least in sorted(wanted.skills.items())),
-    )
-    return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+    text = f"{asked.router.id}\n{asked.call.call_id}\n{asked.fingerprint}\n{wanted.queue}"
+    if wanted.skills:
+        text += "".join(f"\n{skill}>{least}" for skill, least in sorted(wanted.skills.items()))
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -166,21 +166,21 @@ class Agents(Operations):
         token = token or new_token()
         names = _reserve_names(tenant, requirement, strategy)
         call = request_id if call is None else call
-        key_names = [
+        key_names = (
             *names.keys,
             keys.request(tenant, request_id),
             keys.tried(tenant, call),
             *names.ranks,
-        ]
-        if caller:
-            key_names.append(keys.talked(tenant, caller))
-        if unless is not None:
-            key_names.append(unless)
+            *((keys.talked(tenant, caller),) if caller else ()),
+            *((unless,) if unless else ()),
+        )
         asked = count if strategy is Strategy.SIMULTANEOUS else 1
         draw = self._draw() if strategy is Strategy.RANDOM else 0
-        args: list[str | int | float] = [*names.words, request_id, call]
-        args += [token, lease_ms, strategy.value, asked, draw, (sticky_s or 0) * 1000]
-        args += [wrap_up_ms, caller or "", "" if unless is None else "unless", *exclude]
+        args = (
+            *(*names.words, request_id, call, token, lease_ms, names.strategy, asked, draw),
+            *((sticky_s or 0) * 1000, wrap_up_ms, caller or "", "unless" if unless else ""),
+            *exclude,
+        )
         link = self._links.link_for(tenant)
 
         def give_back(reply: Reply) -> None:
@@ -495,11 +495,12 @@ def new_token() -> str:
 
 
 class _ReserveNames(NamedTuple):
-    """What is the same for all who want the same: the first keys, those of ranks, the first words."""
+    """What is the same for all who want the same: the first keys, those of ranks, words."""
 
     keys: tuple[str, ...]
     ranks: tuple[str, ...]
     words: tuple[str, ...]
+    strategy: str
 
 
 @functools.lru_cache(maxsize=4096)
@@ -510,6 +511,7 @@ def _reserve_names(tenant: str, requirement: Requirement, strategy: Strategy) ->
         keys=(keys.ready(tenant, wanted), keys.requirements_used(tenant)),
         ranks=(keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)) if kind else (),
         words=(keys.prefix(tenant), wanted, queue),
+        strategy=strategy.value,
     )
 
 

@@ -61,18 +61,17 @@ async def run_script(  # noqa: PLR0917 - the order of EVALSHA, known by heart
     A server that does not know the script (restarted, flushed, failed over) is sent the source once,
     whoever and however many ask meanwhile; asking again is safe since nothing ran.
     """
-    words = (len(keys), *keys, *args)
+    words = ("EVALSHA", script.sha, len(keys), *keys, *args)
     for _ in range(2):
         try:
-            return await link.call(
-                "EVALSHA", script.sha, *words, deadline=deadline, on_late=on_late
-            )
+            return await link.call(*words, deadline=deadline, on_late=on_late)
         except StoreRefusedError as error:
             if error.kind is not RefusalKind.NO_SCRIPT:
                 raise
         await _teach(link, script, deadline)
     # Forgotten again at once: send it along.
-    return await link.call("EVAL", script.source, *words, deadline=deadline, on_late=on_late)
+    words = ("EVAL", script.source, *words[2:])
+    return await link.call(*words, deadline=deadline, on_late=on_late)
 
 
 _under_way: WeakKeyDictionary[Link, dict[str, asyncio.Future[Reply]]] = WeakKeyDictionary()
