@@ -283,7 +283,9 @@ class _Call:
         self._reasons: list[str] = []
         if is_store_down:
             self._reasons.append(Why.STORE_DOWN.value)
-        self._reasons.extend(f"{Why.FACTS_MISSING}:{queue}" for queue in sorted(decision.missing))
+        if decision.missing:
+            missing = sorted(decision.missing)
+            self._reasons.extend(f"{Why.FACTS_MISSING}:{queue}" for queue in missing)
 
     async def carry_out(self, deadline: Deadline | None) -> Outcome:  # noqa: C901 - one branch per kind of action
         """The first rung that can be expressed; each action leads to finitely many others."""

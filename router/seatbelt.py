@@ -22,10 +22,13 @@ class Seatbelts:
     def __init__(self) -> None:
         self._worn: set[_Belt] = set()
         self._looks_at = _NEVER
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def until(self, deadline: Deadline) -> "_Belt":
         """`with belts.until(deadline):` around awaits, as `async with asyncio.timeout_at(deadline):`."""
-        return _Belt(self, deadline)
+        if self._loop is None:  # asked once: each time is a system call
+            self._loop = asyncio.get_running_loop()
+        return _Belt(self, self._loop, deadline)
 
     def put_on(self, belt: "_Belt") -> None:
         self._worn.add(belt)
@@ -57,15 +60,18 @@ class Seatbelts:
 class _Belt:
     """One block of code of one task."""
 
-    __slots__ = ("_belts", "_cancelling", "_is_cut", "_task", "deadline")
+    __slots__ = ("_belts", "_cancelling", "_is_cut", "_loop", "_task", "deadline")
 
-    def __init__(self, belts: Seatbelts, deadline: Deadline) -> None:
+    def __init__(
+        self, belts: Seatbelts, loop: asyncio.AbstractEventLoop, deadline: Deadline
+    ) -> None:
         self._belts = belts
+        self._loop = loop
         self._is_cut = False
         self.deadline = deadline
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a deadline can only be kept inside a task")
         self._task = task

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import Final
 
 from router.deadline import Deadline
 from router.dialogue import NOTHING_KNOWN, Memory
@@ -16,9 +15,6 @@ from router.store.memory import read_memory, scope_of
 from rules.actions import ReserveAgent, Strategy
 from rules.facts import LiveFacts
 from rules.requirements import Requirement
-
-_NOBODYS: Final = {Strategy.SIMULTANEOUS: Strategy.LONGEST_IDLE}
-"""A platform that can be told one user only is told who is idle longest."""
 
 
 class CallStore:
@@ -69,11 +65,13 @@ class CallStore:
         )
         queue = asked.names.queue(wanted.queue)
         strategy = wanted.strategy or (queue.strategy if queue else Strategy.LONGEST_IDLE)
+        if strategy is Strategy.SIMULTANEOUS:
+            strategy = Strategy.LONGEST_IDLE  # a platform that can be told one user only
         reserved = await self._agents.reserve(
             asked.router.tenant,
             request_id=request_id,
             requirement=Requirement.of(wanted.queue, wanted.skills),
-            strategy=_NOBODYS.get(strategy, strategy),
+            strategy=strategy,
             lease_ms=self._lease_ms,
             deadline=deadline,
             caller=asked.call.caller,

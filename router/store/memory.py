@@ -4,7 +4,7 @@ Digits are kept here as they were keyed in, since the next request is decided wi
 long as the call's memory and go into no log.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from router.outcome import Asked, Level, Outcome
 from router.store import keys
 from router.store.link import Link, Reply
 from router.store.scripts import load_script, run_script
+from router.store.wire import Word
 
 LIFETIME_S: Final = 900.0
 """How long after its last request a call is remembered."""
@@ -155,18 +156,14 @@ async def remember(link: Link, tenant: str, items: Sequence[Remember], deadline:
     for at in range(0, len(items), _PER_SCRIPT):
         part = items[at : at + _PER_SCRIPT]
         key_names = [keys.call_memory(tenant, item.scope, item.call) for item in part]
-        words = [word for item in part for word in _words(item)]
-        await run_script(link, script, key_names, [int(LIFETIME_S * 1000), *words], deadline)
-
-
-def _words(item: Remember) -> Iterable[bytes | str | int]:
-    yield item.fingerprint
-    yield _encode(item.answer)
-    yield item.answer.asked or ""
-    yield item.round
-    yield len(item.digits)
-    for pair in item.digits.items():
-        yield from pair
+        words: list[Word] = [int(LIFETIME_S * 1000)]
+        for item in part:
+            answer = item.answer
+            words += (item.fingerprint, _encode(answer), answer.asked or "", item.round)
+            words.append(len(item.digits))
+            for pair in item.digits.items():
+                words += pair
+        await run_script(link, script, key_names, words, deadline)
 
 
 def read_memory(reply: Reply) -> Memory:

@@ -10,7 +10,7 @@ is away the line waits for it.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import structlog
@@ -227,10 +227,11 @@ class Afterwards:
         if asked.router.routing_url is not None and not outcome.is_repeat:
             asked_how = None if outcome.error is None else _FOREIGN.get(outcome.error)
             self._observer.foreign_ask(asked_how or ForeignAsk.ANSWERED)
-        for reason in _steps(outcome.reasons):
-            if reason == Why.RESERVED:
+        for reason in outcome.reasons:
+            step = reason.partition(":")[0]
+            if step == Why.RESERVED:
                 self._observer.reservation(Reservation.RESERVED)
-            elif reason == Why.NO_AGENT:
+            elif step == Why.NO_AGENT:
                 self._observer.reservation(_nobody(outcome))
         for _ in outcome.give_back:
             self._observer.reservation(Reservation.GIVEN_BACK)
@@ -262,7 +263,3 @@ def is_worth_telling(asked: Asked, outcome: Outcome) -> bool:
     process; telling the store would cost more than the decision.
     """
     return outcome.agent is not None or outcome.asked is not None or bool(asked.fingerprint)
-
-
-def _steps(reasons: Iterable[str]) -> Iterable[str]:
-    return (reason.partition(":")[0] for reason in reasons)
