@@ -4,7 +4,7 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 token
 -- Result how many agents are free again, with their old places | 'EXPIRED'
 -- Keeps  Another token's reservation and a confirmed call stay.
--- Shared: _agent _pick
+-- Shared: _agent _ends _pick
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

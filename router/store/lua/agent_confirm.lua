@@ -5,7 +5,7 @@
 -- Result 1 (also when it was confirmed before) | 0: too late, or not this token | 'EXPIRED'
 -- Keeps  Of a group reserved together exactly one gets the call; in the same operation the others are
 --        free again with their old places. A late holder of a token is refused.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -5,7 +5,7 @@
 -- Result the agent's state | nil: no such agent | 'EXPIRED'
 -- Keeps  Disturbed for a queue, the agent stands in none of its sets; a call that goes on is not touched.
 --        Idle from now on when the last do-not-disturb that covers all is cleared.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

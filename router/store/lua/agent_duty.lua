@@ -5,7 +5,7 @@
 -- Result the agent's state | nil: no such agent | 'EXPIRED'
 -- Keeps  Who is on duty already keeps the idle time; who comes on duty starts anew: unanswered offers
 --        forgotten, idle from now on. A call that goes on is not touched.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -4,7 +4,7 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id 4 '1': enable, '0': disable until enabled
 -- Result the agent's state | nil: no such agent | 'EXPIRED'
 -- Keeps  Enabled, the agent starts with no unanswered offers and is idle from now on.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

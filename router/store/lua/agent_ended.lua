@@ -5,7 +5,7 @@
 --      6 longest wrap-up (ms)
 -- Result 1 | 0: not on this token's call | 'EXPIRED'
 -- Keeps  The queue's average handling time, and who talked with the caller.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -4,7 +4,7 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id 4 call 5 wrap-up (ms) 6 longest wrap-up (ms)
 -- Result 1 | 0: not on this call | 'EXPIRED'
 -- Keeps  The same as agent_ended; another call of the agent's is never ended.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

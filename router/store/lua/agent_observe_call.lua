@@ -9,7 +9,7 @@
 -- Keeps  An event older than the last applied one, or of a call that is over, changes nothing; a second
 --        copy changes nothing. A hang-up ends only the call it names, however late it comes.
 --        A connected call confirms the agent's reservation for it without the token.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -8,7 +8,7 @@
 -- Keeps  An older or repeated event changes nothing. A reservation of ours outlives every report;
 --        `available` ends a call whose hang-up never came, unless a newer call event says otherwise.
 --        A report clears only a do-not-disturb that a report has set, not one that was set here.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -6,7 +6,7 @@
 --      7... level, order, queue id for each queue; then level, skill id for each skill
 -- Result 1: new | 0: changed | 'FULL': too many requirements, nothing was done | 'EXPIRED'
 -- Keeps  The agent stands in exactly the sets of the requirements that are met.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -4,7 +4,7 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id 4 token 5 '1': keep the place in the idle order, '0': idle from now on
 -- Result 1 | 0: the token is not (or no longer) the agent's | 'EXPIRED'
 -- Keeps  Only the holder of a live lease ends it.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

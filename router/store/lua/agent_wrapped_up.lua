@@ -4,7 +4,7 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id
 -- Result 1 | 0: not in wrap-up | 'EXPIRED'
 -- Keeps  Idle from now on.
--- Shared: _agent
+-- Shared: _agent _ends
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -6,7 +6,7 @@
 -- Result {agents given back, arrival (ms) or ''} | 'EXPIRED'
 -- Keeps  No agent stays reserved for a caller who has left, also when a freed agent took the call at
 --        the very moment it left. A confirmed call stays.
--- Shared: _agent _pick _line
+-- Shared: _agent _ends _pick _line
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
