@@ -122,9 +122,10 @@ async def run(arguments: Sequence[str], given: bytes) -> bytes:
 
 async def _give(process: asyncio.subprocess.Process, given: bytes) -> None:
     stdin = process.stdin
-    if stdin is None:
+    # A program that does not read to the end says by its exit code whether that matters. Where it has
+    # gone already, uvloop refuses to write with an error of its own.
+    if stdin is None or stdin.is_closing():
         return
-    # A program that does not read to the end says by its exit code whether that matters.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         stdin.write(given)
         await stdin.drain()

@@ -118,7 +118,11 @@ class VoiceCarrier:
         self, leg: LegId, prompts: tuple[Prompt, ...], playing: _Playing | None = None
     ) -> None:
         """Play what can be played; a prompt that fails is skipped, a leg that hung up ends it."""
-        spoken = await self._call.outside.speech.speak(prompts, self._call.state.language)
+        try:
+            spoken = await self._call.outside.speech.speak(prompts, self._call.state.language)
+        except Exception as error:  # noqa: BLE001 - a boundary: without the sound the call goes on
+            log.error("speech_broke", error=type(error).__name__)  # noqa: TRY400 - stacks hold values
+            return
         for sound in spoken.sounds:
             if playing is not None and playing.is_stopped:
                 return

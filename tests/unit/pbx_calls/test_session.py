@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from ivr.prompts import Speech
+from ivr.prompts import Prompt, Speech
 from ivr.steps import Key, Play, Played, StopPlay
 from pbx.ami import agi
 from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate
@@ -18,13 +18,14 @@ from pbx.carriers.outside import OutsideCarrier
 from pbx.carriers.voice import VoiceCarrier
 from pbx.errors import AmiDownError, PbxError, RefusedError
 from pbx.legs import Channels
-from pbx.machine.commands import Command, KeepMessage, StandInLine
+from pbx.machine.commands import Command, KeepMessage, Say, StandInLine
 from pbx.machine.events import (
     Begin,
     Event,
     Gone,
     HangUpCall,
     LegGone,
+    LegPlayed,
     Matched,
     NotPlaced,
     Placed,
@@ -32,6 +33,7 @@ from pbx.machine.events import (
 )
 from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Kind, Phase
+from pbx.ports import SpokenPrompt
 from pbx.session import Gate, Session
 from rules.actions import End as EndAction
 from rules.actions import Enqueue, Menu
@@ -221,6 +223,31 @@ async def test_a_stop_is_repeated_until_the_sound_has_stopped_and_reports_no_end
     assert (
         len([text for text in scene.asterisk.commands if "STREAM" in text]) == 2
     )  # "b" was not begun
+    await call.lanes.close()
+
+
+async def test_a_voice_that_breaks_costs_the_prompt_and_never_holds_up_the_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async def speak(prompts: tuple[Prompt, ...], language: str) -> SpokenPrompt:
+        raise RuntimeError("the voice is broken")
+
+    monkeypatch.setattr(world, "speak", speak)
+    scene = Scene(world)
+    heard: list[Event] = []
+    call = Call(
+        INBOUND,
+        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
+        channels=scene.channels,
+        outside=world.outside(),
+        post=heard.append,
+    )
+    voice, agent = VoiceCarrier(call), LegId("pbx1-1.2")
+    await voice.handlers[Play](Play(play=1, prompts=(Speech("a"),)))
+    await scene.until(lambda: heard)
+    await voice.handlers[Say](Say(leg=agent, prompts=(Speech("whispered"),)))
+    await scene.until(lambda: len(heard) > 1)
+    assert heard == [Played(1), LegPlayed(agent)]
     await call.lanes.close()
 
 

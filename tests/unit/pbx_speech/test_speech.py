@@ -12,12 +12,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 import structlog
+import uvloop
 from aiohttp import web
 
 from deploy.asterisk.instance import TREE, write_tone
 from ivr.prompts import Fixed, Number, Prompt, Sound, Speech, Spelled
 from pbx.speech import SpeechSettings, SpokenSounds
-from pbx.speech_makers import LARGEST_SOUND, NotSpokenError
+from pbx.speech_makers import LARGEST_SOUND, NotSpokenError, run
 from pbx.speech_texts import TEXTS
 from tests.unit.pbx_speech.test_wav8k import tone
 
@@ -304,6 +305,13 @@ async def test_a_program_may_write_a_file_and_take_the_text_as_one_argument(make
 async def test_a_program_that_misbehaves_costs_the_prompt_only(make: Make, script: str):
     async with asyncio.timeout(20):
         assert await said(make(command=python(script), limit_s=2), Speech("Hello")) == []
+
+
+def test_a_program_that_ends_without_reading_the_text_has_still_spoken():
+    """On uvloop, as in the real process: there a pipe that is gone is another error than on asyncio."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for _ in range(60):
+            assert runner.run(run(["echo", "sound"], b"text")) == b"sound\n"
 
 
 async def test_a_program_that_is_not_there_costs_the_prompt_only(make: Make):
