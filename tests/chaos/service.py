@@ -181,6 +181,11 @@ class Service:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
                 self.process.terminate()
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until it has ended; its exit code. A second SIGTERM would end it at once."""
+        assert self.process is not None
         try:
             return await asyncio.to_thread(self.process.wait, 30)
         except subprocess.TimeoutExpired:

@@ -134,7 +134,7 @@ async def test_sigterm_answers_what_it_has_taken_and_ends(chaos: Chaos) -> None:
     """After SIGTERM no new connection is taken; whatever was taken is answered."""
     async with chaos.fault("SIGTERM in the middle") as load:
         chaos.service.send(signal.SIGTERM)
-        code = await chaos.service.stop()
+        code = await chaos.service.ended()
         ended_at = time.monotonic()
     assert code == 0
     before = [s for s in load.samples if s.done_at <= chaos.outcome.fault.began_at]
