@@ -152,13 +152,18 @@ class Session:
             await self._call.lanes.close()
 
     async def _take(self, event: Event) -> None:
-        """Move the state, write it down, act: in this order, so that nothing is done that is not written."""
+        """Move the state, write it down, act: in this order, so that nothing is done that is not written.
+
+        The end is the exception: it is forgotten when all of it is done. Whoever takes over before that
+        finds the call as it was, without its caller, and ends it again.
+        """
         era = self._gate.era
         if isinstance(event, LegGone) and event.leg == self.state.channel:
             self._cause = event.cause
         self._call.state, commands = on(self.state, event)
         self.on_moved(self)
-        await self._outside.journal.save(to_write_down(self.state))
+        if self.state.phase is not Phase.ENDED:
+            await self._outside.journal.save(to_write_down(self.state))
         for command in commands:
             await self._carry_out(command, era)
 

@@ -187,6 +187,13 @@ def _waits(happened: Sequence[Happened], end: End | None) -> tuple[QueueWait, ..
 def _offers(happened: Sequence[Happened]) -> tuple[OfferMade, ...]:
     offers: dict[str, OfferMade] = {}
     for event in happened:
+        if event.what == TALKING and event.agent is not None:
+            # Whoever talks has answered, even if the controller died before it wrote that down.
+            for leg, made in offers.items():
+                if made.agent == event.agent and not made.outcome:
+                    offers[leg] = msgspec.structs.replace(
+                        made, ended_ms=event.at_ms, outcome="answered"
+                    )
         if event.leg is None:
             continue
         if event.what == "offered":

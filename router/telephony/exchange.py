@@ -138,7 +138,13 @@ class Exchange:
             tenant,
             agent_first=settings.callbacks.agent_first,
         )
-        self.journal = LiveJournal(live_calls, tenant, pbx, on_loaded=self._adopt)
+        self.journal = LiveJournal(
+            live_calls,
+            tenant,
+            pbx,
+            on_loaded=self._adopt,
+            before_forgetting=self.records.flush,
+        )
         deciding = RuleDeciding(
             directory=given.directory,
             views=given.views,

@@ -5,7 +5,8 @@ a call never waits longer than `SAVE_S` for it and memory is bounded by the numb
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -36,12 +37,18 @@ class LiveJournal:
         pbx: str,
         *,
         on_loaded: Callable[[Sequence[CallState]], None] = lambda _: None,
+        before_forgetting: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`on_loaded` hears of the calls of the controller before, ahead of anything they do."""
+        """`on_loaded` hears of the calls of the controller before, ahead of anything they do.
+
+        `before_forgetting` is waited for, at most `SAVE_S`: first the end of a call's record is written,
+        then the call is forgotten.
+        """
         self._store = store
         self._tenant = tenant
         self._pbx = pbx
         self._on_loaded = on_loaded
+        self._before_forgetting = before_forgetting
         self._late: dict[str, bytes | None] = {}
         self._is_late = asyncio.Event()
 
@@ -49,6 +56,10 @@ class LiveJournal:
         await self._write(state.id, _encode(state))
 
     async def forget(self, call_id: str) -> None:
+        if self._before_forgetting is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_S):
+                    await self._before_forgetting()
         await self._write(call_id, None)
 
     async def load(self) -> Sequence[CallState]:

@@ -21,7 +21,8 @@ from router.errors import CrosspointError
 from router.store.call_records import CallRecords
 from rules.wording import mask_digits
 
-EVERY_S: Final = 0.2
+EVERY_S: Final = 0.05
+"""What a process that is killed has not written down yet is lost: at most this long of it."""
 STORE_S: Final = 2.0
 MOST_WAITING: Final = 100_000
 """Events kept while the store is away, of all calls together."""
@@ -63,6 +64,7 @@ class StoreRecords:
         self._unwritten = 0
         self._dropped = 0
         self._open: dict[str, _Open] = {}
+        self._writing = asyncio.Lock()
         self.on_closed: OnClosed = lambda _state, _words: None
         self.on_talking: Callable[[CallState], None] = lambda _: None
 
@@ -89,6 +91,10 @@ class StoreRecords:
 
     async def flush(self) -> bool:
         """Write what there is; False: the store did not take all of it."""
+        async with self._writing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         if self._dropped:
             _log.error("call_events_dropped", count=self._dropped)
             self._dropped = 0
