@@ -11,6 +11,7 @@ import gc
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 import structlog
 import uvloop
 
@@ -65,18 +66,29 @@ async def taking_calls(settings: Settings, store_url: str) -> None:
     if pbx is None:
         raise InvalidInputError("there is no Asterisk in the settings", field="pbx")
     ami = ami_settings(pbx, secret_source(settings)(pbx.secret))
-    async with running(settings, store_url) as service, _asking(settings) as foreign:
-        speech = SpokenSounds(speech_settings(pbx))
+    async with (
+        running(settings, store_url) as service,
+        _asking(settings) as foreign,
+        speaking(pbx) as speech,
+    ):
         leading = Leading(
             LiveCalls(service.links), pbx.tenant, pbx.id, lease_s=float(pbx.lease_seconds)
         )
         gc.collect()
         gc.freeze()
+        token = leading.token
+        await lead(lambda: exchange(service, store_url, ami, speech, foreign, token=token), leading)
+
+
+@contextlib.asynccontextmanager
+async def speaking(pbx: PbxSettings) -> AsyncIterator[SpokenSounds]:
+    """The prompts, spoken by a program, or by a service that is asked over HTTP."""
+    said = speech_settings(pbx)
+    timeout = aiohttp.ClientTimeout(total=said.limit_s)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        speech = SpokenSounds(said, session=session)
         try:
-            token = leading.token
-            await lead(
-                lambda: exchange(service, store_url, ami, speech, foreign, token=token), leading
-            )
+            yield speech
         finally:
             await speech.close()
 
