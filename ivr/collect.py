@@ -9,6 +9,7 @@ Outcomes: CHOSEN (value: the choice or the digits), NO_INPUT, INVALID, BACK, HUN
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -89,6 +90,7 @@ class Collect(msgspec.Struct, frozen=True, kw_only=True, tag="collect"):
 
 
 Next = tuple[Collect, Steps]
+Longer = TypeVar("Longer", bound=msgspec.Struct)
 
 
 def ask(question: Question, *, typed: str, after: Collect | None) -> Next:
@@ -100,11 +102,19 @@ def ask(question: Question, *, typed: str, after: Collect | None) -> Next:
     return Collect(question=question, play=play).on(Started(typed))
 
 
-def split_answer(steps: Steps) -> tuple[Steps, Finish | None]:
-    """What to pass on of a question's steps, and its answer where it is settled."""
-    if steps and isinstance(steps[-1], Finish):
-        return steps[:-1], steps[-1]
-    return steps, None
+def carry_on(
+    now: Longer, asked: Next, answered: Callable[[Longer, Finish], tuple[Longer, Steps]]
+) -> tuple[Longer, Steps]:
+    """Keep the question in the longer dialogue's field `asking`; once settled, go on with its answer.
+
+    The question's own `Finish` is the answer and goes no further.
+    """
+    asking, steps = asked
+    now = replace(now, asking=asking)
+    if not steps or not isinstance(steps[-1], Finish):
+        return now, steps
+    then, more = answered(now, steps[-1])
+    return then, steps[:-1] + more
 
 
 # --- what happens in each cell of the table ---------------------------------------------------

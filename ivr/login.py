@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
-from ivr.collect import Collect, Question, ask, split_answer
+from ivr.collect import Collect, Question, ask, carry_on
 from ivr.prompts import Fixed, Prompt, Sound
 from ivr.steps import (
     Checked,
@@ -85,21 +85,13 @@ def _ask_pin(now: Login, typed: str) -> Next:
 
 
 def _ask(now: Login, question: Question, typed: str) -> Next:
-    return _carry_on(now, ask(question, typed=typed, after=now.asking))
+    return carry_on(now, ask(question, typed=typed, after=now.asking), _answered)
 
 
 def _question_event(now: Login, event: Event) -> Next:
-    return _carry_on(now, now.asking.on(event)) if now.asking is not None else (now, ())
-
-
-def _carry_on(now: Login, asked: tuple[Collect, Steps]) -> Next:
-    asking, steps = asked
-    rest, answer = split_answer(steps)
-    now = replace(now, asking=asking)
-    if answer is None:
-        return now, rest
-    then, more = _answered(now, answer)
-    return then, rest + more
+    if now.asking is None:
+        return now, ()
+    return carry_on(now, now.asking.on(event), _answered)
 
 
 def _answered(now: Login, answer: Finish) -> Next:

@@ -169,7 +169,6 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     SAVED = "saved"
     EMPTY = "empty"
-    DONE = "done"
 
 
 Steps = tuple[Command, ...]
