@@ -154,6 +154,7 @@ class Session:
     async def _take(self, event: Event) -> None:
         """Move the state, write it down, act: in this order, so that nothing is done that is not written.
 
+        What the call's record is to say is noted first: it is written down together with the state.
         The end is the exception: it is forgotten when all of it is done. Whoever takes over before that
         finds the call as it was, without its caller, and ends it again.
         """
@@ -162,10 +163,13 @@ class Session:
             self._cause = event.cause
         self._call.state, commands = on(self.state, event)
         self.on_moved(self)
+        for note in (one for one in commands if isinstance(one, Note)):
+            await self._note(note)
         if self.state.phase is not Phase.ENDED:
             await self._outside.journal.save(to_write_down(self.state))
         for command in commands:
-            await self._carry_out(command, era)
+            if not isinstance(command, Note):
+                await self._carry_out(command, era)
 
     async def _carry_out(self, command: Command, era: int) -> None:
         kind = type(command)

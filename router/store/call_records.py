@@ -25,6 +25,12 @@ _event = msgspec.json.Decoder(Happened).decode
 _end = msgspec.json.Decoder(End).decode
 
 
+class Stands(msgspec.Struct, frozen=True):
+    """Where a live call stands, to be kept for who takes it over; None: it goes on no more."""
+
+    state: bytes | None
+
+
 class RecordFilters(msgspec.Struct, frozen=True, kw_only=True):
     """Which records to list, newest first; times in ms since the epoch, `until_ms` exclusive."""
 
@@ -61,15 +67,22 @@ class CallRecords(Operations):
         end: End | None,
         keep_ms: int,
         deadline: Deadline,
+        stands: Stands | None = None,
     ) -> None:
-        """Write events down. A batch written twice counts once: events carry their own number."""
+        """Write events down, and where the call stands at once with them; None: that stays as it was.
+
+        A batch written twice counts once: events carry their own number.
+        """
         key_names = [
             keys.call_record(tenant, head.id),
             keys.call_events(tenant, head.id),
             keys.call_records(tenant),
+            keys.live_calls(tenant, head.pbx),
         ]
+        state = None if stands is None else stands.state
+        what = "" if stands is None else "forget" if state is None else "stands"
         args: list[Word] = [head.id, head.began_ms, keep_ms, _encode(head)]
-        args += [b"" if end is None else _encode(end), MOST_EVENTS]
+        args += [b"" if end is None else _encode(end), MOST_EVENTS, what, state or b""]
         args += [_encode(event) for event in events]
         await self._run(tenant, "call_record_append", key_names, args, deadline)
 

@@ -140,10 +140,10 @@ class Exchange:
         )
         self.journal = LiveJournal(
             live_calls,
+            self.records,
             tenant,
             pbx,
             on_loaded=self._adopt,
-            before_forgetting=self.records.flush,
         )
         deciding = RuleDeciding(
             directory=given.directory,
@@ -228,8 +228,8 @@ class Exchange:
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
-                    await self.records.flush()
                     await self.journal.flush()
+                    await self.records.flush()
 
     def _adopt(self, states: Sequence[CallState]) -> None:
         self.queueing.adopt(states)

@@ -1,21 +1,22 @@
 """The port `Journal`: live calls written down, the latest state of each.
 
-A write that the store does not take is kept (one per call) and written as soon as the store is back, so
+What was noted of a call for its record goes to the store in the same write, all or nothing. A write that the store does not take is kept (one per call) and written as soon as the store is back, so
 a call never waits longer than `SAVE_S` for it and memory is bounded by the number of calls.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 
 from pbx.machine.state import CallState
-from router.deadline import in_s
+from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
+from router.store.call_records import Stands
 from router.store.live_calls import LiveCalls
+from router.telephony.records import StoreRecords
 
 SAVE_S: Final = 0.25
 AGAIN_S: Final = 0.25
@@ -33,22 +34,18 @@ class LiveJournal:
     def __init__(
         self,
         store: LiveCalls,
+        records: StoreRecords,
         tenant: str,
         pbx: str,
         *,
         on_loaded: Callable[[Sequence[CallState]], None] = lambda _: None,
-        before_forgetting: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`on_loaded` hears of the calls of the controller before, ahead of anything they do.
-
-        `before_forgetting` is waited for, at most `SAVE_S`: first the end of a call's record is written,
-        then the call is forgotten.
-        """
+        """`on_loaded` hears of the calls of the controller before, ahead of anything they do."""
         self._store = store
+        self._records = records
         self._tenant = tenant
         self._pbx = pbx
         self._on_loaded = on_loaded
-        self._before_forgetting = before_forgetting
         self._late: dict[str, bytes | None] = {}
         self._is_late = asyncio.Event()
 
@@ -56,10 +53,6 @@ class LiveJournal:
         await self._write(state.id, _encode(state))
 
     async def forget(self, call_id: str) -> None:
-        if self._before_forgetting is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SAVE_S):
-                    await self._before_forgetting()
         await self._write(call_id, None)
 
     async def load(self) -> Sequence[CallState]:
@@ -94,17 +87,19 @@ class LiveJournal:
 
     async def flush(self) -> bool:
         """Write one batch of what is late; False: the store did not take it."""
-        batch = dict(list(self._late.items())[:_BATCH])
+        batch = list(self._late.items())[:_BATCH]
         if not batch:
             self._is_late.clear()
             return True
+        return all(await asyncio.gather(*(self._catch_up(*late) for late in batch)))
+
+    async def _catch_up(self, call: str, written: bytes | None) -> bool:
         try:
-            await self._store.save(self._tenant, self._pbx, batch, in_s(LOAD_S))
+            await self._put(call, written, in_s(LOAD_S))
         except CrosspointError:
             return False
-        for call, written in batch.items():
-            if call in self._late and self._late[call] is written:  # nothing newer came meanwhile
-                del self._late[call]
+        if call in self._late and self._late[call] is written:  # nothing newer came meanwhile
+            del self._late[call]
         return True
 
     def __len__(self) -> int:
@@ -116,7 +111,11 @@ class LiveJournal:
             self._late[call] = written
             return
         try:
-            await self._store.save(self._tenant, self._pbx, {call: written}, in_s(SAVE_S))
+            await self._put(call, written, in_s(SAVE_S))
         except CrosspointError:
             self._late[call] = written
             self._is_late.set()
+
+    async def _put(self, call: str, written: bytes | None, deadline: Deadline) -> None:
+        if not await self._records.write(call, Stands(written), deadline):
+            await self._store.save(self._tenant, self._pbx, {call: written}, deadline)

@@ -1,7 +1,12 @@
-"""The port `Records`: what happens to calls, written down in batches as it happens.
+"""The port `Records`: what happens to calls, written down as it happens.
 
-`note` and `close` never wait. Events go to the store a moment later, in order; while the store is
-away they are kept, bounded, and those that do not fit are counted and reported.
+How it works. `note` and `close` never wait. The journal takes what was noted along when it writes where
+the call stands (`write`), so the record knows whatever a controller that takes over finds. What is noted
+beside that goes to the store a moment later, in batches. While the store is away events are kept,
+bounded, and those that do not fit are counted and reported.
+
+Whoever writes takes the events out first, and puts them back when the store did not take them: so two
+may write of one call at a time.
 """
 
 import asyncio
@@ -16,13 +21,14 @@ import structlog
 from pbx.machine.commands import Note
 from pbx.machine.state import CallState, Kind
 from router.call_record import QUEUED, TALKING, Direction, End, Happened, Head
-from router.deadline import in_s
+from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
-from router.store.call_records import CallRecords
+from router.store.call_records import CallRecords, Stands
 from rules.wording import mask_digits
 
 EVERY_S: Final = 0.05
-"""What a process that is killed has not written down yet is lost: at most this long of it."""
+"""What was noted while the call stayed where it was is written after so long; a process that is killed
+before loses it."""
 STORE_S: Final = 2.0
 MOST_WAITING: Final = 100_000
 """Events kept while the store is away, of all calls together."""
@@ -40,6 +46,10 @@ class _Open(msgspec.Struct, kw_only=True):
     events: list[Happened] = []
     end: End | None = None
     words: tuple[str, ...] = ()
+
+    @property
+    def is_written(self) -> bool:
+        return not self.events and self.end is None
 
 
 class StoreRecords:
@@ -64,7 +74,7 @@ class StoreRecords:
         self._unwritten = 0
         self._dropped = 0
         self._open: dict[str, _Open] = {}
-        self._writing = asyncio.Lock()
+        self._changed = asyncio.Event()
         self.on_closed: OnClosed = lambda _state, _words: None
         self.on_talking: Callable[[CallState], None] = lambda _: None
 
@@ -81,34 +91,56 @@ class StoreRecords:
             rule=state.rule,
             digits={name: mask_digits(keyed) for name, keyed in state.digits.items()},
         )
+        self._changed.set()
         self.on_closed(state, call.words)
 
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
+            await self._changed.wait()
             await asyncio.sleep(EVERY_S)
-            await self.flush()
+            self._changed.clear()
+            if not await self.flush():
+                self._changed.set()
 
     async def flush(self) -> bool:
         """Write what there is; False: the store did not take all of it."""
-        async with self._writing:
-            return await self._flush()
-
-    async def _flush(self) -> bool:
         if self._dropped:
             _log.error("call_events_dropped", count=self._dropped)
             self._dropped = 0
-        changed = [one for one in self._open.values() if one.events or one.end is not None]
+        changed = [one for one in self._open.values() if not one.is_written]
         for start in range(0, len(changed), _AT_ONCE):
             some = changed[start : start + _AT_ONCE]
-            if not all(await asyncio.gather(*(self._write(one) for one in some))):
+            if not all(await asyncio.gather(*(self._flush_one(one) for one in some))):
                 return False
         return True
 
-    async def _write(self, call: _Open) -> bool:
-        while call.events or call.end is not None:
-            events = call.events[:_PER_CALL]
-            end = call.end if len(events) == len(call.events) else None
+    async def write(self, call_id: str, stands: Stands, deadline: Deadline) -> bool:
+        """Write what is left of a call at once with where it stands. CrosspointError: it is still left.
+
+        False: nothing is left, so nothing was written, not even where it stands.
+        """
+        call = self._open.get(call_id)
+        if call is not None and not call.is_written:
+            await self._write(call, stands, deadline)
+            return True
+        if stands.state is None:
+            self._open.pop(call_id, None)
+        return False
+
+    async def _flush_one(self, call: _Open) -> bool:
+        try:
+            await self._write(call, None, in_s(STORE_S))
+        except CrosspointError as error:
+            _log.info("call_record_late", reason=error.code)
+            return False
+        return True
+
+    async def _write(self, call: _Open, stands: Stands | None, deadline: Deadline) -> None:
+        while True:
+            events, call.events = call.events[:_PER_CALL], call.events[_PER_CALL:]
+            is_last = not call.events
+            end, call.end = (call.end, None) if is_last else (None, call.end)
             try:
                 await self._store.append(
                     self._tenant,
@@ -116,19 +148,20 @@ class StoreRecords:
                     events,
                     end=end,
                     keep_ms=self._keep_ms,
-                    deadline=in_s(STORE_S),
+                    deadline=deadline,
+                    stands=stands if is_last else None,
                 )
-            except CrosspointError as error:
-                _log.info("call_record_late", reason=error.code)
-                return False
-            del call.events[: len(events)]
+            except BaseException:  # cancelled as well: somebody else writes it then
+                call.events = sorted((*events, *call.events), key=_in_order)
+                call.end = call.end or end
+                self._changed.set()
+                raise
             self._unwritten -= len(events)
-            if end is not None:
-                call.end = None
-                if not call.events:
-                    self._open.pop(call.head.id, None)
-                    return True
-        return True
+            if is_last:
+                break
+        is_over = end is not None or (stands is not None and stands.state is None)
+        if is_over and call.is_written and self._open.get(call.head.id) is call:
+            del self._open[call.head.id]
 
     def _put(self, state: CallState, note: Note) -> None:
         call = self._of(state)
@@ -138,9 +171,10 @@ class StoreRecords:
             return
         self._count += 1
         self._unwritten += 1
+        self._changed.set()
         call.events.append(
             Happened(
-                seq=f"{self._writer}{self._count}",
+                seq=f"{self._writer}{self._count:08x}",
                 at_ms=self._now_ms(),
                 what=note.what,
                 leg=note.leg,
@@ -167,3 +201,7 @@ class StoreRecords:
             caller=state.caller_number if is_inbound else state.shown_number,
             called=state.called_number if is_inbound else state.caller_number,
         )
+
+
+def _in_order(event: Happened) -> str:
+    return event.seq

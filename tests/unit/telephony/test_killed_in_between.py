@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from pbx.machine.events import Gone, LegGone
+from pbx.machine.events import Decided, Gone, LegGone
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Phase
 from router.call_record import Direction, Happened, Head, fold
-from router.telephony.journal import LiveJournal
 from rules.actions import Enqueue
 from tests.integration.asterisk.outside import World
 from tests.unit.pbx_calls.test_session import CALLER, Scene
@@ -32,19 +31,20 @@ async def test_the_end_of_a_call_is_forgotten_when_it_is_done_and_never_written_
     assert world.closed == ["c1"]
 
 
-async def test_a_call_is_forgotten_only_after_its_record_is_written():
-    done: list[str] = []
+async def test_what_led_to_a_state_is_noted_before_the_state_is_written_down(tmp_path: Path):
+    world = World(Enqueue(queue="support"), tmp_path, tmp_path)
+    known: list[list[str]] = []
 
-    class Store:
-        async def save(self, *_: object) -> None:
-            done.append("forgotten")
+    async def save(_: CallState) -> None:
+        known.append(world.what("c1"))
 
-    async def flush() -> None:
-        done.append("written")
-
-    journal = LiveJournal(Store(), "acme", "pbx", before_forgetting=flush)  # type: ignore[arg-type]  # stands for it
-    await journal.forget("c1")
-    assert done == ["written", "forgotten"]
+    world.save = save  # type: ignore[method-assign]  # looks on
+    state = CallState(id="c1", kind=Kind.INBOUND, channel=CALLER, phase=Phase.DECIDING)
+    scene = Scene(world, state)
+    scene.session.post(Decided(rule="all", action=Enqueue(queue="support")))
+    async with scene.running():
+        await scene.until(lambda: known)
+    assert known[0] == ["decided"]
 
 
 def test_whoever_talks_has_answered_even_when_that_was_not_written_down():

@@ -6,22 +6,40 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from pbx.machine.commands import Note
 from pbx.machine.state import CallState, Phase
+from router.call_record import CallRecord
 from router.deadline import in_s
+from router.store.call_records import CallRecords
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
 from router.store.live_calls import LiveCalls
 from router.store.scripts import load_script, make_script
 from router.telephony.journal import LiveJournal
 from router.telephony.leading import Leading
+from router.telephony.records import StoreRecords
 from tests.integration.redis.telephony.switchboard import TENANT, call
 from tests.servers import Server
 
 ID = "pbx1"
 
 
+def journal_of(links: Links, records: StoreRecords | None = None) -> LiveJournal:
+    return LiveJournal(LiveCalls(links), records or records_of(links), TENANT, ID)
+
+
+def records_of(links: Links) -> StoreRecords:
+    return StoreRecords(CallRecords(links), TENANT, ID)
+
+
+async def recorded(links: Links, state: CallState) -> CallRecord:
+    found = await CallRecords(links).get(TENANT, state.id, in_s(5))
+    assert found is not None
+    return found
+
+
 async def loaded(links: Links) -> dict[str, Phase]:
-    states = await LiveJournal(LiveCalls(links), TENANT, ID).load()
+    states = await journal_of(links).load()
     return {state.id: state.phase for state in states}
 
 
@@ -29,7 +47,9 @@ async def test_the_latest_state_of_each_call_is_read_back_and_ended_calls_are_go
     async with Links(parse_store_url(redis_url)) as links:
         await links.wait_open(in_s(5))
         heard: list[CallState] = []
-        journal = LiveJournal(LiveCalls(links), TENANT, ID, on_loaded=heard.extend)
+        journal = LiveJournal(
+            LiveCalls(links), records_of(links), TENANT, ID, on_loaded=heard.extend
+        )
         stays, ends = call(), call()
         await journal.save(stays)
         await journal.save(ends)
@@ -46,7 +66,7 @@ async def test_what_happens_while_the_store_is_away_is_written_when_it_is_back(
     server = new_server()
     async with Links(parse_store_url(server.url)) as links:
         await links.wait_open(in_s(5))
-        journal = LiveJournal(LiveCalls(links), TENANT, ID)
+        journal = journal_of(links)
         before, during, ended = call(), call(), call()
         await journal.save(before)
         await journal.save(ended)
@@ -67,10 +87,74 @@ async def test_what_happens_while_the_store_is_away_is_written_when_it_is_back(
         assert await loaded(links) == {before.id: Phase.HOLDING, during.id: Phase.NEW}
 
 
+async def test_what_was_noted_is_in_the_record_as_soon_as_the_state_is_written_down(redis_url: str):
+    async with Links(parse_store_url(redis_url)) as links:
+        await links.wait_open(in_s(5))
+        records, state = records_of(links), call()
+        journal = journal_of(links, records)
+        records.note(state, Note(what="decided", detail="vip"))
+        await journal.save(replace(state, phase=Phase.HOLDING))  # and then it is killed
+        record = await recorded(links, state)
+        assert ([event.what for event in record.events], record.ended_ms) == (["decided"], None)
+        assert await loaded(links) == {state.id: Phase.HOLDING}
+
+
+async def test_the_end_of_a_record_is_written_in_one_with_forgetting_the_call(redis_url: str):
+    async with Links(parse_store_url(redis_url)) as links:
+        await links.wait_open(in_s(5))
+        records, state = records_of(links), call()
+        journal = journal_of(links, records)
+        await journal.save(state)
+        records.close(state, cause=16)
+        records.note(state, Note(what="recorded", detail="f.wav 0abc"))
+        await journal.forget(state.id)
+        record = await recorded(links, state)
+        assert (record.cause, record.recordings[0].sha256) == (16, "0abc")
+        assert await loaded(links) == {}
+
+
+async def test_nothing_is_kept_of_a_call_that_noted_something_after_its_end_was_written(
+    redis_url: str,
+):
+    async with Links(parse_store_url(redis_url)) as links:
+        await links.wait_open(in_s(5))
+        records, state = records_of(links), call()
+        records.close(state, cause=16)
+        assert await records.flush()
+        records.note(state, Note(what="recorded", detail="f.wav 0abc"))
+        assert await records.flush()
+        await journal_of(links, records).forget(state.id)
+        assert records._open == {}
+        assert len((await recorded(links, state)).events) == 1
+
+
+async def test_a_state_that_the_store_did_not_take_comes_later_with_what_was_noted_in_order(
+    new_server: Callable[..., Server],
+):
+    server = new_server()
+    async with Links(parse_store_url(server.url)) as links:
+        await links.wait_open(in_s(5))
+        records, state = records_of(links), call()
+        journal = journal_of(links, records)
+        server.pause()
+        for number in range(120):  # more than one write takes
+            records.note(state, Note(what=f"keyed {number}"))
+            if number % 50 == 0:
+                await journal.save(replace(state, phase=Phase.ASKING))
+        assert len(journal) == 1
+        server.resume()
+        async with asyncio.timeout(15):
+            while not await journal.flush():
+                await asyncio.sleep(0.01)
+        record = await recorded(links, state)
+        assert [event.what for event in record.events] == [f"keyed {n}" for n in range(120)]
+        assert await loaded(links) == {state.id: Phase.ASKING}
+
+
 async def test_a_state_of_another_version_does_not_stop_the_others(redis_url: str):
     async with Links(parse_store_url(redis_url)) as links:
         await links.wait_open(in_s(5))
-        journal = LiveJournal(LiveCalls(links), TENANT, ID)
+        journal = journal_of(links)
         state = call()
         await journal.save(state)
         await LiveCalls(links).save(TENANT, ID, {"old": b'{"id": 1}'}, in_s(5))
