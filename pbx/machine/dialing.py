@@ -19,7 +19,7 @@ from pbx.machine.commands import (
 )
 from pbx.machine.events import Answered, Begin, Confirmed, Gone, LegGone, LegPlayed, LegUp
 from pbx.machine.plans import DialPlan, EndPlan
-from pbx.machine.queueing import join
+from pbx.machine.queueing import agent_let_down, join
 from pbx.machine.state import CallState, Kind, Phase, without_offer
 
 CAUSES = {
@@ -133,11 +133,12 @@ def first_agent_gone(state: CallState, event: LegGone) -> Next:
         steps = (left,) if left is not None else ()
         return replace(state, agent=None), (*steps, Cancel(state.channel))
     then, more = _give_up(replace(state, agent=None), f"agent_{event.why}")
-    if agent.agent is not None and state.token:
-        return then, (
-            NoteUnanswered(agent=agent.agent, token=state.token, why=event.why),
-            *more,
-        )
+    if agent.agent is None:
+        return then, more
+    if agent.is_up:
+        return then, (*agent_let_down(agent.agent, state.token, event.why), *more)
+    if state.token:
+        return then, (NoteUnanswered(agent=agent.agent, token=state.token, why=event.why), *more)
     return then, more
 
 

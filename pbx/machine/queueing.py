@@ -141,11 +141,12 @@ def look_again(state: CallState) -> Next:
 
 def confirmed(state: CallState, event: Confirmed) -> Next:
     """The reservation holds: tell the agent who is there, then join; else hold on."""
+    if state.agent is None or event.agent != state.agent.agent:
+        return state, ()
     if event.ok:
         return whisper(replace(state, token="", in_line=False))
-    steps: list[Step] = [Note(what="reservation_lost", agent=event.agent)]
-    if state.agent is not None:
-        steps.append(HangUp(leg=state.agent.id))
+    lost = Note(what="reservation_lost", agent=event.agent)
+    steps = (lost, HangUp(leg=state.agent.id))
     then, more = look_again(replace(state, phase=Phase.HOLDING, agent=None))
     return then, (*steps, *more)
 
@@ -197,7 +198,16 @@ def agent_gone_before_joined(state: CallState, event: LegGone) -> Next:
     state = replace(state, agent=None)
     steps: list[Step] = [Note(what="agent_left_early", leg=agent.id, agent=agent.agent)]
     if agent.agent is not None:
-        unanswered = NoteUnanswered(agent=agent.agent, token=state.token, why=event.why)
-        steps.append(unanswered if state.token else WrapUp(agent.agent))
+        steps += agent_let_down(agent.agent, state.token, event.why)
     then, more = look_again(replace(state, phase=Phase.HOLDING, in_line=True))
     return then, (*steps, *more)
+
+
+def agent_let_down(agent: str, token: str, why: Gone) -> tuple[Step, ...]:
+    """What an agent is told to the store who answered and has left again.
+
+    With a token the confirmation is under way. Whichever way it ends, one of the two means something:
+    a reservation that was not confirmed is unanswered, one that was is a call that is over.
+    """
+    unanswered = (NoteUnanswered(agent=agent, token=token, why=why),) if token else ()
+    return (*unanswered, WrapUp(agent))

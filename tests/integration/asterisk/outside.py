@@ -238,6 +238,8 @@ class World:
             self._let_go(agent, is_free=True)
 
     async def wrap_up(self, agent: str) -> None:
+        if agent in self.tokens:
+            return  # reserved, not talking: another call's, or nobody's any more
         self.wrapped_up.append(agent)
         self._let_go(agent, is_free=self.frees_itself)
 

@@ -270,6 +270,24 @@ def test_an_agent_who_hangs_up_during_the_whisper_leaves_the_caller_in_place() -
     assert (state.phase, state.in_line) == (Phase.HOLDING, True)
 
 
+def test_an_agent_who_hangs_up_while_the_reservation_is_being_confirmed_is_not_kept() -> None:
+    """Which of the two it will be is not known yet: the store takes the one that fits."""
+    state, steps = after(INBOUND, *TO_HOLD, ADA_OFFER, LegUp(ADA), gone(ADA))
+    unanswered = NoteUnanswered(agent="ada", token="t1", why=Gone.HUNG_UP)
+    assert steps == (unanswered, WrapUp("ada"), StandInLine(QUEUE))
+    late, steps = after(state, Confirmed(agent="ada", ok=True))
+    assert (late, steps) == (state, ())
+    click = msgspec.structs.replace(CLICK, token="t1")
+    _, steps = after(click, Begin(), LegUp(ADA), gone(ADA))
+    assert steps == (unanswered, WrapUp("ada"), Over())
+
+
+def test_a_late_confirmation_is_not_taken_for_that_of_the_next_agent() -> None:
+    ben = Matched(offers=(Offer(agent="ben", endpoint="PJSIP/2", leg=BEN),), token="t2")
+    state, _ = after(INBOUND, *TO_HOLD, ADA_OFFER, LegUp(ADA), gone(ADA), ben, LegUp(BEN))
+    assert after(state, Confirmed(agent="ada", ok=True)) == (state, ())
+
+
 @pytest.mark.parametrize("because", NotPlacedBecause)
 def test_a_caller_whom_the_queue_does_not_take_goes_where_the_rules_say(
     because: NotPlacedBecause,
