@@ -205,22 +205,22 @@ class Controller:
         """A channel that belongs to no call: a new call at the door, else a leg nobody wants."""
         if not self._gate.is_open:
             self._arrived_meanwhile[event.uniqueid.lower()] = event
-        elif event.context in DOORS or event.environment.get("agi_context") in DOORS:
+        elif event.context in DOORS or event.environment("agi_context") in DOORS:
             self._arrived(event)
         else:
             self._hang_up(event.uniqueid)
 
     def _arrived(self, event: AgiStarted | ChannelListed) -> None:
-        environment = event.environment if isinstance(event, AgiStarted) else {}
-        is_phone = PHONES in {event.context, environment.get("agi_context")}
+        told = event.environment if isinstance(event, AgiStarted) else lambda _: ""
+        is_phone = PHONES in {event.context, told("agi_context")}
         state = CallState(
             id=uuid.uuid4().hex,
             kind=Kind.INBOUND,
             channel=LegId(event.uniqueid),
             caller_number=_known(event.caller_id_num),
-            called_number=_known(event.exten or environment.get("agi_extension", "")),
+            called_number=_known(event.exten or told("agi_extension")),
             phone=endpoint_of(event.channel) if is_phone else "",
-            language=environment.get("agi_language", "en"),
+            language=told("agi_language") or "en",
             arrived_ms=self._now_ms(),
         )
         if self._start(state, Begin()) is None:

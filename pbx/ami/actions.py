@@ -164,6 +164,14 @@ class Agi(Action, frozen=True, kw_only=True):
     command: str
     command_id: CommandId = msgspec.field(name="CommandID")
 
+    def headers(self) -> dict[str, str | list[str]]:
+        return {
+            "Action": self.action,
+            "Channel": values.channel(self.channel),
+            "Command": self.command,
+            "CommandID": self.command_id,
+        }
+
 
 class PlayDtmf(Action, frozen=True, kw_only=True):
     """Press a key: towards the channel's phone, or with `receive` as if its phone had pressed it."""

@@ -11,7 +11,7 @@ import contextlib
 import random
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -28,8 +28,8 @@ from pbx.ami.actions import (
     Status,
     new_command_id,
 )
-from pbx.ami.agi_commands import AgiCommands
-from pbx.ami.connection import Connection, Pending
+from pbx.ami.agi_commands import AgiCommands, end
+from pbx.ami.connection import Connection, Sent, headers_of
 from pbx.ami.events import Headers
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
@@ -39,7 +39,6 @@ from pbx.errors import (
     LoginRefusedError,
     OutcomeUnknownError,
     PbxError,
-    RefusedError,
 )
 
 log = structlog.get_logger(__name__)
@@ -111,17 +110,22 @@ class Client:
         except TimeoutError:
             raise AmiDownError from None
 
-    async def send(self, action: Action, deadline: float) -> Headers:
-        """Send one action; the headers of its answer, names in lower case.
+    async def send(self, action: Action, deadline: float) -> None:
+        """Send one action and wait until Asterisk has taken it.
 
         Raises UnsafeValueError, AmiDownError, AmiBusyError (nothing was sent), RefusedError (nothing was
         changed), OutcomeUnknownError (no answer before the deadline, or the connection broke).
         """
-        return (await self._exchange(action, deadline))[0]
+        await self._exchange(action, deadline)
+
+    async def ask(self, action: Action, deadline: float) -> Headers:
+        """Send one action; the headers of its answer, names in lower case. Raises as `send`."""
+        return headers_of((await self._exchange(action, deadline))[0])
 
     async def send_list(self, action: Action, deadline: float) -> list[Headers]:
         """Send an action that is answered by a list; its rows. Raises as `send`."""
-        return [row for row in await self._exchange(action, deadline) if "event" in row][:-1]
+        _, *rows, _ = await self._exchange(action, deadline)
+        return [headers_of(row) for row in rows]
 
     async def agi(
         self, channel: ChannelName | UniqueId, command: agi.AgiCommand, deadline: float
@@ -135,13 +139,13 @@ class Client:
         command_id = new_command_id()
         action = Agi(channel=channel, command=command.text, command_id=command_id)
         result = self.agi_commands.expect(command_id, str(channel), command)
+        sent = Sent(action.action, result, is_begun_only=True)
         try:
-            await self.send(action, deadline)
+            self._put(action, sent, deadline)
             if command.wakes:
                 self._wake(channel)
-            async with asyncio.timeout_at(deadline):
-                return agi.parse_result(await result)
-        except (TimeoutError, OutcomeUnknownError):
+            return agi.parse_result(await self._until(deadline, sent))
+        except OutcomeUnknownError:
             raise OutcomeUnknownError(command_id=command_id) from None
         finally:
             self.agi_commands.forget(command_id)
@@ -158,14 +162,14 @@ class Client:
         rows = await self.send_list(Status(variables=variables), deadline)
         return _converted(rows, events.StatusListed)
 
-    async def device_states(self, deadline: float) -> list[events.DeviceStateChanged]:
+    async def device_states(self, deadline: float) -> list[events.DeviceListed]:
         """The state of every phone. Raises as `send`."""
         rows = await self.send_list(DeviceStateList(), deadline)
-        return _converted(rows, events.DeviceStateChanged)
+        return _converted(rows, events.DeviceListed)
 
     async def variable(self, channel: ChannelName | UniqueId, name: str, deadline: float) -> str:
         """The value of a channel's variable, empty when it has none. Raises as `send`."""
-        answer = await self.send(Getvar(channel=channel, variable=name), deadline)
+        answer = await self.ask(Getvar(channel=channel, variable=name), deadline)
         return str(answer.get("value", ""))
 
     # --- one connection -----------------------------------------------------------------------------------
@@ -247,36 +251,56 @@ class Client:
 
     # --- actions ------------------------------------------------------------------------------------------
 
-    async def _exchange(self, action: Action, deadline: float) -> list[Headers]:
-        messages = await self._put(action, deadline).answer(deadline)
-        if messages[0].get("response") == "Error":
-            reason = str(messages[0].get("message", ""))
-            raise RefusedError(f"Asterisk refused {action.action}", reason=reason)
-        return messages
+    async def _exchange(self, action: Action, deadline: float) -> list[bytes]:
+        """The answer, then the rows of a list and what closes it, as they came."""
+        sent = Sent(
+            action.action, asyncio.get_running_loop().create_future(), is_list=action.is_list
+        )
+        self._put(action, sent, deadline)
+        parts: list[bytes] = await self._until(deadline, sent)
+        return parts
 
-    def _put(self, action: Action, deadline: float) -> Pending:
+    async def _until(
+        self, deadline: float, sent: Sent
+    ) -> Any:  # Any: whatever its future is ended with
+        """Wait for the end of an action. Raises OutcomeUnknownError at the deadline."""
+        connection = self._connection
+        timer = asyncio.get_running_loop().call_at(deadline, _too_late, sent.future)
+        try:
+            return await sent.future
+        finally:
+            timer.cancel()
+            if connection is not None:
+                connection.forget(sent)
+
+    def _put(self, action: Action, sent: Sent, deadline: float) -> None:
         """Write an action. Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent."""
         headers = action.headers()
         if self._connection is None or self.state is not LinkState.READY:
             raise AmiDownError
         if deadline <= asyncio.get_running_loop().time():
             raise AmiBusyError
-        return self._connection.put(headers, is_list=action.is_list)
+        self._connection.put(headers, sent)
 
     def _wake(self, channel: ChannelName | UniqueId) -> None:
         """Press the key that wakes async AGI; nobody waits for the answer."""
         kick = PlayDtmf(channel=channel, digit=agi.KICK_DIGIT, duration=1, receive=True)
+        sent = Sent(kick.action, asyncio.get_running_loop().create_future())
         with contextlib.suppress(AmiDownError, AmiBusyError):
-            self._put(kick, asyncio.get_running_loop().time() + 1).forget()
+            self._put(kick, sent, asyncio.get_running_loop().time() + 1)
 
-    def _receive(self, headers: Headers) -> None:
+    def _receive(self, raw: bytes) -> None:
         try:
-            event = events.parse(headers)
+            event = events.parse(raw)
         except msgspec.ValidationError:
-            log.warning("ami_event_malformed", name=str(headers["event"])[:40])
+            log.warning("ami_event_malformed", name=events.name_of(raw)[:40])
             return
         if event is not None and not self.agi_commands.take(event):
             self.on_event(event)
+
+
+def _too_late(future: asyncio.Future[Any]) -> None:
+    end(future, OutcomeUnknownError())
 
 
 def _converted(rows: list[Headers], kind: type[Row]) -> list[Row]:

@@ -1,10 +1,11 @@
 """One connection to one Asterisk: the only door to panoramisk, and what is mended about it.
 
-Of panoramisk 1.4 we use how it opens and logs in (`Manager`), matches answers and lists to their action
-(`AMIProtocol`, `Action`) and reads messages (`Message`). What it gets wrong, each with a test:
+Of panoramisk 1.4 we use how it opens and logs in (`Manager`, `AMIProtocol`, `Action`) and how it reads answers and
+lists (`Message`). Events and mere "yes" are most of the traffic: they are told apart by their first bytes and never
+become one of its objects, which cost more than all else a call does. What it gets wrong, each with a test:
 
  1. results of AGI commands come as `AsyncAGIExec` since Asterisk 12         -> `agi_commands.AgiCommands`
- 2. a line break in a value starts another action: refused                   -> `_Protocol.send`
+ 2. a line break in a value starts another action: refused                   -> `_serialised`
  3. a receiver that raises drops the connection: logged                      -> `Connection.dispatch`
  4. after a reconnect unanswered actions are repeated and the others wait for ever: every one ends, none is
     repeated                                                                 -> `_Protocol.close`
@@ -13,18 +14,19 @@ Of panoramisk 1.4 we use how it opens and logs in (`Manager`), matches answers a
  7. `close` does not stop a waiting reconnect, and a refused first connect retries behind our back: a connection
     is opened once, reconnecting is the client's                             -> `Connection.connection_lost`
  8. a character split over two reads is lost: whole messages are decoded     -> `_Protocol.data_received`
- 9. a list that is refused never ends                                        -> `_Action.multi`
+ 9. a list that is refused never ends                                        -> `_Protocol._answered`
 10. nothing is bounded: pending actions, rows of a list, unread and unsent bytes are here
 """
 
 import asyncio
 import functools
+import itertools
 import logging
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 import structlog
-from panoramisk.actions import Action as PanoramiskAction
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 from panoramisk.message import Message
@@ -39,6 +41,7 @@ from pbx.errors import (
     LoginRefusedError,
     OutcomeUnknownError,
     PbxError,
+    RefusedError,
     UnsafeValueError,
 )
 
@@ -48,16 +51,17 @@ log = structlog.get_logger(__name__)
 _SILENT = logging.getLogger("crosspoint.panoramisk")
 _SILENT.disabled = True
 _END = b"\r\n\r\n"
+_YES = b"Response: Success\r\n"
 
 
 class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its classes are Any
     """panoramisk's manager for exactly one connection: it neither reconnects nor pings by itself.
 
-    `receive` is called with every event that is worth reading, in order: headers in lower case.
+    `receive` is called with every event that is worth reading, in order, as it came from the wire.
     """
 
     def __init__(
-        self, settings: AmiSettings, *, receive: Callable[[Headers], None], lost: Callable[[], None]
+        self, settings: AmiSettings, *, receive: Callable[[bytes], None], lost: Callable[[], None]
     ) -> None:
         super().__init__(
             host=settings.host,
@@ -75,7 +79,7 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
         self._receive = receive
         self._lost = lost
         self._is_closed = False
-        self._login: asyncio.Future[Any] = self.loop.create_future()
+        self._login: asyncio.Future[None] = self.loop.create_future()
         self._opening: asyncio.Task[Any] | None = None
 
     async def open(self) -> None:
@@ -84,22 +88,19 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
         async with asyncio.timeout(limits.connect_limit_s):
             await self.connect()
         async with asyncio.timeout(limits.login_limit_s):
-            answer = await self._login
-        if not answer.success:
-            reason = str(answer.message).lower()
-            if "authentication" in reason or "permission" in reason:
-                raise LoginRefusedError
-            raise AmiDownError  # such as: is shutting down
+            await self._login
         async with asyncio.timeout(limits.boot_limit_s):
             await self.booted
 
-    def put(self, headers: Headers, *, is_list: bool) -> "Pending":
+    def put(self, headers: Headers, sent: "Sent") -> None:
         """Write one action. Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent."""
         if self._is_closed or self.protocol is None:
             raise AmiDownError
-        action = _Action(headers, max_rows=self.settings.max_rows)
-        self.send_action(action, as_list=is_list)
-        return Pending(self.protocol, action)
+        self.protocol.put(headers, sent)
+
+    def forget(self, sent: "Sent") -> None:
+        """Nobody waits for the answer any more."""
+        self.protocol.pending.pop(sent.id, None)
 
     def connect(self) -> Any:  # Any: a task, as in panoramisk
         self._opening = super().connect()
@@ -118,27 +119,27 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
             end(self._login, error)
 
     def login(self, future: Any) -> bool:
-        if future.cancelled() or future.exception() is not None:
-            end(self._login, AmiDownError())
+        error = AmiDownError() if future.cancelled() else future.exception()
+        if error is not None:
+            end(self._login, _why_not_in(error))
             return False
         accepted: bool = super().login(future)
         self.pinger.cancel()
         if not self._login.done():
-            self._login.set_result(future.result())
+            self._login.set_result(None)
         return accepted
 
     def ping(self) -> None:
         """Pinging is the client's business."""
 
-    def dispatch(self, event: Any) -> list[str]:  # Any: panoramisk's Message
+    def dispatch(self, event: bytes) -> None:
         """Hand one event over; what the receiver raises stays here."""
-        if str(event.event).lower() == "fullybooted" and not self.booted.done():
+        if not self.booted.done() and events.name_of(event) == "fullybooted":
             self.booted.set_result(None)
         try:
-            self._receive(_lowered(event))
+            self._receive(event)
         except Exception as error:  # noqa: BLE001 - a boundary: the connection outlives its receivers
             log.error("ami_receiver_failed", error=type(error).__name__)  # noqa: TRY400 - stacks hold values
-        return []
 
     def connection_lost(self, exc: Any) -> None:  # noqa: ARG002 - panoramisk's signature
         self.close()
@@ -158,46 +159,28 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
         end(self.booted, AmiDownError())
 
 
-class Pending:
-    """An action that was sent."""
+class Sent:
+    """An action on its way. `future` gets its answer and the rows of a list, as they came, or its refusal.
 
-    def __init__(self, protocol: "_Protocol", action: "_Action") -> None:
-        self._protocol = protocol
-        self._action = action
+    `is_begun_only`: a "yes" says no more than that it was begun, and is no news; `future` ends otherwise.
+    """
 
-    async def answer(self, deadline: float) -> list[Headers]:
-        """The response, and the rows of a list. Raises OutcomeUnknownError, AmiBusyError (too many rows)."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                found = await self._action.future
-        except TimeoutError:
-            raise OutcomeUnknownError from None
-        finally:
-            self._protocol.responses.pop(self._action.id, None)
-        return [_lowered(message) for message in (found if isinstance(found, list) else [found])]
+    __slots__ = ("future", "id", "is_begun_only", "is_list", "name", "parts")
 
-    def forget(self) -> None:
-        """Nobody waits for the answer."""
-        self._action.future.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-
-class _Action(PanoramiskAction):  # type: ignore[misc]  # as above
-    """An action that always ends: refused lists too, and lists without an end."""
-
-    def __init__(self, headers: Headers, *, max_rows: int = 1) -> None:
-        super().__init__(dict(headers))
-        self.max_rows = max_rows
-
-    @property
-    def multi(self) -> bool:
-        return bool(self.as_list) and bool(self.responses[0].success)
-
-    def add_message(self, message: Any) -> bool | None:  # Any: panoramisk's Message
-        if len(self.responses) > self.max_rows:
-            end(self.future, AmiBusyError("the list is too long"))
-            return True
-        done: bool | None = super().add_message(message)
-        return done
+    def __init__(
+        self,
+        name: str,
+        future: asyncio.Future[Any],  # Any: what came, or what else its owner ends it with
+        *,
+        is_list: bool = False,
+        is_begun_only: bool = False,
+    ) -> None:
+        self.name = name
+        self.future = future
+        self.is_list = is_list
+        self.is_begun_only = is_begun_only
+        self.id = b""
+        self.parts: list[bytes] = []
 
 
 class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
@@ -206,85 +189,133 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.closed = False
-        self.responses: dict[str, _Action] = {}
+        self.pending: dict[bytes, Sent] = {}
         self._unread = b""
+        self._name = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self.factory = self.connection
 
-    def send(self, data: Any, as_list: bool | None = False) -> asyncio.Future[Any]:  # noqa: FBT001, FBT002 - theirs
-        """Write one action. Raises UnsafeValueError, AmiDownError, AmiBusyError."""
+    def send(self, data: Any, as_list: bool | None = False) -> asyncio.Future[Any]:  # noqa: ARG002, FBT001, FBT002 - theirs
+        """Write panoramisk's own action, the login; the answer as panoramisk reads it."""
+        read: asyncio.Future[Any] = self.connection.loop.create_future()
+        sent = Sent("Login", self.connection.loop.create_future())
+
+        def on_done(done: asyncio.Future[Any]) -> None:
+            error = done.exception()
+            if isinstance(error, Exception):
+                end(read, error)
+            else:
+                read.set_result(_message(done.result()[0]))
+
+        self.put(data, sent)
+        sent.future.add_done_callback(on_done)
+        return read
+
+    def put(self, headers: Headers, sent: Sent) -> None:
+        """Write one action. Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent."""
         limits = self.connection.settings
-        action = data if isinstance(data, _Action) else _Action(data)
-        payload = _serialised(action)
+        name = f"{self._name}-{next(self._numbers)}"
+        payload = _serialised(headers, name)
         if self.closed or self.transport.is_closing():
             raise AmiDownError
         if (
-            len(self.responses) >= limits.max_pending
+            len(self.pending) >= limits.max_pending
             or self.transport.get_write_buffer_size() > limits.max_unsent_bytes
         ):
             raise AmiBusyError
-        action.as_list = as_list
-        self.responses[action.id] = action
+        sent.id = name.encode()
+        self.pending[sent.id] = sent
         self.transport.write(payload)
-        future: asyncio.Future[Any] = action.future
-        return future
 
     def data_received(self, data: bytes) -> None:
         self.connection.heard_at = asyncio.get_running_loop().time()
         *complete, self._unread = (self._unread + data).split(_END)
         for raw in complete:
-            if _is_wanted(raw):
-                message = Message.from_line(raw.decode("utf-8", "replace").strip())
-                if message is not None:
-                    self.handle_message(message)
+            self._take(raw.lstrip())
         if len(self._unread) > self.connection.settings.max_message_bytes:
             log.error("ami_message_too_long")
             self.transport.abort()
 
-    def handle_message(self, message: Any) -> None:  # Any: panoramisk's Message
-        name = str(message.event).lower()
+    def _take(self, raw: bytes) -> None:
+        is_event = raw.startswith(events.EVENT)
         # OriginateResponse carries the ActionID of an action that was answered before: it is an event.
-        action = None if name == "originateresponse" else self.responses.get(message.action_id)
-        if action is not None:
-            if action.add_message(message):
-                self.responses.pop(action.id, None)
-        elif name:
-            self.connection.dispatch(message)
+        if is_event and events.is_read(raw):
+            self.connection.dispatch(raw)
+            return
+        sent = self.pending.get(events.value_of(raw, b"actionid")) if self.pending else None
+        if sent is None:
+            return
+        if not is_event:
+            self._answered(sent, raw)
+        elif sent.is_list:
+            self._row(sent, raw)
+
+    def _answered(self, sent: Sent, raw: bytes) -> None:
+        if not raw.startswith(_YES):
+            answer = _message(raw)
+            if answer is None or answer.response == "Error":
+                reason = "" if answer is None else str(answer.message)
+                del self.pending[sent.id]
+                end(sent.future, RefusedError(f"Asterisk refused {sent.name}", reason=reason))
+                return
+        sent.parts.append(raw)
+        if not sent.is_list:
+            self._done(sent)
+
+    def _row(self, sent: Sent, raw: bytes) -> None:
+        sent.parts.append(raw)
+        if events.ends_list(raw):
+            self._done(sent)
+        elif len(sent.parts) > self.connection.settings.max_rows:
+            del self.pending[sent.id]
+            end(sent.future, AmiBusyError("the list is too long"))
+
+    def _done(self, sent: Sent) -> None:
+        del self.pending[sent.id]
+        if not sent.is_begun_only and not sent.future.done():
+            sent.future.set_result(sent.parts)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.connection_lost(exc)
 
     def close(self) -> None:
         """End everything that waits; repeat nothing."""
-        pending, self.responses = list(self.responses.values()), {}
-        for action in pending:
-            end(action.future, OutcomeUnknownError())
+        pending, self.pending = list(self.pending.values()), {}
+        for sent in pending:
+            end(sent.future, OutcomeUnknownError())
         if not self.closed:
             self.closed = True
             self.transport.close()
 
 
-def _serialised(action: _Action) -> bytes:
+def _why_not_in(error: Exception) -> PbxError:
+    """Why there is no login: wrong credentials, or an Asterisk that takes none now (it is shutting down)."""
+    reason = error.reason.lower() if isinstance(error, RefusedError) else ""
+    is_refused = "authentication" in reason or "permission" in reason
+    return LoginRefusedError() if is_refused else AmiDownError()
+
+
+def headers_of(raw: bytes) -> Headers:
+    """All headers of an answer or of a row, names in lower case."""
+    message = _message(raw)
+    return {} if message is None else {key.lower(): value for key, value in message.items()}
+
+
+def _message(raw: bytes) -> Any:  # Any: panoramisk's Message, or None
+    return Message.from_line(raw.decode("utf-8", "replace").strip())
+
+
+def _serialised(headers: Headers, action_id: str) -> bytes:
     """The action as bytes. Raises UnsafeValueError when a value could become something else than a value."""
-    lines = [
-        values.line(key, str(one))
-        for key, value in action.items()
+    pairs = [
+        (key, str(one))
+        for key, value in headers.items()
         for one in (value if isinstance(value, list) else [value])
     ]
-    if len(lines) > values.MAX_HEADERS:
-        raise UnsafeValueError(f"{len(lines)} headers; {values.MAX_HEADERS} are possible")
-    return str(action).encode()
-
-
-def _is_wanted(raw: bytes) -> bool:
-    """Responses, and events somebody reads; decided by the first line, before anything is parsed."""
-    name, _, value = raw.lstrip()[:80].partition(b"\r\n")[0].partition(b":")
-    if name.strip().lower() != b"event":
-        return True
-    return events.is_wanted(value.strip().decode("ascii", "replace"))
-
-
-def _lowered(message: Any) -> Headers:  # Any: panoramisk's Message
-    return {key.lower(): value for key, value in message.items()}
+    pairs.append(("ActionID", action_id))
+    if len(pairs) > values.MAX_HEADERS:
+        raise UnsafeValueError(f"{len(pairs)} headers; {values.MAX_HEADERS} are possible")
+    return "\r\n".join([*values.lines(pairs), "", ""]).encode()

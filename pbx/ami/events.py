@@ -1,4 +1,4 @@
-"""What Asterisk reports, as frozen values; whatever is not named here is dropped before it is parsed.
+"""What Asterisk reports, from bytes to frozen values; whatever is not named here is dropped unread.
 
 Header names are compared without case (`CommandId` here, `CommandID` there). A channel is known by its unique
 id: names start again from zero with Asterisk.
@@ -11,6 +11,9 @@ import msgspec
 
 from pbx.ami.agi import KICK_DIGIT
 from pbx.ami.values import ChannelName, CommandId, UniqueId
+
+EVENT = b"Event: "
+"""What every event begins with."""
 
 # Lower-case header -> value, or values where a header was repeated.
 Headers = Mapping[str, str | list[str]]
@@ -49,7 +52,7 @@ class NewState(ChannelEvent, frozen=True, kw_only=True):
 
 
 class AgiStarted(ChannelEvent, frozen=True, kw_only=True):
-    """A channel is ours: async AGI waits for commands. `env`: the AGI environment, decoded."""
+    """A channel is ours: async AGI waits for commands. `env`: the AGI environment, quoted as in a URL."""
 
     channel_state: int = 0
     caller_id_num: str = ""
@@ -58,11 +61,11 @@ class AgiStarted(ChannelEvent, frozen=True, kw_only=True):
     exten: str = ""
     env: str = ""
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """`agi_callerid` -> number, ..."""
-        lines = (line.partition(": ") for line in unquote(self.env).splitlines())
-        return {name: value for name, separator, value in lines if separator}
+    def environment(self, name: str) -> str:
+        """The value of `agi_callerid`, ...; empty when there is none."""
+        start = f"{name}%3A%20"
+        found = next((line for line in self.env.split("%0A") if line.startswith(start)), start)
+        return unquote(found.removeprefix(start))
 
 
 class AgiResultArrived(ChannelEvent, frozen=True, kw_only=True):
@@ -84,24 +87,10 @@ class KeyPressed(ChannelEvent, frozen=True, kw_only=True):
     direction: str = "Received"
 
 
-class DialBegun(Event, frozen=True, kw_only=True):
-    """A phone is being called."""
-
-    dest_channel: ChannelName
-    dest_uniqueid: UniqueId
-    dial_string: str = ""
-
-
-class DialEnded(Event, frozen=True, kw_only=True):
-    """Calling a phone ended: ANSWER, BUSY, NOANSWER, CONGESTION, CANCEL, CHANUNAVAIL. Not sent on a time-out."""
-
-    dest_channel: ChannelName
-    dest_uniqueid: UniqueId
-    dial_status: str = ""
-
-
 class OriginateEnded(Event, frozen=True, kw_only=True):
-    """An Originate answered or not. Reason 4: answered, 3: time-out, 0: see the Hangup event.
+    """An Originate was not answered. Reason 3: time-out, 0: see the Hangup event.
+
+    Of one that was answered (reason 4) Asterisk need not tell: `AgiStarted` does.
 
     When not even a channel came to be this is all there is; `uniqueid` is then the id asked for, or `<unknown>`.
     """
@@ -139,52 +128,11 @@ class HungUp(ChannelEvent, frozen=True, kw_only=True):
     tech_cause: str = ""
 
 
-class HangupRequested(ChannelEvent, frozen=True, kw_only=True):
-    """A channel will be gone in a moment."""
-
-    cause: int = 0
-
-
-class Held(ChannelEvent, frozen=True, kw_only=True):
-    """The phone put the talk on hold."""
-
-
-class Resumed(ChannelEvent, frozen=True, kw_only=True):
-    """The phone took the talk back from hold."""
-
-
-class RecordingStarted(ChannelEvent, frozen=True, kw_only=True):
-    """A recording began; which file is not said."""
-
-
-class RecordingStopped(ChannelEvent, frozen=True, kw_only=True):
-    """A recording was stopped; not sent when the channel hangs up."""
-
-
-class RecordingMuted(ChannelEvent, frozen=True, kw_only=True):
-    """A recording was paused (`state` 1) or resumed (0)."""
-
-    direction: str = ""
-    state: int = 0
-
-
-class DeviceStateChanged(Event, frozen=True, kw_only=True):
-    """A phone: NOT_INUSE, INUSE, BUSY, RINGING, RINGINUSE, ONHOLD, UNAVAILABLE, INVALID, UNKNOWN."""
+class DeviceListed(Event, frozen=True, kw_only=True):
+    """A phone, of DeviceStateList: NOT_INUSE, INUSE, BUSY, RINGING, RINGINUSE, ONHOLD, UNAVAILABLE, INVALID, UNKNOWN."""
 
     device: str
     state: str
-
-
-class ConferenceJoined(ChannelEvent, frozen=True, kw_only=True):
-    """A channel entered a conference."""
-
-    conference: str = ""
-
-
-class ConferenceLeft(ChannelEvent, frozen=True, kw_only=True):
-    """A channel left a conference."""
-
-    conference: str = ""
 
 
 class FullyBooted(Event, frozen=True, kw_only=True):
@@ -241,42 +189,72 @@ _TYPES: dict[str, type[Event]] = {
     "asyncagiexec": AgiResultArrived,
     "asyncagiend": AgiEnded,
     "dtmfend": KeyPressed,
-    "dialbegin": DialBegun,
-    "dialend": DialEnded,
     "originateresponse": OriginateEnded,
     "bridgeenter": BridgeEntered,
     "bridgeleave": BridgeLeft,
     "hangup": HungUp,
-    "hanguprequest": HangupRequested,
-    "hold": Held,
-    "unhold": Resumed,
-    "mixmonitorstart": RecordingStarted,
-    "mixmonitorstop": RecordingStopped,
-    "mixmonitormute": RecordingMuted,
-    "devicestatechange": DeviceStateChanged,
-    "confbridgejoin": ConferenceJoined,
-    "confbridgeleave": ConferenceLeft,
     "fullybooted": FullyBooted,
     "shutdown": ShutDown,
 }
 
-# Rows of lists, and what closes a list; they carry the ActionID of the question.
-_ROWS = {"coreshowchannel", "status"}
-NAMES = frozenset(_TYPES) | _ROWS
+READ = frozenset(_TYPES)
+"""Names, in lower case, of the events that become values; others are rows of lists, or nobody's business."""
+
+_FIELDS = {
+    kind: tuple((name, f"\r\n{name}: ".encode()) for name in kind.__struct_encode_fields__)
+    for kind in _TYPES.values()
+}
+_LINE = b"\r\n"
 
 
-def is_wanted(name: str) -> bool:
-    """Whether an event of that name is worth parsing."""
-    lowered = name.lower()
-    return lowered in NAMES or lowered.endswith("complete")
+def name_of(raw: bytes) -> str:
+    """An event's name in lower case; `raw` begins with `Event: ` and is as it came from the wire."""
+    first, _, _ = raw.partition(_LINE)
+    return first[len(EVENT) :].decode("ascii", "replace").lower()
 
 
-def parse(headers: Headers) -> Event | None:
-    """The typed event, or None for one that is not ours. Raises msgspec.ValidationError for a malformed one."""
-    kind = _TYPES.get(str(headers.get("event", "")).lower())
+def is_read(raw: bytes) -> bool:
+    """Whether an event becomes a value: seen from its first line."""
+    return name_of(raw) in READ
+
+
+def ends_list(raw: bytes) -> bool:
+    """Whether an event closes a list."""
+    return name_of(raw).endswith("complete")
+
+
+def value_of(raw: bytes, header: bytes) -> bytes:
+    """One header of a message; `header` in lower case; empty when it is not there, or in the first line."""
+    return _value(raw, raw.lower(), _LINE + header + b": ") or b""
+
+
+def parse(raw: bytes) -> Event | None:
+    """The typed event, or None for one that is not ours. Raises msgspec.ValidationError for a malformed one.
+
+    Only the headers that the type knows are looked for: most events have four times as many.
+    """
+    kind = _TYPES.get(name_of(raw))
     if kind is None:
         return None
+    lowered = raw.lower()
+    headers: dict[str, str] = {}
+    for name, mark in _FIELDS[kind]:
+        value = _value(raw, lowered, mark)
+        if value is not None:
+            headers[name] = value.decode("utf-8", "replace")
+    if kind is AgiResultArrived and "result" in headers:
+        headers["result"] = unquote(headers["result"]).strip()
     event = msgspec.convert(headers, kind, strict=False)
     if isinstance(event, KeyPressed) and event.digit == KICK_DIGIT:
         return None  # ours, to wake async AGI
     return event
+
+
+def _value(raw: bytes, lowered: bytes, mark: bytes) -> bytes | None:
+    """What stands between `mark` and the end of its line."""
+    at = lowered.find(mark)
+    if at < 0:
+        return None
+    at += len(mark)
+    end = raw.find(_LINE, at)
+    return raw[at:] if end < 0 else raw[at:end]

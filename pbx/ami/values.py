@@ -6,6 +6,7 @@ quoted by kind; nothing is silently removed.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NewType
 
 from pbx.errors import UnsafeValueError
@@ -17,6 +18,7 @@ CommandId = NewType("CommandId", str)
 # Asterisk refuses lines of 1024 bytes, and cuts the request at 128 headers.
 MAX_LINE_BYTES = 1000
 MAX_HEADERS = 120
+_MOST_BYTES = 4  # of one character
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
@@ -40,6 +42,15 @@ def line(key: str, value: str) -> str:
     if size > MAX_LINE_BYTES:
         raise UnsafeValueError(f"{key!r} has {size} bytes; {MAX_LINE_BYTES} are possible")
     return text
+
+
+def lines(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Header lines. Raises as `line`; what is plainly harmless is looked at in one go."""
+    made = [f"{key}: {value}" for key, value in pairs]
+    is_short = max(map(len, made)) * _MOST_BYTES <= MAX_LINE_BYTES
+    if is_short and "".join(made).isprintable():  # no control characters, no line ends
+        return made
+    return [line(key, value) for key, value in pairs]
 
 
 def quoted(value: str) -> str:

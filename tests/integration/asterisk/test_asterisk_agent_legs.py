@@ -57,10 +57,6 @@ async def test_a_phone_that_answers_is_ours(pbx: Pbx, phones_folder: Path):
     async with phone(phones_folder, port=PORT) as sipp:
         channel_id = await ring(pbx)
         leg = await leg_of(pbx, channel_id)
-        ended = await pbx.until(events.OriginateEnded, lambda one: one.uniqueid == channel_id)
-        assert (ended.is_answered, ended.reason) == (True, 4)
-        dialled = await pbx.until(events.DialEnded, lambda one: one.dest_uniqueid == channel_id)
-        assert dialled.dial_status == "ANSWER"
         assert await pbx.client.variable(leg.channel, "CC_CALL", pbx.in_s(5)) == "a,b"
         await pbx.run(leg.channel, agi.hangup())
         await sipp.ended()
@@ -70,24 +66,16 @@ async def test_a_phone_that_answers_is_ours(pbx: Pbx, phones_folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("status", "cause", "dial_status"),
-    [
-        (486, 17, "BUSY"),
-        (603, 21, "NOANSWER"),
-        (480, 19, "NOANSWER"),
-        (404, 1, "NOANSWER"),
-        (503, 34, "CONGESTION"),
-    ],
+    ("status", "cause"),
+    [(486, 17), (603, 21), (480, 19), (404, 1), (503, 34)],
 )
 async def test_a_phone_that_refuses_says_why(
-    pbx: Pbx, phones_folder: Path, status: int, cause: int, dial_status: str
+    pbx: Pbx, phones_folder: Path, status: int, cause: int
 ):
     async with phone(phones_folder, "phone_refuses", port=PORT, status=status) as sipp:
         channel_id = await ring(pbx)
         hungup = await pbx.until(events.HungUp, lambda one: one.uniqueid == channel_id)
         assert (hungup.cause, hungup.tech_cause) == (cause, str(status))
-        dialled = await pbx.until(events.DialEnded, lambda one: one.dest_uniqueid == channel_id)
-        assert dialled.dial_status == dial_status
         ended = await pbx.until(events.OriginateEnded, lambda one: one.uniqueid == channel_id)
         assert (ended.is_answered, ended.reason) == (False, 0)
         await sipp.ended()
@@ -116,7 +104,7 @@ async def test_a_ringing_phone_is_told_that_another_one_answered(pbx: Pbx, phone
 
 async def test_a_phone_that_does_not_exist_fails_without_a_channel(pbx: Pbx):
     action = Originate(channel="PJSIP/nobody", channel_id=new_channel_id())
-    answer = await pbx.client.send(action, pbx.in_s(5))
+    answer = await pbx.client.ask(action, pbx.in_s(5))
     ended = await pbx.until(events.OriginateEnded, lambda one: one.action_id == answer["actionid"])
     assert (ended.is_answered, ended.uniqueid) == (False, action.channel_id)
     await pbx.client.send(Ping(), pbx.in_s(5))
@@ -124,15 +112,15 @@ async def test_a_phone_that_does_not_exist_fails_without_a_channel(pbx: Pbx):
 
 
 async def test_the_state_of_a_phone_follows_its_calls(pbx: Pbx, phones_folder: Path):
-    states = {one.device: one.state for one in await pbx.client.device_states(pbx.in_s(5))}
-    assert states[f"PJSIP/{AGENT}"] == "NOT_INUSE"
+    async def state() -> str:
+        listed = await pbx.client.device_states(pbx.in_s(5))
+        return next(one.state for one in listed if one.device == f"PJSIP/{AGENT}")
+
+    assert await state() == "NOT_INUSE"
     async with phone(phones_folder, port=PORT) as sipp:
         channel_id = await ring(pbx)
         leg = await leg_of(pbx, channel_id)
-        await pbx.until(
-            events.DeviceStateChanged,
-            lambda one: (one.device, one.state) == (f"PJSIP/{AGENT}", "INUSE"),
-        )
+        assert await state() == "INUSE"
         await pbx.run(leg.channel, agi.hangup())
         await sipp.ended()
 
@@ -171,7 +159,6 @@ async def test_a_caller_and_an_agent_talk_and_both_are_recorded(
         await agent.ended()
         mix = await pbx.client.variable(call.channel, "CROSSPOINT_MIX", pbx.in_s(5))
         await pbx.client.send(StopMixMonitor(channel=call.channel, mix_monitor_id=mix), pbx.in_s(5))
-        await pbx.until(events.RecordingStopped, lambda one: one.uniqueid == call.uniqueid)
         assert (await pbx.run(call.channel, agi.noop())).number == 0
         await pbx.run(call.channel, agi.hangup())
         await customer.ended()

@@ -129,7 +129,7 @@ async def test_a_second_phone_with_the_same_channel_id_is_refused(
         await own_pbx.client.send(first, own_pbx.in_s(5))
         leg = await own_pbx.until(events.AgiStarted)
         again = Originate(channel="PJSIP/6002", channel_id=first.channel_id)
-        answer = await own_pbx.client.send(again, own_pbx.in_s(5))
+        answer = await own_pbx.client.ask(again, own_pbx.in_s(5))
         ended = await own_pbx.until(
             events.OriginateEnded, lambda one: one.action_id == answer["actionid"]
         )

@@ -36,7 +36,7 @@ async def test_a_call_is_ours_with_caller_and_called_number(
     ) as sipp:
         call = await pbx.call_arrives("+4930100")
         assert (call.exten, call.caller_id_name, call.channel_state) == ("+498912", "Frau Suess", 4)
-        assert call.environment["agi_dnid"] == "+498912"
+        assert call.environment("agi_dnid") == "+498912"
         await pbx.run(call.channel, agi.hangup())
         await sipp.ended()
         hungup = await pbx.until(events.HungUp, lambda one: one.uniqueid == call.uniqueid)

@@ -443,7 +443,7 @@ async def test_the_end_of_an_originate_is_an_event_with_its_action_id(
     connect: Connect, server: FakeAmi, seen: Seen
 ):
     client = await connect()
-    answer = await client.send(Originate(channel="PJSIP/6001", channel_id=new_channel_id()), soon())
+    answer = await client.ask(Originate(channel="PJSIP/6001", channel_id=new_channel_id()), soon())
     server.say(
         "Event: OriginateResponse\nResponse: Failure\nReason: 3\nUniqueid: <unknown>"
         f"\nActionID: {answer['actionid']}"

@@ -1,0 +1,63 @@
+"""The filters of `deploy/asterisk/etc/manager.conf` let through what is read, and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pbx.ami import events
+
+CONF = Path(__file__).parents[3] / "deploy/asterisk/etc/manager.conf"
+FILTERS = re.findall(r"^eventfilter = (.*)$", CONF.read_text(), re.MULTILINE)
+READ = {
+    "AsyncAGIStart",
+    "AsyncAGIExec",
+    "AsyncAGIEnd",
+    "BridgeEnter",
+    "BridgeLeave",
+    "DTMFEnd",
+    "FullyBooted",
+    "Hangup",
+    "Newchannel",
+    "Newstate",
+    "OriginateResponse",
+    "Shutdown",
+}
+
+
+def is_sent(name: str, *headers: str) -> bool:
+    """As Asterisk decides: some pattern must match, none that begins with `!` may."""
+    text = "\r\n".join([f"Event: {name}", "Privilege: call,all", *headers, "", ""])
+
+    def matches(pattern: str) -> bool:
+        posix = pattern.replace("[[:cntrl:]]", "[\\x00-\\x1f]")
+        return re.search(posix, text, re.DOTALL) is not None
+
+    wanted = [one for one in FILTERS if not one.startswith("!")]
+    unwanted = [one[1:] for one in FILTERS if one.startswith("!")]
+    return any(map(matches, wanted)) and not any(map(matches, unwanted))
+
+
+def test_every_event_that_is_read_is_sent():
+    assert {name.lower() for name in READ} == events.READ
+    assert all(is_sent(name) for name in READ)
+
+
+@pytest.mark.parametrize(
+    "name", ["AGIExecStart", "DTMFBegin", "HangupRequest", "NewConnectedLine", "Newexten", "VarSet"]
+)
+def test_what_nobody_reads_is_not_sent(name: str):
+    assert not is_sent(name)
+
+
+def test_of_keys_only_those_of_the_phone_are_sent():
+    assert is_sent("DTMFEnd", "Digit: 1", "Direction: Received")
+    assert is_sent("DTMFEnd", "CallerIDName: Digit: D", "Digit: 1", "Direction: Received")
+    assert not is_sent("DTMFEnd", "Digit: D", "Direction: Received")
+    assert not is_sent("DTMFEnd", "Digit: 1", "Direction: Sent")
+
+
+def test_of_phones_that_were_rung_only_those_that_failed_are_sent():
+    assert is_sent("OriginateResponse", "Response: Failure")
+    assert is_sent("OriginateResponse", "Response: Failure", "CallerIDName: Response: Success")
+    assert not is_sent("OriginateResponse", "Response: Success")
