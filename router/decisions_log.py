@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from router.attributes import LateAttributes, flatten
 from router.outcome import Asked, Level, Outcome, Why
 from rules.explain import Explanation
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
@@ -20,6 +21,7 @@ from rules.wording import HIDDEN, Masking, as_it_is, mask, mask_digits, mask_if_
 _PRIVATE: Final = frozenset({"name", "phone", "email", "number", "external_number"})
 """Last parts of attribute names whose values are masked whatever they look like."""
 
+_NONE: Final[Mapping[str, Scalar]] = {}
 _MOST_REASONS: Final = 32
 
 NOTE_REPEAT: Final = "This repeats an earlier answer of the same call, which has the explanation."
@@ -51,6 +53,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: str | None = None
     error: str | None = None
     is_masked: bool = False
+    told: object = None
+    """The call's attributes where they were not flattened yet; `unfolded` puts them in their place."""
 
 
 class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +67,14 @@ class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True):
 def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numbers: bool) -> Entry:
     """What to log of one decision."""
     call = outcome.call or asked.call
+    attributes, told = call.attributes, None
+    if isinstance(attributes, LateAttributes):
+        told, attributes = attributes.nested(is_masked=not with_full_numbers), _NONE
     return Entry(
         at_s=asked.now_s,
         router=asked.router.id,
         level=outcome.level,
-        call=call if with_full_numbers else masked(call),
+        call=_plain(call, attributes) if with_full_numbers else masked(call, attributes),
         answer=outcome.body.decode(errors="replace"),
         duration_us=duration_us,
         rules=asked.router.rules,
@@ -78,7 +85,22 @@ def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numb
         agent=outcome.agent,
         error=None if outcome.error is None else outcome.error.value,
         is_masked=not with_full_numbers,
+        told=told,
     )
+
+
+def unfolded(entry: Entry) -> Entry:
+    """An entry as it was read from the log, with its attributes flattened."""
+    if not isinstance(entry.told, dict):
+        return entry
+    call = _plain(entry.call, flatten(entry.told))
+    return msgspec.structs.replace(entry, call=call, told=None)
+
+
+def _plain(call: CallFacts, attributes: Mapping[str, Scalar]) -> CallFacts:
+    if attributes is call.attributes:
+        return call
+    return msgspec.structs.replace(call, attributes=attributes)
 
 
 def is_repeat(entry: Entry) -> bool:
@@ -93,9 +115,10 @@ def explain_entry(ruleset: Ruleset, entry: Entry) -> Explanation:
     return ruleset.explain_masked(entry.call, entry.at_s, entry.live, entry.rule or "")
 
 
-def masked(call: CallFacts) -> CallFacts:
-    """The call without what identifies the caller."""
+def masked(call: CallFacts, attributes: Mapping[str, Scalar] | None = None) -> CallFacts:
+    """The call without what identifies the caller; `attributes` stand in for its own."""
     contact = call.contact
+    attributes = call.attributes if attributes is None else attributes
     return CallFacts(
         call_id=call.call_id,
         caller=_masked_number(call.caller),
@@ -105,7 +128,7 @@ def masked(call: CallFacts) -> CallFacts:
         digits={name: mask_digits(keys) for name, keys in call.digits.items()}
         if call.digits
         else {},
-        attributes=_masked_attributes(call.attributes) if call.attributes else {},
+        attributes=_masked_attributes(attributes) if attributes else {},
     )
 
 

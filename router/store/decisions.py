@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from router.deadline import Deadline
-from router.decisions_log import Entry, Filters, LoggedDecision
+from router.decisions_log import Entry, Filters, LoggedDecision, unfolded
 from router.errors import InvalidInputError, NotFoundError
 from router.store import keys
 from router.store.link import Link, Reply
@@ -101,7 +101,7 @@ def _entries(reply: Reply) -> Iterator[LoggedDecision]:
         match item:
             case [bytes(entry_id), [b"e", bytes(text)]]:
                 try:
-                    yield LoggedDecision(id=entry_id.decode(), entry=_decode(text))
+                    yield LoggedDecision(id=entry_id.decode(), entry=unfolded(_decode(text)))
                 except msgspec.MsgspecError:
                     continue
             case _:

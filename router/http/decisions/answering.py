@@ -1,7 +1,7 @@
 """A routing request's body in, status and answer out: everything between the socket and the decision."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from router import dialogue, fallback
@@ -9,14 +9,9 @@ from router.deadline import Deadline
 from router.decide import Begun, Decider
 from router.outcome import Asked, Level, Outcome, Why
 from router.platforms.dialpad.dialect import DialpadDialect
-from router.platforms.dialpad.signature import BadSignatureError, read_claims, verify
-from router.platforms.dialpad.wire import (
-    RoutingRequest,
-    UnreadableError,
-    bare_token,
-    read_json,
-    read_request,
-)
+from router.platforms.dialpad.incoming import read_incoming
+from router.platforms.dialpad.signature import BadSignatureError
+from router.platforms.dialpad.wire import RoutingRequest, UnreadableError
 from router.views import View
 from rules.facts import CallFacts
 
@@ -82,11 +77,13 @@ class Answering:
         """The reply, if it needs nobody else, without ever having waited; else what to `finish`."""
         began_s = time.perf_counter()
         router, now_s = view.router, time.time()
+        is_read = True
         try:
-            fields = read_body(body, view, now_s)
+            request = read_incoming(body, router, now_s)
         except BadSignatureError:
             return UNAUTHENTICATED
-        request = _NOTHING if fields is None else read_request(fields, router.id)
+        except UnreadableError:
+            request, is_read = _NOTHING, False
         asked = Asked(
             router=router,
             call=request.call,
@@ -98,10 +95,10 @@ class Answering:
         )
         read_s = time.perf_counter()
         begun: Outcome | Begun
-        if fields is None:
-            begun = fallback.router_default(asked, Level.DEFAULT, Why.UNREADABLE.value)
-        else:
+        if is_read:
             begun = self._decider.begin(asked)
+        else:
+            begun = fallback.router_default(asked, Level.DEFAULT, Why.UNREADABLE.value)
         half = Half(asked, begun, arrived, began_s, read_s)
         return self._done(half, begun) if isinstance(begun, Outcome) else half
 
@@ -141,19 +138,3 @@ class Half(NamedTuple):
     arrived: float
     began_s: float
     read_s: float
-
-
-def read_body(body: bytes, view: View, now_s: float) -> Mapping[str, object] | None:
-    """The fields of a request; None when its sender may ask but cannot be understood.
-
-    A router without a secret takes a token for what it says. Raises BadSignatureError.
-    """
-    token = bare_token(body)
-    if view.router.needs_signature:
-        if token is None:
-            raise BadSignatureError
-        return verify(token, view.router.secrets, now_s)
-    try:
-        return read_json(body) if token is None else read_claims(token)
-    except (UnreadableError, BadSignatureError):
-        return None

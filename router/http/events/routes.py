@@ -16,7 +16,12 @@ from router.http.envelope import request_id_of, success
 from router.http.events.apply import Did, Done, EventApplier
 from router.metrics import Observer, PlatformEvent
 from router.platforms.dialpad.events import read_event
-from router.platforms.dialpad.signature import BadSignatureError, read_claims, verify
+from router.platforms.dialpad.signature import (
+    BadSignatureError,
+    json_object,
+    unsigned_payload_of,
+    verify,
+)
 from router.platforms.dialpad.wire import bare_token, read_json
 
 BODY_S: Final = 5.0
@@ -72,7 +77,7 @@ def _authenticated(entry: RouterEntry, body: bytes, now_s: float) -> Mapping[str
     """
     token = bare_token(body)
     if not entry.is_signed:
-        return read_json(body) if token is None else read_claims(token)
+        return read_json(body) if token is None else json_object(unsigned_payload_of(token))
     if token is None:
         raise BadSignatureError
     return verify(token, [secret.encode() for secret in entry.secrets], now_s)

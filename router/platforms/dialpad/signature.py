@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from router.errors import UnauthenticatedError
 
@@ -40,6 +41,16 @@ def verify(token: bytes, secrets: Sequence[bytes], now_s: float) -> Mapping[str,
 
     Raises BadSignatureError for everything else, and never says why: that would help only forgers.
     """
+    claims = json_object(payload_of(token, secrets))
+    check_times(claims.get("exp", UNSET), claims.get("nbf", UNSET), now_s)
+    return claims
+
+
+def payload_of(token: bytes, secrets: Sequence[bytes]) -> bytes:
+    """What a token signed with any of `secrets` carries: to be read as a JSON object, and in time.
+
+    Who calls it has to `check_times`. Raises BadSignatureError.
+    """
     if len(token) > LONGEST_TOKEN:
         raise BadSignatureError
     signed, dot, signature = token.rpartition(b".")
@@ -53,15 +64,37 @@ def verify(token: bytes, secrets: Sequence[bytes], now_s: float) -> Mapping[str,
             break
     else:
         raise BadSignatureError
-    return _claims(payload, now_s)
+    return _decoded(payload)
 
 
-def read_claims(token: bytes) -> Mapping[str, object]:
-    """What a token says, whoever signed it: for routers without a secret."""
+def unsigned_payload_of(token: bytes) -> bytes:
+    """What a token carries, whoever signed it: for routers without a secret."""
     parts = token.split(b".")
     if len(token) > LONGEST_TOKEN or len(parts) != 3:
         raise BadSignatureError
-    return _json_object(parts[1])
+    return _decoded(parts[1])
+
+
+def check_times(exp: object, nbf: object, now_s: float) -> None:
+    """Whether claims are in time, as PyJWT judges it; UNSET is absent. Raises BadSignatureError."""
+    try:
+        if exp is not UNSET and _whole(exp) <= now_s:
+            raise BadSignatureError
+        if nbf is not UNSET and _whole(nbf) > now_s:
+            raise BadSignatureError
+    except (ValueError, TypeError, OverflowError):
+        raise BadSignatureError from None
+
+
+def json_object(text: bytes) -> dict[str, object]:
+    """The claims in a payload. Raises BadSignatureError."""
+    try:
+        value = _decode_json(text)
+    except (ValueError, RecursionError):  # UnicodeDecodeError and msgspec's errors are ValueErrors
+        raise BadSignatureError from None
+    if not isinstance(value, dict):
+        raise BadSignatureError
+    return value
 
 
 def sign(payload: bytes, secret: bytes) -> bytes:
@@ -76,7 +109,7 @@ def _mac(signed: bytes, secret: bytes) -> bytes:
 
 
 def _learn_header(segment: bytes) -> None:
-    header = _json_object(segment)
+    header = json_object(_decoded(segment))
     if header.get("alg") != "HS256" or "crit" in header or header.get("b64", True) is False:
         raise BadSignatureError
     if not isinstance(header.get("kid", ""), str):
@@ -86,36 +119,17 @@ def _learn_header(segment: bytes) -> None:
     _known_headers.add(segment)
 
 
-def _claims(payload: bytes, now_s: float) -> Mapping[str, object]:
-    claims = _json_object(payload)
-    try:
-        if "exp" in claims and _whole(claims["exp"]) <= now_s:
-            raise BadSignatureError
-        if "nbf" in claims and _whole(claims["nbf"]) > now_s:
-            raise BadSignatureError
-    except (ValueError, TypeError, OverflowError):
-        raise BadSignatureError from None
-    return claims
-
-
 def _whole(value: object) -> int:
     if isinstance(value, (int, float, str)):
         return int(value)
     raise TypeError
 
 
-def _json_object(segment: bytes) -> dict[str, object]:
-    try:
-        value = _decode_json(_decode_segment(segment))
-    except (ValueError, RecursionError):  # UnicodeDecodeError and msgspec's errors are ValueErrors
-        raise BadSignatureError from None
-    if not isinstance(value, dict):
-        raise BadSignatureError
-    return value
-
-
-def _decode_segment(segment: bytes) -> bytes:
+def _decoded(segment: bytes) -> bytes:
     if len(segment) % 4 == 1 or b"+" in segment or b"/" in segment or b"=" in segment:
-        raise ValueError
+        raise BadSignatureError
     padded = segment.translate(_STANDARD) + _PADDING[len(segment) % 4]
-    return a2b_base64(padded, strict_mode=True)
+    try:
+        return a2b_base64(padded, strict_mode=True)
+    except ValueError:
+        raise BadSignatureError from None

@@ -4,16 +4,15 @@ Parts of the format are uncertain, so every name stands in a table at the top an
 package knows one. Reading is lenient (variants, numbers or text for ids), writing emits only what is
 documented: `route`, `forward`, `ask`, `end`.
 
-A field we have no use for becomes an attribute: nested objects as `target.type`, lists dropped, at
-most 64 of them, names up to 64 and texts up to 256 characters; what does not fit is left out.
+A field we have no use for becomes an attribute (`router/attributes.py`).
 """
 
-import math
 from collections.abc import Mapping
-from typing import Final, TypeGuard, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
+from router.attributes import LONGEST_KEY, LONGEST_TEXT, flatten
 from router.errors import CrosspointError, Fault
 from router.platforms.dialpad.keyed import CONTAINERS, read_keyed
 from rules.actions import Ask, End, Forward, Route, Target, TargetType
@@ -33,10 +32,6 @@ TARGET_TYPES: Final = frozenset(
 )
 """The only kinds of target a `route` may name; a phone is a `forward`."""
 
-MOST_ATTRIBUTES: Final = 64
-LONGEST_KEY: Final = 64
-LONGEST_TEXT: Final = 256
-DEEPEST: Final = 4
 LONGEST_ID: Final = 128
 MOST_DIGITS: Final = 64
 LONGEST_MESSAGE: Final = 4000
@@ -94,12 +89,12 @@ def read_request(body: Mapping[str, object], router_id: str) -> RoutingRequest:
     contact = body.get(CONTACT)
     call = CallFacts(
         call_id=_text(_first(body, CALL_ID), LONGEST_ID) or "",
-        caller=_number(_first(body, CALLER)),
-        called=_number(_first(body, CALLED)),
+        caller=number_of(_first(body, CALLER)),
+        called=number_of(_first(body, CALLED)),
         router=router_id,
         contact=_contact(contact) if isinstance(contact, dict) and contact else None,
         digits=keyed.digits,
-        attributes=_attributes(body),
+        attributes=attributes_of(body),
     )
     return RoutingRequest(call, keyed.silent)
 
@@ -229,7 +224,8 @@ def _text(value: object, longest: int) -> str | None:
     return None
 
 
-def _number(value: object) -> str | None:
+def number_of(value: object) -> str | None:
+    """A number as it came; None for an anonymous caller."""
     if isinstance(value, str) and value[:1] == "+" and len(value) <= LONGEST_KEY:
         return value
     text = _text(value, LONGEST_KEY)
@@ -245,43 +241,10 @@ def _contact(fields: dict[str, object]) -> Contact:
     )
 
 
-def _attributes(body: Mapping[str, object]) -> Mapping[str, Scalar]:
-    found: dict[str, Scalar] = {}
-    _flatten(body, "", found, 1, _KNOWN)
+def attributes_of(body: Mapping[str, object]) -> Mapping[str, Scalar]:
+    """What has no place in the facts."""
+    found = flatten(body, known=_KNOWN)
     contact = body.get(CONTACT)
     if type(contact) is dict:
-        _flatten(contact, f"{CONTACT}.", found, 2, _CONTACT_FIELDS)
+        flatten(contact, f"{CONTACT}.", found, 2, _CONTACT_FIELDS)
     return found
-
-
-def _flatten(
-    fields: Mapping[str, object],
-    prefix: str,
-    found: dict[str, Scalar],
-    depth: int,
-    known: frozenset[str] = frozenset(),
-) -> None:
-    # By exact type, the commonest first: the decoder makes no subclasses, and this runs for every call.
-    for name, value in fields.items():
-        if name in known:
-            continue
-        kind = type(value)
-        if kind is dict:
-            if value and depth < DEEPEST:
-                _flatten(value, f"{prefix}{name}.", found, depth + 1)  # type: ignore[arg-type]
-            continue
-        key = prefix + name
-        if len(key) > LONGEST_KEY or len(found) >= MOST_ATTRIBUTES:
-            continue
-        if kind is str:
-            if len(value) <= LONGEST_TEXT:  # type: ignore[arg-type]
-                found[key] = value  # type: ignore[assignment]
-        elif value is None or kind is bool or _is_storable(value):
-            found[key] = value  # type: ignore[assignment]
-
-
-def _is_storable(value: object) -> TypeGuard[int | float]:
-    """Whether a number fits JSON as everybody else reads it."""
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**64
-    return isinstance(value, float) and math.isfinite(value)

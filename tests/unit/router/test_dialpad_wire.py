@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from router.attributes import MOST_ATTRIBUTES
 from router.platforms.dialpad.wire import (
-    MOST_ATTRIBUTES,
     UnreadableError,
     bare_token,
     read_answer,
