@@ -67,13 +67,16 @@ class Controller:
         *,
         most_calls: int = 2_000,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+        on_moved: Callable[[CallState], None] = lambda _: None,
     ) -> None:
+        """`on_moved` is shown every state of every call, before anything is done about it."""
         self.client = Client(settings, on_event=self._on_event, on_state=self._on_state)
         self.channels = Channels()
         self.sessions: dict[str, Session] = {}
         self._outside = outside
         self._most_calls = most_calls
         self._now_ms = now_ms
+        self._on_moved = on_moved
         self._by_leg: dict[str, Session] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._ready = asyncio.Event()
@@ -136,6 +139,7 @@ class Controller:
         """Know the session by every leg it has; called whenever its state has moved."""
         for leg in (session.state.channel, *(leg.id for leg in session.state.legs())):
             self._by_leg[leg.lower()] = session
+        self._on_moved(session.state)
 
     async def _live(self, session: Session) -> None:
         try:

@@ -176,6 +176,7 @@ class AddParticipant(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     leg: LegId
     ring_s: int = 30
+    agent: str | None = None
 
 
 class ParkCall(msgspec.Struct, frozen=True):
@@ -195,6 +196,7 @@ class Supervise(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     leg: LegId
     mode: Literal["listen", "whisper", "barge"]
+    agent: str | None = None
 
 
 class ChangeRecording(msgspec.Struct, frozen=True):

@@ -298,7 +298,7 @@ def _complete_now(state: CallState) -> Next:
 def add(state: CallState, event: AddParticipant) -> Next:
     if state.third is not None:
         return state, (Note(what="participant_refused"),)
-    third = Leg(id=event.leg, endpoint=event.endpoint)
+    third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
     return replace(state, third=third), (
         Ring(leg=third.id, endpoint=third.endpoint, ring_s=event.ring_s),
     )
@@ -347,7 +347,7 @@ def supervise(state: CallState, event: Supervise) -> Next:
         return _spy(replace(state, supervision=replace(known, mode=event.mode)))
     if known is not None:
         return state, (Note(what="supervision_refused"),)
-    leg = Leg(id=event.leg, endpoint=event.endpoint)
+    leg = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
     state = replace(state, supervision=Supervision(leg=leg, mode=event.mode))
     return state, (Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=30),)
 

@@ -38,15 +38,6 @@ class Fate(StrEnum):
     ANSWERED = "ANSWERED"
 
 
-class Took(StrEnum):
-    """What became of taking an agent for a call that begins with that agent."""
-
-    TAKEN = "TAKEN"
-    RESTING = "RESTING"
-    BUSY = "BUSY"
-    UNKNOWN = "UNKNOWN"
-
-
 class TakenCommand(msgspec.Struct, frozen=True, kw_only=True):
     """A command to be carried out within `left_s` seconds; `text` is JSON."""
 
@@ -142,11 +133,3 @@ class PbxCommands(Operations):
         """Say what became of a command that was taken."""
         key = [keys.pbx_command(tenant, command_id)]
         await self._run(tenant, "pbx_command_answer", key, (text,), deadline)
-
-    async def take_agent(
-        self, tenant: str, agent: str, call: str, *, token: str, lease_ms: int, deadline: Deadline
-    ) -> Took:
-        """Reserve this agent for a call of the agent's own. Idempotent per token."""
-        key_names = [keys.agent(tenant, agent), keys.request(tenant, call)]
-        args = (keys.prefix(tenant), agent, call, token, lease_ms)
-        return Took(text_of(await self._run(tenant, "agent_take", key_names, args, deadline)))

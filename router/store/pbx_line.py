@@ -1,6 +1,7 @@
 """What a PBX needs of the line beyond `Line`: look after its own waiting calls, leave cleanly."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -21,6 +22,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     again_in_s: float | None
     ask: tuple[str, ...]
     agents: tuple[str, ...]
+
+
+class Took(StrEnum):
+    """What became of taking an agent by name."""
+
+    TAKEN = "TAKEN"
+    BUSY = "BUSY"
+    UNKNOWN = "UNKNOWN"
 
 
 class PbxLine(Operations):
@@ -74,6 +83,26 @@ class PbxLine(Operations):
         key = keys.kept_place(tenant, keys.queue_id(queue), caller)
         link = self._links.link_for(tenant)
         await link.call("SET", key, arrival_ms, "PX", 10_000, deadline=deadline)
+
+    async def take_agent(
+        self,
+        tenant: str,
+        agent: str,
+        call: str,
+        *,
+        token: str,
+        lease_ms: int,
+        deadline: Deadline,
+        ends_wrap_up: bool = False,
+    ) -> Took:
+        """Reserve this agent for this call, from no queue; then as with any reservation.
+
+        Idempotent per token; another token for the same call takes the reservation over. With
+        `ends_wrap_up` the agent is not in wrap-up any more when the call has come to nothing.
+        """
+        args = (keys.prefix(tenant), agent, call, token, lease_ms, int(ends_wrap_up))
+        key_names = [keys.agent(tenant, agent)]
+        return Took(text_of(await self._run(tenant, "agent_take", key_names, args, deadline)))
 
     async def agent_left(
         self, tenant: str, agent: str, call: str, *, wrap_up_ms: int, deadline: Deadline

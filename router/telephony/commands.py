@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import Final, Protocol, assert_never
 
+import msgspec
 import structlog
 from msgspec import MsgspecError
 
@@ -31,7 +32,6 @@ from pbx.machine.events import Supervise as SuperviseCall
 from pbx.machine.plans import DialPlan, LegId, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Leg
 from pbx.session import Session
-from router.acd.agents import AgentState
 from router.call_control import (
     DONE,
     UNKNOWN,
@@ -58,12 +58,13 @@ from router.call_control import (
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
 from router.store import keys
-from router.store.agents import Agents, new_token
 from router.store.announcements import Announcements
-from router.store.pbx_commands import DeposedError, PbxCommands, TakenCommand, Took
+from router.store.pbx_commands import DeposedError, PbxCommands, TakenCommand
+from router.store.pbx_line import Took
+from router.telephony.by_name import ByName
 from router.telephony.effects import Watch, effect_of, means_nothing
-from router.telephony.setting_out import Planner, Trunk, new_leg
-from rules.actions import Forward
+from router.telephony.setting_out import DIAL_RING_S, Planner, Trunk, new_leg
+from rules.actions import Forward, Route, TargetType
 
 LOOK_S: Final = 1.0
 STORE_S: Final = 1.0
@@ -71,8 +72,7 @@ MOST_AT_ONCE: Final = 50
 FINISH_S: Final = 5.0
 """A control that shows no effect for so long is answered as of unknown outcome."""
 
-LEASE_MARGIN_MS: Final = 10_000
-_BUSY: Final = frozenset({AgentState.RESERVED, AgentState.RINGING, AgentState.ON_CALL})
+SUPERVISOR_RING_S: Final = 30
 _log = structlog.get_logger(__name__)
 
 
@@ -88,6 +88,15 @@ class Calls(Protocol):
     def begin(self, state: CallState) -> Session | None: ...
 
 
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent whom a control is to ring; `is_ahead`: as soon as the call's next plan says so."""
+
+    agent: str
+    leg: LegId
+    ring_s: int
+    is_ahead: bool = False
+
+
 class RemoteControl:
     """`run` is a task of the process that has the calls of one PBX."""
 
@@ -96,7 +105,7 @@ class RemoteControl:
         *,
         calls: Calls,
         commands: PbxCommands,
-        agents: Agents,
+        by_name: ByName,
         announcements: Announcements,
         planner: Planner,
         trunk: Trunk,
@@ -108,7 +117,7 @@ class RemoteControl:
         """With `token` (of the PBX's lease) nothing is taken that another controller should have."""
         self._calls = calls
         self._commands = commands
-        self._agents = agents
+        self._by_name = by_name
         self._announcements = announcements
         self._planner = planner
         self._trunk = trunk
@@ -191,9 +200,11 @@ class RemoteControl:
                 session = self._calls.find(command.call)
                 if session is None:
                     raise _RefusedError(Refusal.NO_CALL, "this call is not going on")
-                if isinstance(command, Consult | Add | Unpark):
-                    await self._refuse_busy(command.party, until)
-                return await self._post(session, self._control(command), until)
+                control = self._control(command)
+                asked = self._agent_asked(session.state, control)
+                if asked is None:
+                    return await self._post(session, control, until)
+                return await self._post_with_agent(session, control, asked, until)
 
     # --- controls -----------------------------------------------------------------------------------
 
@@ -217,14 +228,18 @@ class RemoteControl:
             case Complete():
                 return CompleteTransfer()
             case Add(party=party, ring_s=ring_s):
-                return AddParticipant(endpoint=self._phone_of(party), leg=new_leg(), ring_s=ring_s)
+                endpoint = self._phone_of(party)
+                return AddParticipant(
+                    endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent
+                )
             case Park():
                 return ParkCall()
             case Unpark(party=party, ring_s=ring_s):
                 endpoint = self._phone_of(party)
                 return UnparkTo(endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent)
             case Supervise(party=party, mode=mode):
-                return SuperviseCall(endpoint=self._phone_of(party), leg=new_leg(), mode=mode)
+                endpoint = self._phone_of(party)
+                return SuperviseCall(endpoint=endpoint, leg=new_leg(), mode=mode, agent=party.agent)
             case Record(to=to):
                 return ChangeRecording(to)
             case ClickToCall() | PlayMenu():
@@ -232,9 +247,44 @@ class RemoteControl:
             case _:
                 assert_never(command)
 
+    def _agent_asked(self, state: CallState, control: Control) -> _Asked | None:
+        """Who is to be rung by this, and under which leg; for a transfer one that does not come to be."""
+        match control:
+            case ConsultWith(agent=str(agent), leg=leg, ring_s=ring_s):
+                return _Asked(agent=agent, leg=leg, ring_s=ring_s)
+            case AddParticipant(agent=str(agent), leg=leg, ring_s=ring_s):
+                return _Asked(agent=agent, leg=leg, ring_s=ring_s)
+            case UnparkTo(agent=str(agent), leg=leg, ring_s=ring_s):
+                return _Asked(agent=agent, leg=leg, ring_s=ring_s)
+            case SuperviseCall(agent=str(agent), leg=leg) if state.supervision is None:
+                return _Asked(agent=agent, leg=leg, ring_s=SUPERVISOR_RING_S)
+            case TransferTo(action=Route(target=target)) if target.type is TargetType.USER:
+                known = self._planner.agent(target.id or "")
+                if known is not None:
+                    return _Asked(agent=known.id, leg=new_leg(), ring_s=DIAL_RING_S, is_ahead=True)
+        return None
+
+    async def _post_with_agent(
+        self, session: Session, control: Control, asked: _Asked, until: Deadline
+    ) -> Answer:
+        """Keep the agent first, and give back whoever is not rung after all."""
+        _refuse_meaningless(session, control)
+        take = self._by_name.take_ahead if asked.is_ahead else self._by_name.take
+        call = session.state.id
+        took = await take(asked.agent, call, asked.leg, ring_s=asked.ring_s, deadline=until)
+        if took is Took.BUSY:
+            raise _RefusedError(Refusal.AGENT_BUSY)
+        try:
+            answer = await self._post(session, control, until)
+        except _RefusedError:
+            await self._by_name.give_back(asked.agent, call, asked.leg)
+            raise
+        if answer.refusal is not None:
+            await self._by_name.give_back(asked.agent, call, asked.leg)
+        return answer
+
     async def _post(self, session: Session, control: Control, until: Deadline) -> Answer:
-        if why := means_nothing(session.state, control):
-            raise _RefusedError(Refusal.NOT_NOW, why)
+        _refuse_meaningless(session, control)
         with self._watch.awaiting(session, effect_of(control, session.state)) as answer:
             if not session.post(control):
                 raise _RefusedError(Refusal.NOT_NOW, "the call is too busy")
@@ -255,50 +305,39 @@ class RemoteControl:
             endpoint=self._phone_of(Party(agent=command.agent)),
             agent=command.agent,
         )
-        token = await self._take_agent(command, until)
-        return self._begin(
-            CallState(
-                id=command.call,
-                kind=Kind.CLICK_TO_CALL,
-                channel=new_leg(),
-                customer_endpoint=endpoint,
-                caller_number=self._trunk.dialable.e164(command.number),
-                called_number=shown,
-                shown_number=shown,
-                arrived_ms=_now_ms(),
-                ring_s=command.ring_s,
-                agent=agent,
-                token=token,
-                plan=DialPlan(
-                    offers=(),
-                    ring_s=command.ring_s,
-                    recording=RecordingPolicy(record=command.record, allow_pause=True),
-                ),
-            )
-        )
-
-    async def _refuse_busy(self, party: Party, until: Deadline) -> None:
-        """No agent is rung who has a call, or is being offered one."""
-        if party.agent is None:
-            return
-        known = await self._agents.get(self._tenant, party.agent, until)
-        if known is not None and known.effective.state in _BUSY:
-            raise _RefusedError(Refusal.AGENT_BUSY)
-
-    async def _take_agent(self, command: ClickToCall, until: Deadline) -> str:
-        """A token for the agent's lease; empty for one who gets no calls anyway."""
-        token = new_token()
-        took = await self._commands.take_agent(
-            self._tenant,
+        took = await self._by_name.take(
             command.agent,
             command.call,
-            token=token,
-            lease_ms=command.ring_s * 1000 + LEASE_MARGIN_MS,
+            agent.id,
+            ring_s=command.ring_s,
             deadline=until,
+            ends_wrap_up=True,
         )
         if took is Took.BUSY:
             raise _RefusedError(Refusal.AGENT_BUSY)
-        return token if took is Took.TAKEN else ""
+        state = CallState(
+            id=command.call,
+            kind=Kind.CLICK_TO_CALL,
+            channel=new_leg(),
+            customer_endpoint=endpoint,
+            caller_number=self._trunk.dialable.e164(command.number),
+            called_number=shown,
+            shown_number=shown,
+            arrived_ms=_now_ms(),
+            ring_s=command.ring_s,
+            agent=agent,
+            token=agent.id if took is Took.TAKEN else "",
+            plan=DialPlan(
+                offers=(),
+                ring_s=command.ring_s,
+                recording=RecordingPolicy(record=command.record, allow_pause=True),
+            ),
+        )
+        try:
+            return self._begin(state)
+        except _RefusedError:
+            await self._by_name.give_back(command.agent, command.call, agent.id)
+            raise
 
     def _play_menu(self, command: PlayMenu) -> Answer:
         if self._calls.find(command.call) is not None:
@@ -321,7 +360,7 @@ class RemoteControl:
 
     def _begin(self, state: CallState) -> Answer:
         if self._calls.begin(state) is None:
-            raise _RefusedError(Refusal.TOO_MANY)  # an agent who was taken is free with the lease
+            raise _RefusedError(Refusal.TOO_MANY)
         return DONE
 
     # --- numbers and phones -------------------------------------------------------------------------
@@ -358,6 +397,11 @@ class _RefusedError(Exception):
         super().__init__(refusal)
         self.refusal = refusal
         self.why = why
+
+
+def _refuse_meaningless(session: Session, control: Control) -> None:
+    if why := means_nothing(session.state, control):
+        raise _RefusedError(Refusal.NOT_NOW, why)
 
 
 def _now_ms() -> int:

@@ -6,14 +6,14 @@ log. Only the answer is not spoken on a wire: the action itself comes back, and 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
 import structlog
 
 from pbx.machine.events import Decided, Planned
-from pbx.machine.plans import EndPlan, LoginPlan, Plan
+from pbx.machine.plans import DialPlan, EndPlan, LoginPlan, Plan
 from pbx.machine.state import CallState
 from router.deadline import in_s, left_s
 from router.decide import Decider
@@ -29,6 +29,9 @@ from rules.numbers import normalise
 
 CARRIED_OUT: Final = (ReserveAgent, Callback)
 """Actions that a Decider leaves to the PBX: the call stands in line, the caller is asked."""
+
+USER_BUSY: Final = 17
+"""Q.850."""
 
 _encode = msgspec.json.Encoder().encode
 _decode: Callable[[bytes], Action] = msgspec.json.Decoder(Action).decode
@@ -56,6 +59,9 @@ class Afterwards(Protocol):
     def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None: ...
 
 
+TakeAgents = Callable[[CallState, DialPlan], Awaitable[DialPlan]]
+
+
 class RuleDeciding:
     """The port `Deciding`. Decides within the router's budget; never raises."""
 
@@ -67,6 +73,7 @@ class RuleDeciding:
         decider: Decider,
         afterwards: Afterwards,
         planner: Planner,
+        take_agents: TakeAgents,
         tenant: str,
         default_router: str | None,
         country: str | None,
@@ -74,12 +81,13 @@ class RuleDeciding:
         logout_number: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`decider` has to leave `CARRIED_OUT` to us."""
+        """`decider` has to leave `CARRIED_OUT` to us. `take_agents` leaves of a plan those who are free."""
         self._directory = directory
         self._views = views
         self._decider = decider
         self._afterwards = afterwards
         self._planner = planner
+        self._take_agents = take_agents
         self._tenant = tenant
         self._default_router = default_router
         self._country = country
@@ -108,9 +116,17 @@ class RuleDeciding:
             return self._last_resort(state)
 
     async def plan(self, state: CallState, action: Action) -> Plan:
-        """What the action means here; never raises."""
+        """What the action means here; never raises. An agent who has a call is not rung for another."""
         try:
-            return self._planner.plan(state, action)
+            plan = self._planner.plan(state, action)
+            if not isinstance(plan, DialPlan):
+                return plan
+            taken = await self._take_agents(state, plan)
+            if taken.offers:
+                return taken
+            if plan.otherwise is None:
+                return EndPlan(cause=USER_BUSY)
+            return self._planner.plan_simply(state, plan.otherwise)
         except Exception:  # noqa: BLE001 - as above
             _log.error("planning_failed", exc_info=True)
             return EndPlan(cause=41)

@@ -32,6 +32,7 @@ from router.store.mailboxes import Mailboxes, Pins
 from router.store.pbx_commands import PbxCommands
 from router.store.pbx_line import PbxLine
 from router.store.phones import Phones
+from router.telephony.by_name import ByName
 from router.telephony.commands import RemoteControl
 from router.telephony.deciding import Afterwards, RuleDeciding, Views
 from router.telephony.dialler import Dialler
@@ -98,9 +99,8 @@ class Exchange:
             message_s=settings.message_seconds,
             placed=self.logins.placed,
         )
-        self.records = StoreRecords(
-            CallRecords(links), tenant, pbx, keep_days=settings.keep_records_days
-        )
+        call_records = CallRecords(links)
+        self.records = StoreRecords(call_records, tenant, pbx, keep_days=settings.keep_records_days)
         self.recordings = RecordingFiles(
             spool=settings.spool_dir,
             final=given.recordings_dir,
@@ -131,6 +131,15 @@ class Exchange:
             unanswered_pause_s=settings.unanswered_pause_seconds,
             longest_call_s=settings.longest_call_seconds,
         )
+        self.by_name = ByName(
+            agents=given.agents,
+            pbx_line=pbx_line,
+            talking=self.queueing,
+            records=call_records,
+            find=self._find,
+            tenant=tenant,
+            pbx=pbx,
+        )
         self.desk = CallbackDesk(
             callbacks,
             self.planner,
@@ -151,6 +160,7 @@ class Exchange:
             decider=given.decider,
             afterwards=given.afterwards,
             planner=self.planner,
+            take_agents=self.by_name.take_for,
             tenant=tenant,
             default_router=settings.default_router,
             country=settings.country,
@@ -179,7 +189,12 @@ class Exchange:
             speech=given.speech,
             recordings=self.recordings,
         )
-        self.controller = Controller(given.ami, outside, most_calls=settings.most_calls)
+        self.controller = Controller(
+            given.ami,
+            outside,
+            most_calls=settings.most_calls,
+            on_moved=self.by_name.follow,
+        )
         self.dialler = Dialler(
             links=links,
             callbacks=callbacks,
@@ -198,7 +213,7 @@ class Exchange:
         self.remote = RemoteControl(
             calls=self.controller,
             commands=PbxCommands(links),
-            agents=given.agents,
+            by_name=self.by_name,
             announcements=Announcements(given.store_url),
             planner=self.planner,
             trunk=trunk,
@@ -207,8 +222,7 @@ class Exchange:
             token=given.token,
         )
         self.holding.on_foreign_wake = self.dialler.poke
-        self.records.on_closed = self.dialler.closed
-        self.records.on_talking = self.queueing.talks
+        self.records.on_closed = self._closed
 
     async def run(self) -> None:
         """Take over the calls that go on, then carry out whatever comes."""
@@ -223,6 +237,7 @@ class Exchange:
                     self.recordings.run,
                     self.dialler.run,
                     self.remote.run,
+                    self.by_name.run,
                 ):
                     tasks.create_task(work(), name=work.__qualname__)
         finally:
@@ -234,6 +249,15 @@ class Exchange:
     def _adopt(self, states: Sequence[CallState]) -> None:
         self.queueing.adopt(states)
         self.dialler.adopt(states)
+
+    def _find(self, call: str) -> CallState | None:
+        session = self.controller.find(call)
+        return None if session is None else session.state
+
+    def _closed(self, state: CallState, words: tuple[str, ...]) -> None:
+        self.by_name.ended(state.id)
+        self.queueing.ended(state.id)
+        self.dialler.closed(state, words)
 
     def _sends_away(self, queue: str) -> bool:
         """Whether a queue is closed and lets nobody stay."""

@@ -111,6 +111,10 @@ class StoreQueueing:
                 queue = state.queue.queue if state.queue is not None else ""
                 self._talking[agent.agent] = (state.id, queue)
 
+    def ended(self, call: str) -> None:
+        """A call is over: what was remembered for its next offer is forgotten."""
+        self._refused.pop(call, None)
+
     def now_s(self) -> float:
         """Seconds since the epoch."""
         return self._clock()
@@ -298,24 +302,35 @@ class StoreQueueing:
         queue = state.queue.queue if state.queue is not None else ""
         self._talking[agent] = (state.id, queue)
 
-    def talks(self, state: CallState) -> None:
-        """An agent talks whom nobody reserved (a direct call, a transfer): busy all the same."""
-        agent = state.agent.agent if state.agent is not None else None
-        if agent is not None and self._talking.get(agent, ("", ""))[0] != state.id:
-            self._talking[agent] = (state.id, "")
-            self._observe_later(state, agent)
+    def has(self, agent: str, call: str) -> bool:
+        """Whether this call has the agent."""
+        return self._talking.get(agent, ("", ""))[0] == call
 
-    def _observe_later(self, state: CallState, agent: str) -> None:
+    def talks(self, state: CallState, agent: str, token: str) -> None:
+        """An agent talks who was rung by name: busy, with the reservation or, should it be over, without."""
+        if not self.has(agent, state.id):
+            self._talking[agent] = (state.id, "")
+            self._observe_later(state, agent, token)
+
+    def _observe_later(self, state: CallState, agent: str, token: str = "") -> None:
         """Have the store know that the agent is on this call, as soon as it can be told."""
-        task = asyncio.get_running_loop().create_task(self._observe(state, agent))
+        task = asyncio.get_running_loop().create_task(self._observe(state, agent, token))
         self._observing.add(task)
         task.add_done_callback(self._observing.discard)
 
-    async def _observe(self, state: CallState, agent: str) -> None:
-        call, queue = self._talking.get(agent, ("", ""))
+    async def _observe(self, state: CallState, agent: str, token: str) -> None:
+        _, queue = self._talking.get(agent, ("", ""))
         at_ms = int(self._clock() * 1000)
-        while self._talking.get(agent, ("", ""))[0] == state.id == call:
+        while self.has(agent, state.id):
             try:
+                if token and await self._agents.confirm(
+                    self._tenant,
+                    agent,
+                    token,
+                    deadline=in_s(STORE_S),
+                    longest_call_ms=self._longest_call_ms,
+                ):
+                    return
                 await self._agents.observe_call(
                     self._tenant,
                     agent,

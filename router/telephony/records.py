@@ -20,7 +20,7 @@ import structlog
 
 from pbx.machine.commands import Note
 from pbx.machine.state import CallState, Kind
-from router.call_record import QUEUED, TALKING, Direction, End, Happened, Head
+from router.call_record import QUEUED, Direction, End, Happened, Head
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
 from router.store.call_records import CallRecords, Stands
@@ -76,12 +76,9 @@ class StoreRecords:
         self._open: dict[str, _Open] = {}
         self._changed = asyncio.Event()
         self.on_closed: OnClosed = lambda _state, _words: None
-        self.on_talking: Callable[[CallState], None] = lambda _: None
 
     def note(self, state: CallState, note: Note) -> None:
         self._put(state, note)
-        if note.what == TALKING:
-            self.on_talking(state)
 
     def close(self, state: CallState, *, cause: int) -> None:
         call = self._of(state)

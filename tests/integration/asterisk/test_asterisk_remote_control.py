@@ -47,6 +47,7 @@ queues: [{id: support, name: Support, wrap_up_seconds: 0}]
 agents:
   - {id: ada, name: Ada, endpoint: PJSIP/6001, queues: {support: {}}}
   - {id: ben, name: Ben, endpoint: PJSIP/6002}
+  - {id: eve, name: Eve, endpoint: PJSIP/6002, queues: {support: {}}}
 """
 RULES = """
 version: 1
@@ -244,4 +245,33 @@ async def test_a_supervisor_listens_and_a_third_joins_over_http(
         await service.ask("POST", f"/calls/{call}/hangup")
         for one in (customer, agent, supervisor, third):
             await one.ended()
+    await service.over(call)
+
+
+async def test_an_agent_who_is_consulted_gets_no_call_of_the_line_until_that_is_over(
+    asterisk: Instance, service: Service, phones_folder: Path
+):
+    async with (
+        phone(phones_folder, "phone_answers", port=PHONES["6001"]) as agent,
+        caller(asterisk, phones_folder) as customer,
+    ):
+        call = (await service.until(talks))["id"]
+        await service.ask("PUT", "/agents/eve/duty", {"on": True})
+        async with phone(phones_folder, "phone_rings_on", port=PHONES["6002"]):
+            await service.ask("POST", f"/calls/{call}/consult", {"agent": "eve"})
+            assert (await service.ask("GET", "/agents/eve"))["state"] == "reserved"
+            async with caller(asterisk, phones_folder) as second:
+                await service.until(lambda one: one["id"] != call and one["state"] == "holding")
+                await asyncio.sleep(1.2)  # longer than the line looks for somebody who is free
+                waiting = await service.until(lambda one: one["id"] != call)
+                assert all(party["agent"] != "eve" for party in waiting["parties"])
+                await service.ask("POST", f"/calls/{waiting['id']}/hangup")
+                await second.ended()
+            await service.ask("POST", f"/calls/{call}/resume")
+        async with asyncio.timeout(10):
+            while (await service.ask("GET", "/agents/eve"))["state"] != "available":
+                await asyncio.sleep(0.02)
+        await service.ask("POST", f"/calls/{call}/hangup")
+        await customer.ended()
+        await agent.ended()
     await service.over(call)

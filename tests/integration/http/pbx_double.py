@@ -19,10 +19,13 @@ from router.deadline import in_s
 from router.settings import PbxSettings
 from router.store.agents import Agents
 from router.store.announcements import Announcements
+from router.store.call_records import CallRecords
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
 from router.store.live_calls import LiveCalls
 from router.store.pbx_commands import PbxCommands
+from router.store.pbx_line import PbxLine
+from router.telephony.by_name import ByName
 from router.telephony.commands import RemoteControl
 from router.telephony.numbers import Dialable
 from router.telephony.setting_out import Planner, Trunk
@@ -49,6 +52,7 @@ class CallDouble:
             event = await self._inbox.get()
             self.state, commands = on(self.state, event)
             self.on_moved(self)
+            self._pbx.by_name.follow(self.state)
             await self._pbx.save(self.state)
             for command in commands:
                 self.done.append(command)
@@ -69,6 +73,23 @@ class CallDouble:
                 pass
 
 
+class TalkingDouble:
+    """Agents are given back; who talks is of no interest here."""
+
+    def __init__(self, agents: Agents) -> None:
+        self._agents = agents
+
+    def has(self, agent: str, call: str) -> bool:
+        return False
+
+    def talks(self, state: CallState, agent: str, token: str) -> None: ...
+
+    async def wrap_up(self, agent: str) -> None: ...
+
+    async def release(self, agent: str, token: str) -> None:
+        await self._agents.release(TENANT, agent, token, keep_place=True, deadline=in_s(5))
+
+
 class PbxDouble:
     """`calls` of a RemoteControl, and its surroundings."""
 
@@ -86,6 +107,15 @@ class PbxDouble:
         self.cannot_split = False
         self.answering: set[str] = set()
         self.sessions: dict[str, CallDouble] = {}
+        self.by_name = ByName(
+            agents=Agents(links),
+            pbx_line=PbxLine(links),
+            talking=TalkingDouble(Agents(links)),
+            records=CallRecords(links),
+            find=lambda call: self.sessions[call].state if call in self.sessions else None,
+            tenant=TENANT,
+            pbx=settings.id,
+        )
         self._live = LiveCalls(links)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -130,7 +160,7 @@ def remote_control(
     return RemoteControl(
         calls=double,  # type: ignore[arg-type]
         commands=PbxCommands(links),
-        agents=Agents(links),
+        by_name=double.by_name,
         announcements=Announcements(parse_store_url(store_url)),
         planner=double.planner,
         trunk=double.trunk,

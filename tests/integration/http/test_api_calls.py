@@ -180,10 +180,38 @@ async def test_an_agent_with_a_call_is_not_rung_for_another(world: World):
     session = await pbx.going_on(talking())
     await api.agents.set_duty("acme", "bea", on=True, deadline=in_s(5))
     assert (await api.ask("POST", "/calls", {"to": "030777", "agent": "bea"})).status == 201
-    for path in ("consult", "participants"):
-        reply = await api.ask("POST", f"/calls/c1/{path}", {"agent": "bea"})
+    for path in ("consult", "participants", "transfer", "supervise"):
+        reply = await api.ask("POST", f"/calls/c1/{path}", {"agent": "bea"} | _mode(path))
         assert (reply.status, reply.code) == (409, "agent_busy"), path
     assert session.state == talking()
+
+
+def _mode(path: str) -> dict[str, str]:
+    return {"mode": "listen"} if path == "supervise" else {}
+
+
+@pytest.mark.parametrize("path", ["consult", "participants", "transfer", "supervise"])
+async def test_an_agent_is_kept_before_the_phone_rings(world: World, path: str):
+    api, pbx = world
+    pbx.answering.clear()
+    await pbx.going_on(talking())
+    await api.agents.set_duty("acme", "bea", on=True, deadline=in_s(5))
+    reply = await api.ask("POST", f"/calls/c1/{path}", {"agent": "bea"} | _mode(path))
+    assert reply.status == 200, reply.body
+    assert (await api.ask("GET", "/agents/bea")).data["state"] == "reserved"
+
+
+@pytest.mark.parametrize("path", ["consult", "transfer"])
+async def test_an_agent_who_is_not_rung_after_all_is_given_back(world: World, path: str):
+    api, pbx = world
+    pbx.cannot_split = True
+    pbx.answering.clear()
+    await pbx.going_on(talking())
+    await api.agents.set_duty("acme", "bea", on=True, deadline=in_s(5))
+    await api.ask("POST", f"/calls/c1/{path}", {"agent": "bea"})
+    async with asyncio.timeout(5):
+        while (await api.ask("GET", "/agents/bea")).data["state"] != "available":
+            await asyncio.sleep(0.005)
 
 
 async def test_three_talk_and_a_caller_is_parked_and_taken_again(world: World):
@@ -345,10 +373,11 @@ async def test_click_to_call_rings_the_agent_first_and_reserves_the_agent(world:
     assert (busy.status, busy.code) == (409, "agent_busy")
 
 
-async def test_an_agent_off_duty_may_call_and_is_not_reserved(world: World):
+async def test_an_agent_off_duty_may_call_once_at_a_time(world: World):
     reply = await world.api.ask("POST", "/calls", {"to": "030777"}, role="agent", sub="ada")
     assert reply.status == 201
-    assert world.pbx.sessions[reply.data["id"]].state.token == ""
+    again = await world.api.ask("POST", "/calls", {"to": "030777"}, role="agent", sub="ada")
+    assert (again.status, again.code) == (409, "agent_busy")
     other = await world.api.ask(
         "POST", "/calls", {"to": "030777", "agent": "bea"}, role="agent", sub="ada"
     )
@@ -396,3 +425,4 @@ async def test_a_full_pbx_says_so(world: World):
     world.pbx.is_full = True
     reply = await world.api.ask("POST", "/calls", {"to": "030777", "agent": "ada"})
     assert (reply.status, reply.code) == (503, "pbx_full")
+    assert (await world.api.ask("GET", "/agents/ada")).data["state"] == "off_duty"

@@ -6,7 +6,6 @@ import pytest
 
 from router.deadline import Deadline
 from router.store import keys
-from router.store.agents import new_token
 from router.store.live_calls import LiveCalls
 from router.store.pbx_commands import (
     GONE_AFTER_MS,
@@ -16,7 +15,6 @@ from router.store.pbx_commands import (
     PbxCommands,
     Sent,
     TakenCommand,
-    Took,
 )
 from router.store.scripts import Script
 from tests.integration.redis.acd_world import LONG_MS, World, acd_world, broken, soon
@@ -173,61 +171,3 @@ def test_the_inbox_is_bounded(world: World):
     for number in range(MOST_IN_INBOX):
         assert inbox.send(f"k{number}") is Sent.SENT
     assert inbox.send("one too many") is Sent.CROWDED
-
-
-# --- taking an agent for a call of the agent's own ----------------------------------------------
-
-
-def take_agent(
-    world: World, agent: str, *, token: str = "t1", scripts: Mapping[str, Script] | None = None
-) -> Took:
-    commands = PbxCommands(world.links, scripts)
-    work = commands.take_agent(
-        world.tenant, agent, "call-1", token=token, lease_ms=LONG_MS, deadline=soon()
-    )
-    return world.run(work)
-
-
-def taken_is_offered_nothing(world: World, scripts: Mapping[str, Script] | None = None) -> None:
-    world.put("ada")
-    assert take_agent(world, "ada", scripts=scripts) is Took.TAKEN
-    assert take_agent(world, "ada", scripts=scripts) is Took.TAKEN  # the answer may have got lost
-    assert take_agent(world, "ada", token="t2", scripts=scripts) is Took.BUSY
-    assert world.reserve("r1") is None
-
-
-def test_an_agent_taken_for_a_call_of_its_own_is_offered_nothing_else(world: World):
-    taken_is_offered_nothing(world)
-
-
-def test_a_broken_taking_is_noticed(world: World):
-    scripts = broken("agent_take", change=("return 'BUSY' end --@busy", "end"))
-    with pytest.raises(AssertionError):
-        taken_is_offered_nothing(world, scripts)
-
-
-def test_an_agent_who_is_offered_a_call_is_busy(world: World):
-    world.put("ada")
-    assert world.reserve("r1") is not None
-    assert take_agent(world, "ada") is Took.BUSY
-
-
-def test_whoever_rests_is_not_reserved_and_nobody_is_unknown(world: World):
-    world.put("ada", on_duty=False)
-    assert take_agent(world, "ada") is Took.RESTING
-    assert take_agent(world, "nobody") is Took.UNKNOWN
-
-
-def test_a_taken_agent_is_confirmed_and_free_again_after_the_call(world: World):
-    world.put("ada")
-    token = new_token()
-    assert take_agent(world, "ada", token=token) is Took.TAKEN
-    agents = world.agents
-    assert world.run(agents.confirm(world.tenant, "ada", token, deadline=soon()))
-    assert take_agent(world, "ada", token="other") is Took.BUSY
-    work = agents.call_ended(world.tenant, "ada", token, deadline=soon())
-    assert world.run(work)
-    assert take_agent(world, "ada", token="other") is Took.TAKEN
-    # Such calls belong to no queue, and leave no figures behind.
-    queues = world.client.keys(f"*{world.tenant}*queue_live*")
-    assert queues == []

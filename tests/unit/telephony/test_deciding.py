@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from pbx.machine.events import Decided, Planned
-from pbx.machine.plans import LegId, LoginPlan
+from pbx.machine.plans import DialPlan, LegId, LoginPlan, VoicemailPlan
 from pbx.machine.state import CallState, Kind
 from router.deadline import Deadline
 from router.decide import Decider, ForeignError
@@ -15,7 +15,7 @@ from router.directory import Directory, TenantResources, build
 from router.error_budget import ErrorBudget
 from router.errors import StoreDownError
 from router.outcome import Asked, ErrorCode, Level, Outcome, Taken
-from router.resources import QueueConfig, RouterConfig
+from router.resources import AgentConfig, QueueConfig, RouterConfig
 from router.store.memory import CallMemory
 from router.telephony.deciding import CARRIED_OUT, RuleDeciding
 from router.telephony.numbers import Dialable
@@ -125,7 +125,9 @@ class World:
                 "spare": _router("spare", (), rules="missing"),
             },
             queues={"support": QueueConfig(id="support", name="Support")},
+            agents={"ada": AgentConfig(id="ada", name="Ada", endpoint="PJSIP/6001")},
         )
+        self.busy: set[str | None] = set()
         self.directory: Directory = build({"acme": resources}, lambda _: "")
         self.rulesets, self.store = Rulesets(), Store()
         self.foreign, self.log = Foreign(), Log()
@@ -142,12 +144,17 @@ class World:
             ),
             afterwards=self.log,
             planner=Planner(lambda: self.directory, "acme", trunk),
+            take_agents=self.take_agents,
             tenant="acme",
             default_router=default_router,
             country="US",
             login_number="*61",
             logout_number="+12125550162",
         )
+
+    async def take_agents(self, state: CallState, plan: DialPlan) -> DialPlan:
+        free = tuple(offer for offer in plan.offers if offer.agent not in self.busy)
+        return replace(plan, offers=free)
 
     async def action(self, **changes: object) -> Action:
         decided = await self.deciding.decide(call(**changes))
@@ -234,6 +241,16 @@ async def test_a_number_for_logging_in_or_out_has_no_rules(called: str, *, on: b
     state = call(called_number=called)
     assert await world.deciding.decide(state) == Planned(LoginPlan(on=on))
     assert world.log.entries == []
+
+
+async def test_an_agent_who_has_a_call_is_not_rung_for_another():
+    world = World()
+    to_ada = Route(target=Target(type=TargetType.USER, id="ada"))
+    plan = await world.deciding.plan(call(), to_ada)
+    assert isinstance(plan, DialPlan)
+    assert [offer.agent for offer in plan.offers] == ["ada"]
+    world.busy = {"ada"}
+    assert await world.deciding.plan(call(), to_ada) == VoicemailPlan(mailbox="user-ada")
 
 
 async def test_our_own_mistakes_lead_to_the_routers_default():

@@ -19,6 +19,7 @@ from router.settings import CallbackSettings
 from router.store import keys
 from router.store.agents import Agents
 from router.store.announcements import Announcements
+from router.store.call_records import CallRecords
 from router.store.callbacks import Callbacks
 from router.store.endpoints import parse_store_url
 from router.store.line import Line
@@ -26,6 +27,7 @@ from router.store.links import Links
 from router.store.pbx_line import PbxLine
 from router.store.phones import Phones
 from router.store.scripts import Script
+from router.telephony.by_name import ByName
 from router.telephony.dialler import Dialler
 from router.telephony.holding import Holding
 from router.telephony.logging_in import LoginDesk
@@ -135,6 +137,16 @@ class Switchboard:
             number=DIALABLE.e164,
             patience_s=patience_s,
             clock=self._clock,
+        )
+        self.going_on: dict[str, CallState] = {}
+        self.by_name = ByName(
+            agents=self.agents,
+            pbx_line=self.pbx_line,
+            talking=self.queueing,
+            records=CallRecords(links),
+            find=self.going_on.get,
+            tenant=TENANT,
+            pbx=name,
         )
         self.desk = CallbackDesk(
             self.callbacks,

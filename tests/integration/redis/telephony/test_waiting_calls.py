@@ -298,7 +298,7 @@ async def test_an_agent_in_a_direct_call_is_busy_and_free_again_afterwards(redis
     async with switchboard(redis_url) as board:
         await board.has("ada")
         leg = Leg(id=LegId("x"), endpoint="PJSIP/6001", agent="ada", is_up=True)
-        board.queueing.talks(replace(call(), agent=leg))
+        board.queueing.talks(replace(call(), agent=leg), "ada", "x")
         await until_state(board, "ada", "on_call")
         assert isinstance(await board.arrives(call()), Placed)
         await board.queueing.wrap_up("ada")
