@@ -21,6 +21,10 @@ _SIP = {
 
 NO_ANSWER = 19
 
+FELL_SILENT = 44
+"""Asterisk ended the channel itself for want of sound (`rtp_timeout`). Whoever is joined with it afterwards
+shows the same cause at the end, and so does who is joined with that one next: it takes both to tell."""
+
 _CAUSES = {
     1: Gone.UNREACHABLE,
     3: Gone.UNREACHABLE,
@@ -39,10 +43,12 @@ _CAUSES = {
 }
 
 
-def why_gone(cause: int, tech_cause: str, *, was_up: bool, has_rung: bool) -> Gone:
-    """Why a leg is gone. Of a leg that was up only the hang-up itself is of interest."""
+def why_gone(
+    cause: int, tech_cause: str, *, was_up: bool, has_rung: bool, is_ended: bool = False
+) -> Gone:
+    """Why a leg is gone. Of a leg that was up only whether somebody hung up is of interest."""
     if was_up:
-        return Gone.HUNG_UP
+        return Gone.VANISHED if is_ended and cause == FELL_SILENT else Gone.HUNG_UP
     if cause == NO_ANSWER and not has_rung:
         # A phone that is not there, and one that answers 480 at once: nobody let it ring.
         return Gone.UNREACHABLE

@@ -28,6 +28,7 @@ from pbx.ami.events import (
     NewChannel,
     NewState,
     OriginateEnded,
+    SoftHangupRequested,
 )
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import UniqueId
@@ -45,6 +46,8 @@ from pbx.session import Gate, Session
 log = structlog.get_logger(__name__)
 
 RINGING, UP = 5, 6
+ASTERISK_ITSELF = 1
+"""Who asks for a hang-up, see `SoftHangupRequested`."""
 OUR_CONTEXT = "crosspoint"
 OUR_CONTEXTS = (OUR_CONTEXT, "crosspoint-conference")
 PHONES = "crosspoint-phones"
@@ -180,6 +183,8 @@ class Controller:
                 self._originate_ended(event)
             case BridgeEntered():
                 self._bridge_entered(event)
+            case SoftHangupRequested(cause=by) if by == ASTERISK_ITSELF:
+                self.channels.seen(event.uniqueid, event.channel).is_ended = True
             case BridgeLeft():
                 channel = self.channels.seen(event.uniqueid, event.channel)
                 channel.bridge = ""
@@ -247,7 +252,13 @@ class Controller:
             return
         was_up = channel is not None and channel.is_up
         has_rung = channel is not None and channel.has_rung
-        why = why_gone(event.cause, event.tech_cause, was_up=was_up, has_rung=has_rung)
+        why = why_gone(
+            event.cause,
+            event.tech_cause,
+            was_up=was_up,
+            has_rung=has_rung,
+            is_ended=channel is not None and channel.is_ended,
+        )
         session.post(LegGone(leg=LegId(event.uniqueid), why=why, cause=event.cause))
 
     def _originate_ended(self, event: OriginateEnded) -> None:

@@ -13,13 +13,14 @@ def endpoint_of(name: ChannelName) -> str:
 
 
 class Channel(msgspec.Struct, kw_only=True):
-    """One live channel. `bridge`: the bridge it is in, empty for none."""
+    """One live channel. `bridge`: the bridge it is in, empty for none. `is_ended`: by Asterisk itself."""
 
     name: ChannelName
     id: UniqueId
     is_up: bool = False
     has_rung: bool = False
     bridge: str = ""
+    is_ended: bool = False
 
 
 class Channels:

@@ -52,7 +52,8 @@ class Queueing(Protocol):
 
     async def release(self, agent: str, token: str) -> None: ...
 
-    async def wrap_up(self, agent: str) -> None: ...
+    async def wrap_up(self, agent: str, *, has_vanished: bool = False) -> None:
+        """The agent's call is over. `has_vanished`: the phone fell silent; it is left alone for a while."""
 
     def wakes(self) -> AsyncIterator[str]:
         """Ids of calls of this PBX that should ask for an agent again, as it becomes known."""

@@ -57,6 +57,7 @@ class Instance:
     user: str = "crosspoint"
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     phones: Mapping[str, int] = field(default_factory=dict)  # endpoint -> SIP port of that phone
+    silent_s: Mapping[str, int] = field(default_factory=dict)  # endpoint -> its own `rtp_timeout`
     trunk_port: int = 5060  # where calls to the outside are sent
     tls_file: Path | None = None  # certificate and key of the manager interface
     tree: Path = TREE
@@ -216,11 +217,14 @@ class Instance:
         media = "media_address = 127.0.0.1\nbind_rtp_to_media_address = yes\n"
         parts = [f"[trunk](+type=endpoint)\n{media}"]
         parts += [
-            f"[{phone}](phone)\naors = {phone}\n{media}\n"
+            f"[{phone}](phone)\naors = {phone}\n{media}{self._silence(phone)}\n"
             f"[{phone}]\ntype = aor\ncontact = sip:{phone}@127.0.0.1:{port}\n"
             for phone, port in self.phones.items()
         ]
         return "\n".join(parts)
+
+    def _silence(self, phone: str) -> str:
+        return f"rtp_timeout = {self.silent_s[phone]}\n" if phone in self.silent_s else ""
 
     def _wait_until_booted(self) -> None:
         limit = time.monotonic() + BOOT_LIMIT_S

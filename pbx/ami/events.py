@@ -120,6 +120,12 @@ class BridgeLeft(ChannelEvent, frozen=True, kw_only=True):
     bridge_num_channels: int = 0
 
 
+class SoftHangupRequested(ChannelEvent, frozen=True, kw_only=True):
+    """A channel is to hang up. `cause` is who asks, no Q.850: 1, Asterisk's own, such as `rtp_timeout`."""
+
+    cause: int = 0
+
+
 class HungUp(ChannelEvent, frozen=True, kw_only=True):
     """A channel is gone. `cause`: Q.850; `tech_cause`: the SIP status where there was one (Asterisk 22)."""
 
@@ -195,6 +201,7 @@ _TYPES: dict[str, type[Event]] = {
     "hangup": HungUp,
     "fullybooted": FullyBooted,
     "shutdown": ShutDown,
+    "softhanguprequest": SoftHangupRequested,
 }
 
 READ = frozenset(_TYPES)

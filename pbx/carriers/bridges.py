@@ -13,6 +13,9 @@ from pbx.machine.plans import LegId
 
 LONGEST_TALK_S = 24 * 3600.0
 SPLIT_S = 3.0
+LEG_GOES_S = 0.25
+"""After a bridge the leg of who has left it is gone within a few milliseconds."""
+LOOK_S = 0.005
 CONFERENCE = "crosspoint-conference"
 _SPY_MODES = {"listen": "", "whisper": "w", "barge": "B"}
 _SPY_KEYS = {"listen": "4", "whisper": "5", "barge": "6"}
@@ -63,6 +66,10 @@ class BridgeCarrier:
             name = call.name_of(command.leg)
             if name is not None:
                 await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)
+            # How the other leg went says more than that the bridge is over: it is told first.
+            until = call.in_s(LEG_GOES_S)
+            while this == self._bridges and call.name_of(command.leg) and call.in_s(0) < until:  # noqa: ASYNC110 - a look or two; not worth a watch on every channel
+                await asyncio.sleep(LOOK_S)
             # The end of a bridge that was taken apart is no news, and may come late.
             if this == self._bridges:
                 call.post(BridgeOver())

@@ -117,7 +117,7 @@ class OutsideCarrier:
 
     async def _wrap_up(self, command: WrapUp) -> None:
         queueing = self._call.outside.queueing
-        self._later(lambda: queueing.wrap_up(command.agent))
+        self._later(lambda: queueing.wrap_up(command.agent, has_vanished=command.has_vanished))
 
     async def _check_number(self, command: CheckNumber) -> None:
         call = self._call

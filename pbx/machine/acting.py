@@ -121,7 +121,15 @@ def leave_line(state: CallState, *, keep: bool = False) -> tuple[CallState, Comm
             steps.append(ReleaseAgent(agent=offer.agent, token=state.token))
     if state.in_line:
         steps.append(LeaveLine(keep=keep))
-    left = replace(state, offers=(), token="", in_line=False, queue=None, standing_due=False)
+    left = replace(
+        state,
+        offers=(),
+        token="",
+        in_line=False,
+        goes_first=False,
+        queue=None,
+        standing_due=False,
+    )
     return left, tuple(steps)
 
 

@@ -88,9 +88,10 @@ class ReleaseAgent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WrapUp(msgspec.Struct, frozen=True):
-    """The agent's part of the call is over."""
+    """The agent's part of the call is over; with `has_vanished` nobody is to be offered to that phone soon."""
 
     agent: str
+    has_vanished: bool = False
 
 
 class Say(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,10 @@ class Gone(StrEnum):
     NO_ANSWER = "no_answer"
     UNREACHABLE = "unreachable"
     CANCELLED = "cancelled"
+    VANISHED = "vanished"
+    """In the middle of a talk, without a word: no power, no network."""
     LOST = "lost"
+    """Not seen by us."""
 
 
 class Begin(msgspec.Struct, frozen=True):

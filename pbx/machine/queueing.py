@@ -178,6 +178,7 @@ def join(state: CallState) -> Next:
         state,
         phase=Phase.TALKING,
         in_line=False,
+        goes_first=False,
         recording=state.recording or starts,
         standing_due=False,
         is_joined=False,
@@ -199,7 +200,9 @@ def agent_gone_before_joined(state: CallState, event: LegGone) -> Next:
     steps: list[Step] = [Note(what="agent_left_early", leg=agent.id, agent=agent.agent)]
     if agent.agent is not None:
         steps += agent_let_down(agent.agent, state.token, event.why)
-    then, more = look_again(replace(state, phase=Phase.HOLDING, in_line=True))
+    # A reservation that was confirmed has taken the call out of the line.
+    waiting = replace(state, phase=Phase.HOLDING, in_line=True, goes_first=True)
+    then, more = look_again(waiting)
     return then, (*steps, *more)
 
 

@@ -90,7 +90,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     answered. `phone` is the endpoint of the phone that calls, empty for a call from outside. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
     talks to; `third` a party being consulted, added or unparked to; `members` those in a conference.
     `action` and `plan` are what is being done; `queue` the plan under which a place is held
-    (`in_line`). `standing_due`: an announcement waits until the phones stop ringing. `consent` None:
+    (`in_line`); `goes_first`: before all others, having had an agent already. `standing_due`: an announcement waits until the phones stop ringing. `consent` None:
     the caller was not told of a recording yet. `typed` are keys nobody has used yet. `rounds` counts
     the questions asked. `is_joined`: caller and agent have heard each other. `recording_file`,
     `message_file`: where Asterisk writes, so that whoever takes over can hand the files over.
@@ -119,6 +119,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None = None
     queue: QueuePlan | None = None
     in_line: bool = False
+    goes_first: bool = False
     standing_due: bool = False
     offers: tuple[Leg, ...] = ()
     token: str = ""

@@ -27,6 +27,7 @@ from pbx.machine.events import (
     ChangeRecording,
     CompleteTransfer,
     ConsultWith,
+    Gone,
     HoldCall,
     LegGone,
     LegUp,
@@ -38,7 +39,7 @@ from pbx.machine.events import (
     TransferTo,
     UnparkTo,
 )
-from pbx.machine.plans import EndPlan, QueuePlan
+from pbx.machine.plans import DialPlan, EndPlan, QueuePlan
 from pbx.machine.queueing import look_again
 from pbx.machine.state import CallState, Intent, Leg, Phase, Supervision
 
@@ -70,8 +71,23 @@ def _waits_still(state: CallState) -> bool:
 
 def _back_in_line(state: CallState, *, hang_up_leg: bool) -> Next:
     state, steps = let_agent_go(state, hang_up_leg=hang_up_leg)
-    then, more = look_again(replace(state, phase=Phase.PLACING, in_line=True))
+    waiting = replace(state, phase=Phase.PLACING, in_line=True, goes_first=True)
+    then, more = look_again(waiting)
     return then, (*steps, Music(on=True), *more)
+
+
+def _agent_vanished(state: CallState) -> Next:
+    """The agent's phone fell silent for good: the caller is not to pay for it."""
+    state, steps = let_agent_go(state, has_vanished=True)
+    plan = state.plan
+    if isinstance(plan, QueuePlan):
+        then, more = _back_in_line(state, hang_up_leg=False)
+        return then, (*steps, *more)
+    if isinstance(plan, DialPlan) and plan.otherwise is not None:
+        then, more = act(state, plan.otherwise)
+        return then, (*steps, Music(on=True), *more)
+    then, more = hang_up(state)
+    return then, (*steps, *more)
 
 
 def _after_talk(state: CallState, *, hang_up_leg: bool) -> Next:
@@ -80,15 +96,18 @@ def _after_talk(state: CallState, *, hang_up_leg: bool) -> Next:
     return then, (*steps, *more)
 
 
-def let_agent_go(state: CallState, *, hang_up_leg: bool = False) -> Next:
+def let_agent_go(
+    state: CallState, *, hang_up_leg: bool = False, has_vanished: bool = False
+) -> Next:
     """The agent's part is over: wrap-up, and nobody listens in any more."""
     agent, steps = state.agent, list[Step]()
     if agent is not None:
         if hang_up_leg:
             steps.append(HangUp(leg=agent.id))
-        steps.append(Note(what="agent_left", leg=agent.id, agent=agent.agent))
+        what = "agent_vanished" if has_vanished else "agent_left"
+        steps.append(Note(what=what, leg=agent.id, agent=agent.agent))
         if agent.agent is not None:
-            steps.append(WrapUp(agent.agent))
+            steps.append(WrapUp(agent.agent, has_vanished))
     if state.supervision is not None:
         steps.append(HangUp(leg=state.supervision.leg.id))
     return replace(state, agent=None, supervision=None), tuple(steps)
@@ -103,11 +122,14 @@ def leg_gone(state: CallState, event: LegGone) -> Next:
     if state.agent is not None and event.leg == state.agent.id:
         if state.phase is Phase.SPLITTING and state.intent in _LEAVING:
             # They were leaving anyway; the split that follows goes on without them.
-            return let_agent_go(state)
+            return let_agent_go(state, has_vanished=event.why is Gone.VANISHED)
         cancel = (Cancel(state.third.id),) if state.third is not None else ()
         state = replace(state, third=None)
-        after = _back_in_line if _waits_still(state) else _after_talk
-        then, steps = after(state, hang_up_leg=False)
+        if event.why is Gone.VANISHED:
+            then, steps = _agent_vanished(state)
+        else:
+            after = _back_in_line if _waits_still(state) else _after_talk
+            then, steps = after(state, hang_up_leg=False)
         return then, (*cancel, *steps)
     return state, ()
 
@@ -312,11 +334,12 @@ def member_gone(state: CallState, event: LegGone) -> Next:
     members = tuple(member for member in state.members if member.id != event.leg)
     state = replace(state, members=members)
     steps: list[Step] = [Note(what="member_left", leg=gone.id, agent=gone.agent)]
+    has_vanished = event.why is Gone.VANISHED
     if gone.agent is not None:
-        steps.append(WrapUp(gone.agent))
+        steps.append(WrapUp(gone.agent, has_vanished))
     if members:
         return state, tuple(steps)
-    then, more = hang_up(state)
+    then, more = _agent_vanished(state) if has_vanished else hang_up(state)
     return then, (*steps, *more)
 
 

@@ -104,14 +104,16 @@ class Line(Operations):
         count: int = 1,
         wrap_up_ms: int = 0,
         max_waiting: int = 1000,
+        goes_first: bool = False,
     ) -> Offered | Waits:
         """Give the call an agent if one is free for it, else a place in line.
 
         Asked again it keeps its place, or gets the offer it has. A caller who dropped out and whose
-        place is kept gets it back. `LineFullError` for a new call beyond `max_waiting`.
+        place is kept gets it back. `LineFullError` for a new call beyond `max_waiting`. `goes_first`:
+        a call that has no place gets the first one, whatever the line; its wait begins anew.
         """
         about = (token, lease_ms, strategy.value, count, self._draw(), (sticky_s or 0) * 1000)
-        args = ("1", *about, wrap_up_ms, caller or "")
+        args = ("2" if goes_first else "1", *about, wrap_up_ms, caller or "")
         return await self._stand(tenant, call, wish, args, max_waiting, deadline)
 
     async def enqueue(

@@ -105,9 +105,20 @@ class PbxLine(Operations):
         return Took(text_of(await self._run(tenant, "agent_take", key_names, args, deadline)))
 
     async def agent_left(
-        self, tenant: str, agent: str, call: str, *, wrap_up_ms: int, deadline: Deadline
+        self,
+        tenant: str,
+        agent: str,
+        call: str,
+        *,
+        wrap_up_ms: int,
+        deadline: Deadline,
+        pause_ms: int | None = None,
     ) -> bool:
-        """The agent's part of the call is over. False: the agent is not on that call."""
+        """The agent's part of the call is over. False: the agent is not on that call.
+
+        `pause_ms`: no call for so long, 0 until enabled; None for who left as one does.
+        """
         key_names = [keys.agent(tenant, agent)]
-        args = (keys.prefix(tenant), agent, call, wrap_up_ms, LONGEST_WRAP_UP_MS)
+        pause = "" if pause_ms is None else pause_ms
+        args = (keys.prefix(tenant), agent, call, wrap_up_ms, LONGEST_WRAP_UP_MS, pause)
         return await self._run(tenant, "agent_left_call", key_names, args, deadline) == 1

@@ -161,6 +161,7 @@ class StoreQueueing:
             count=MAX_GROUP if plan.strategy is Strategy.SIMULTANEOUS else 1,
             wrap_up_ms=0 if config is None else config.wrap_up_seconds * 1000,
             max_waiting=1000 if config is None else config.hold_queue.max_hold_count,
+            goes_first=state.goes_first,
         )
         known = self._holding.find(state.id)
         is_new = known is None or not known.is_placed or known.queue != plan.queue
@@ -368,7 +369,7 @@ class StoreQueueing:
             )
         )
 
-    async def wrap_up(self, agent: str) -> None:
+    async def wrap_up(self, agent: str, *, has_vanished: bool = False) -> None:
         call, queue_id = self._talking.pop(agent, ("", ""))
         if not call:
             return  # never talked with the caller
@@ -376,7 +377,12 @@ class StoreQueueing:
         wrap_up_ms = 0 if entry is None else entry.config.wrap_up_seconds * 1000
         await self._tell(
             lambda deadline: self._pbx_line.agent_left(
-                self._tenant, agent, call, wrap_up_ms=wrap_up_ms, deadline=deadline
+                self._tenant,
+                agent,
+                call,
+                wrap_up_ms=wrap_up_ms,
+                deadline=deadline,
+                pause_ms=self._unanswered_pause_ms if has_vanished else None,
             )
         )
 

@@ -24,7 +24,7 @@ from tests.integration.asterisk.outside import World
 class Busy(World):
     """Agents are free again as soon as a call is over; nothing is kept that would grow."""
 
-    async def wrap_up(self, agent: str) -> None:
+    async def wrap_up(self, agent: str, *, has_vanished: bool = False) -> None:
         self.set_free(agent)
 
     async def save(self, state: CallState) -> None:

@@ -100,6 +100,18 @@ local function end_call(prefix, id, a, now, wrap_up_ms)
   end
 end
 
+-- No call for so long (pause_ms > 0), or until enabled again. Who uses it places and ranks the agent anew.
+local function pause(a, now, pause_ms)
+  call('HSET', a.key, 'disabled', 1, 'unanswered', 0)
+  a.disabled, a.disabled_until = '1', nil
+  if pause_ms > 0 then
+    a.disabled_until = now + pause_ms
+    call('HSET', a.key, 'disabled_until', a.disabled_until)
+  else
+    call('HDEL', a.key, 'disabled_until')
+  end
+end
+
 -- The agent did not answer: counted; at the limit paused (pause_ms > 0) or disabled.
 local function miss(prefix, id, a, now, limit, pause_ms)
   if a.call then
@@ -108,16 +120,7 @@ local function miss(prefix, id, a, now, limit, pause_ms)
     call('PEXPIRE', tried, CALL_OVER_MS)
   end
   local count = call('HINCRBY', a.key, 'unanswered', 1)
-  if count >= limit then
-    call('HSET', a.key, 'disabled', 1, 'unanswered', 0)
-    a.disabled, a.disabled_until = '1', nil
-    if pause_ms > 0 then
-      a.disabled_until = now + pause_ms
-      call('HSET', a.key, 'disabled_until', a.disabled_until)
-    else
-      call('HDEL', a.key, 'disabled_until')
-    end
-  end
+  if count >= limit then pause(a, now, pause_ms) end
   free(prefix, id, a, now, now)
   if count >= limit then place_and_rank(prefix, id, a, now) end
   return count

@@ -5,7 +5,7 @@
 --      8 kept_place:<queue>:<caller> 9 talked:<caller> (both absent when the caller is unknown)
 --      What the call asks for by now is known only here: the sets of that requirement are derived.
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 queue id 4 call 5 priority 6 aging (ms per point)
---      7 how many may wait 8 '1': take an agent, '0': only stand in line 9 token 10 lease (ms)
+--      7 how many may wait 8 '1': take an agent, '2': and stand before all others, '0': only stand in line 9 token 10 lease (ms)
 --      11 strategy 12 count 13 draw in [0,1) 14 sticky (ms, 0: none) 15 wrap-up (ms) 16 caller or ''
 --      17... after (ms), requirement id, ascending: what is asked for from then on; the first after is 0
 -- Result {'OFFER', lease end, token, agent...} | {'WAIT', position, arrival (ms), agent...}: agents that
@@ -26,19 +26,24 @@ if before then return { 'OFFER', unpack(before) } end
 
 local arrival = tonumber(call('HGET', KEYS[1], 'arrival') or nil)
 if not arrival then
-  if call('ZCARD', KEYS[2]) >= tonumber(ARGV[7]) then return 'LINE_FULL' end
+  if ARGV[8] ~= '2' and call('ZCARD', KEYS[2]) >= tonumber(ARGV[7]) then return 'LINE_FULL' end
   arrival = now
   if KEYS[8] then
     arrival = tonumber(call('GET', KEYS[8]) or nil) or now
     call('DEL', KEYS[8])
   end
+  local score = arrival - ARGV[5] * ARGV[6]
+  if ARGV[8] == '2' then
+    local first = call('ZRANGE', KEYS[2], '0', '0', 'WITHSCORES')
+    score = math.min(score, (tonumber(first[2]) or score) - 1) --@first
+  end
   local steps = ''
   for i = 17, #ARGV, 2 do steps = steps .. ARGV[i] .. ' ' .. ARGV[i + 1] .. '\n' end
   call('HSET', KEYS[1], 'queue', queue, 'requirement', ARGV[18], 'steps', steps, 'arrival', arrival,
-    'score', arrival - ARGV[5] * ARGV[6], 'priority', ARGV[5], 'caller', ARGV[16])
+    'score', score, 'priority', ARGV[5], 'caller', ARGV[16])
 end
 call('PEXPIRE', KEYS[1], DAY_MS) -- nobody waits that long: what a lost process left behind
-if ARGV[8] == '1' then call('HSET', KEYS[1], 'seen', now) end
+if ARGV[8] ~= '0' then call('HSET', KEYS[1], 'seen', now) end
 local requirement = relax(prefix, id, KEYS[1], now)
 local score = call('HGET', KEYS[1], 'score')
 call('ZADD', prefix .. 'waiting:' .. requirement, score, id)
@@ -46,7 +51,7 @@ call('ZADD', KEYS[2], score, id)
 call('ZADD', KEYS[3], arrival, id)
 
 local wake = {}
-if ARGV[8] == '1' then
+if ARGV[8] ~= '0' then
   local excluded, excluded_count = {}, 0
   for _, other in ipairs(call('SMEMBERS', KEYS[6])) do -- at most MAX_TRIED
     excluded[other], excluded_count = true, excluded_count + 1

@@ -2,18 +2,22 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.asterisk.instance import TREE, Instance, free_ports, free_udp_port
 from tests.chaos.pbx.house import NUMBERS, Town
+from tests.chaos.pbx.switchboard import Switchboard
 from tests.integration.asterisk.conftest import MISSING
 from tests.integration.asterisk.whole_calls import channels_of, new_world
-from tests.servers import wait_for
+from tests.servers import Server, wait_for
 
-PHONES = {number: free_udp_port() for number in NUMBERS}
+SILENT = "6010"
+"""A phone whose silence is noticed after `SILENT_S` seconds, not after those of `pjsip.conf`."""
+SILENT_S = 2
+PHONES = {number: free_udp_port() for number in (*NUMBERS, SILENT)}
 RTP_PORTS = 590
 """Two a call: enough for 200 callers at once and their agents."""
 
@@ -64,7 +68,9 @@ def shared_asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instan
         pytest.skip(MISSING)
     folder = tmp_path_factory.mktemp("chaos-asterisk")
     ports = free_ports(rtp_count=RTP_PORTS)
-    with Instance(folder=folder, ports=ports, phones=PHONES) as instance:
+    with Instance(
+        folder=folder, ports=ports, phones=PHONES, silent_s={SILENT: SILENT_S}
+    ) as instance:
         yield instance
 
 
@@ -86,3 +92,11 @@ def town(asterisk: Instance) -> Town:
 @pytest.fixture
 def phones_folder(tmp_path: Path) -> Path:
     return tmp_path / "phones"
+
+
+@pytest.fixture
+async def board(
+    asterisk: Instance, new_server: Callable[..., Server], tmp_path: Path
+) -> AsyncIterator[Switchboard]:
+    async with Switchboard(asterisk, new_server().url, tmp_path / "board") as one:
+        yield one

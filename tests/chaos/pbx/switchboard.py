@@ -66,6 +66,7 @@ agents:
   - {id: eve, name: Eve, endpoint: PJSIP/6002, queues: {support: {}}}
   - {id: fay, name: Fay, endpoint: PJSIP/6003, queues: {support: {}}}
   - {id: gus, name: Gus, endpoint: PJSIP/6004, queues: {support: {}}}
+  - {id: ida, name: Ida, endpoint: PJSIP/6010, queues: {support: {}}}
 """
 LINE = """
 version: 1

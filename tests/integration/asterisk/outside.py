@@ -237,11 +237,11 @@ class World:
             del self.tokens[agent]
             self._let_go(agent, is_free=True)
 
-    async def wrap_up(self, agent: str) -> None:
+    async def wrap_up(self, agent: str, *, has_vanished: bool = False) -> None:
         if agent in self.tokens:
             return  # reserved, not talking: another call's, or nobody's any more
         self.wrapped_up.append(agent)
-        self._let_go(agent, is_free=self.frees_itself)
+        self._let_go(agent, is_free=self.frees_itself and not has_vanished)
 
     def _let_go(self, agent: str, *, is_free: bool) -> None:
         self.busy.pop(agent, None)

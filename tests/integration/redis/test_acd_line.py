@@ -136,6 +136,19 @@ def test_the_line_has_an_end(world: World):
     assert ask(world, "c1", max_waiting=1).position == 1
 
 
+def test_a_call_that_had_an_agent_already_goes_first_even_into_a_full_line(world: World):
+    for name in ("c1", "c2"):
+        ask(world, name, Enqueue(queue=QUEUE, priority=90))
+    served = ask(world, "c3", goes_first=True, max_waiting=2)
+    assert isinstance(served, Waits)
+    assert [position(world, name) for name in ("c3", "c1", "c2")] == [1, 2, 3]
+    assert ask(world, "c3", goes_first=True) == served
+    world.put("ada")
+    taken = next_for(world, "ada")
+    assert taken is not None
+    assert taken.call == "c3"
+
+
 def test_a_caller_who_comes_back_in_time_gets_the_old_place(world: World):
     first = ask(world, "c1", caller=CALLER)
     world.wait_until_ms(first.arrival_ms + 1)

@@ -22,6 +22,7 @@ READ = {
     "Newstate",
     "OriginateResponse",
     "Shutdown",
+    "SoftHangupRequest",
 }
 
 
@@ -40,7 +41,7 @@ def is_sent(name: str, *headers: str) -> bool:
 
 def test_every_event_that_is_read_is_sent():
     assert {name.lower() for name in READ} == events.READ
-    assert all(is_sent(name) for name in READ)
+    assert all(is_sent(name, "Cause: 1") for name in READ)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,11 @@ def test_of_keys_only_those_of_the_phone_are_sent():
     assert is_sent("DTMFEnd", "CallerIDName: Digit: D", "Digit: 1", "Direction: Received")
     assert not is_sent("DTMFEnd", "Digit: D", "Direction: Received")
     assert not is_sent("DTMFEnd", "Digit: 1", "Direction: Sent")
+
+
+def test_of_requests_to_hang_up_only_asterisks_own_are_sent():
+    assert is_sent("SoftHangupRequest", "Cause: 1", "ConnectedLineName: x")
+    assert not is_sent("SoftHangupRequest", "Cause: 16")
 
 
 def test_of_phones_that_were_rung_only_those_that_failed_are_sent():

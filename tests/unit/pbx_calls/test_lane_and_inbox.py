@@ -116,3 +116,9 @@ def test_channels_are_known_by_id_whatever_its_case_and_by_their_latest_name():
     assert channels.in_bridge("") == []
     assert channels.gone("pbx-1.2") is found
     assert channels.find("pbx-1.2") is None
+
+
+def test_a_phone_that_falls_silent_has_not_hung_up_but_one_with_the_same_cause_from_another_has():
+    assert why_gone(44, "", was_up=True, has_rung=True, is_ended=True) is Gone.VANISHED
+    assert why_gone(44, "", was_up=True, has_rung=True) is Gone.HUNG_UP
+    assert why_gone(16, "", was_up=True, has_rung=True, is_ended=True) is Gone.HUNG_UP

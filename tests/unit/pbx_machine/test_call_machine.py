@@ -581,6 +581,34 @@ def test_a_conference_that_was_not_complete_is_brought_together_again() -> None:
     assert steps == ()
 
 
+TO_CONFERENCE = (*TO_TALK, AddParticipant(endpoint="PJSIP/3", leg=THIRD), LegUp(THIRD))
+
+
+@pytest.mark.parametrize("path", [TO_TALK, SPLIT_HOLD, TO_CONSULT, (*TO_CONFERENCE, gone(THIRD))])
+def test_a_caller_whose_agents_phone_falls_silent_is_served_by_the_next_before_all_others(
+    path: tuple[Event, ...],
+) -> None:
+    state, steps = after(INBOUND, *path, gone(ADA, Gone.VANISHED))
+    assert WrapUp("ada", has_vanished=True) in steps
+    assert steps[-2:] == (Music(on=True), StandInLine(QUEUE))
+    assert (state.phase, state.in_line, state.goes_first) == (Phase.PLACING, True, True)
+    ben = Matched(offers=(Offer(agent="ben", endpoint="PJSIP/2", leg=BEN),), token="t2")
+    state, _ = after(state, Placed(left_s=9), ben, LegUp(BEN), Confirmed(agent="ben", ok=True))
+    state, steps = after(state, LegPlayed(BEN))
+    assert steps[-1] == Bridge(BEN)
+    assert not state.goes_first
+
+
+def test_without_a_queue_the_silence_of_a_phone_leads_to_what_comes_when_nobody_answers() -> None:
+    for otherwise, wanted in ((RECEPTION, MakePlan(RECEPTION)), (None, HangUp(cause=16))):
+        plan = msgspec.structs.replace(DIAL, otherwise=otherwise)
+        to_talk = (Begin(), Decided(rule="r", action=RECEPTION), Planned(plan), LegUp(THIRD))
+        state, _ = after(INBOUND, *to_talk, Answered(), Bridged())
+        assert state.phase is Phase.TALKING
+        _, steps = after(state, gone(THIRD, Gone.VANISHED))
+        assert wanted in steps
+
+
 def test_three_talk_when_the_third_answers_and_two_go_on_when_one_leaves() -> None:
     adding = (*TO_TALK, AddParticipant(endpoint="PJSIP/3", leg=THIRD), LegUp(THIRD))
     state, steps = after(INBOUND, *adding)
@@ -681,6 +709,7 @@ def test_an_outbound_menu_starts_when_the_customer_answers() -> None:
 
 # --- all of it --------------------------------------------------------------------------------------
 
+_WHYS = (Gone.HUNG_UP, Gone.BUSY, Gone.VANISHED)
 EVENTS: list[Event] = [
     Begin(),
     Answered(),
@@ -702,7 +731,7 @@ EVENTS: list[Event] = [
     ADA_OFFER,
     BOTH_OFFER,
     *(LegUp(leg) for leg in (ADA, BEN, THIRD, BOSS)),
-    *(gone(leg, why) for leg in (ADA, BEN, THIRD, BOSS) for why in (Gone.HUNG_UP, Gone.BUSY)),
+    *(gone(leg, why) for leg in (ADA, BEN, THIRD, BOSS) for why in _WHYS),
     *(Confirmed(agent="ada", ok=ok) for ok in (True, False)),
     LegPlayed(ADA),
     Bridged(),

@@ -73,6 +73,27 @@ async def test_a_waiting_call_gets_the_agent_who_ends_a_call(redis_url: str):
         print(f"freed to matched: {took_ms:.1f} ms")
 
 
+async def test_an_agent_whose_phone_fell_silent_gets_no_call_for_a_while(redis_url: str):
+    async with switchboard(redis_url, queues=[queue(wrap_up_seconds=0)]) as board:
+        await board.has("ada")
+        first, second = call(), call("+12125550143")
+        match = await board.arrives(first)
+        assert isinstance(match, Matched)
+        agent = await confirmed(board, first, match)
+        assert isinstance(await board.arrives(second), Placed)
+        await board.queueing.wrap_up(agent, has_vanished=True)
+        assert await board.state_of("ada") == "disabled"
+        again = replace(_holding(board, first), goes_first=True)
+        assert again.queue is not None
+        assert isinstance(await board.queueing.stand_in_line(again, again.queue), Placed)
+        standing = await board.queueing.standing(again)
+        assert standing is not None
+        assert (standing.position, standing.waiting) == (1, 2)
+        await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+        await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+        assert (await board.until_matched(first)).offers[0].agent == "ada"
+
+
 async def test_a_waiting_call_gets_the_agent_whose_wrap_up_lapses(redis_url: str):
     async with switchboard(redis_url, queues=[queue(wrap_up_seconds=1)]) as board:
         await board.has("ada")
