@@ -159,12 +159,11 @@ def _tenant(
 
 
 def _by_number(agents: Iterable[AgentConfig]) -> dict[str, AgentConfig]:
-    """By the number each keys in: their own, or an id of digits. What is not one agent's is nobody's."""
+    """By the number each keys in. What is not one agent's is nobody's."""
     found: dict[str, list[AgentConfig]] = {}
     for agent in agents:
-        number = agent.number or agent.id
-        if number.isascii() and number.isdecimal():
-            found.setdefault(number, []).append(agent)
+        if agent.keyed is not None:
+            found.setdefault(agent.keyed, []).append(agent)
     return {number: some[0] for number, some in found.items() if len(some) == 1}
 
 

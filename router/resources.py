@@ -189,6 +189,16 @@ class AgentConfig(
     skills: Annotated[Mapping[Id, Level], Meta(max_length=100)] = {}
     queues: Annotated[Mapping[Id, Membership], Meta(max_length=100)] = {}
 
+    @property
+    def keyed(self) -> str | None:
+        """What the agent keys in to log in by phone."""
+        return self.number or number_in(self.id)
+
+
+def number_in(agent_id: str) -> str | None:
+    """What an agent without a number keys in; None: nothing, the id is no number."""
+    return agent_id if agent_id.isascii() and agent_id.isdecimal() else None
+
 
 class Kind(StrEnum):
     """Kinds of resource; the value is the name of its list everywhere."""

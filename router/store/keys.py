@@ -166,6 +166,11 @@ def platform_ids(tenant: str, kind: str) -> str:
     return f"cp:{{{tenant}}}:platform_ids:{kind}"
 
 
+def agent_numbers(tenant: str) -> str:
+    """HASH the number an agent keys in to log in -> agent."""
+    return f"cp:{{{tenant}}}:agent_numbers"
+
+
 def version(tenant: str) -> str:
     """STRING: version of the tenant's resources, ms of the store's clock, only growing."""
     return f"cp:{{{tenant}}}:version"

@@ -1,6 +1,7 @@
 """The phones at which agents have logged in; who has not stands at the phone of the site, if any."""
 
 from router.deadline import Deadline
+from router.errors import NotFoundError
 from router.store import keys
 from router.store.operations import Operations, list_of, text_of
 
@@ -11,9 +12,14 @@ class Phones(Operations):
     async def take(
         self, tenant: str, agent: str, endpoint: str, deadline: Deadline
     ) -> tuple[str, ...]:
-        """The phone is the agent's now; ids of those who were logged in there before."""
-        args = (agent, endpoint)
-        reply = await self._run(tenant, "phone_take", [keys.phones(tenant)], args, deadline)
+        """The phone is the agent's now; ids of those who were logged in there before.
+
+        NotFoundError: there is no such agent (any more).
+        """
+        key_names = [keys.phones(tenant), keys.agent(tenant, agent)]
+        reply = await self._run(tenant, "phone_take", key_names, (agent, endpoint), deadline)
+        if reply is None:
+            raise NotFoundError(f"there is no {agent}")
         return tuple(text_of(one) for one in list_of(reply))
 
     async def leave(self, tenant: str, agent: str, deadline: Deadline) -> None:

@@ -25,6 +25,7 @@ from router.resources import (
     check,
     kind_of,
     merged,
+    number_in,
 )
 from router.store import keys
 from router.store.link import Link, Reply
@@ -32,7 +33,6 @@ from router.store.scripts import load_script, run_script
 
 MOST_CHANGES_KEPT: Final = 5000
 MOST_CHANGES_TOLD: Final = 500
-_PLATFORM_FIELDS: Final = {Kind.QUEUES: "call_center_id", Kind.AGENTS: "user_id"}
 _CHUNK: Final = 200
 _TRIES: Final = 5
 
@@ -111,7 +111,7 @@ class Resources:
         await self._need_tenant(tenant, deadline)
         if mode is Mode.ABSENT and await self._text(tenant, resource, deadline) is not None:
             raise ConflictError(f"{resource.id} is there already")
-        await self._need_free_platform_id(link, tenant, resource, deadline)
+        await self._need_free_names(link, tenant, resource, deadline)
         await self._put_live(tenant, resource, deadline)
         return await self._write(link, tenant, resource, expected, mode, deadline)
 
@@ -151,6 +151,8 @@ class Resources:
             await self._live.remove_queue(tenant, resource_id, deadline=deadline)
         elif kind is Kind.AGENTS:
             await self._live.remove_agent(tenant, resource_id, deadline=deadline)
+        names = _names(tenant, kind, resource_id)
+        fields, own = _kept_under_id(tenant, kind, resource_id)
         was_there = await run_script(
             link,
             load_script("resource_remove"),
@@ -158,13 +160,16 @@ class Resources:
                 keys.resources(tenant, kind),
                 keys.version(tenant),
                 keys.changes(tenant),
-                keys.platform_ids(tenant, kind),
+                *(name.index for name in names),
+                *fields,
+                *own,
             ],
             [
                 f"{kind.value}:{resource_id}",
                 resource_id,
                 MOST_CHANGES_KEPT,
-                _PLATFORM_FIELDS.get(kind, ""),
+                len(fields),
+                *(word for name in names for word in (name.field, name.unnamed)),
             ],
             deadline,
         )
@@ -249,7 +254,7 @@ class Resources:
         deadline: Deadline,
     ) -> Outcome:
         kind = kind_of(resource)
-        field = _PLATFORM_FIELDS.get(kind, "")
+        names = _names(tenant, kind, resource.id)
         reply = await run_script(
             link,
             load_script("resource_put"),
@@ -258,7 +263,7 @@ class Resources:
                 keys.version(tenant),
                 keys.changes(tenant),
                 keys.resources(tenant, Kind.QUEUES),
-                keys.platform_ids(tenant, kind),
+                *(name.index for name in names),
             ],
             [
                 f"{kind.value}:{resource.id}",
@@ -267,17 +272,17 @@ class Resources:
                 mode.value,
                 _encoder.encode(expected) if expected is not None else b"",
                 MOST_CHANGES_KEPT,
-                field,
-                getattr(resource, field, None) or "",
+                len(names),
+                *(word for name in names for word in (name.field, name.of(resource), name.unnamed)),
                 *(resource.queues if isinstance(resource, AgentConfig) else ()),
             ],
             deadline,
         )
-        outcome, detail = _texts(reply)
+        outcome, *detail = _texts(reply)
         if outcome == "missing":
-            raise _no_queue(detail)
+            raise _no_queue(*detail)
         if outcome == "taken":
-            raise _taken(resource, detail)
+            raise _taken(resource, *detail)
         if outcome == "conflict":
             raise ConflictError(f"{resource.id} is not what it was when it was read")
         return Outcome(outcome)
@@ -321,18 +326,17 @@ class Resources:
             if text is None:
                 raise _no_queue(queue)
 
-    async def _need_free_platform_id(
+    async def _need_free_names(
         self, link: Link, tenant: str, resource: Resource, deadline: Deadline
     ) -> None:
         """Looked at before the live part is touched; the write itself is what decides."""
-        kind = kind_of(resource)
-        wanted: str | None = getattr(resource, _PLATFORM_FIELDS.get(kind, ""), None)
-        if wanted is None:
-            return
-        key = keys.platform_ids(tenant, kind)
-        owner = await link.call("HGET", key, wanted, deadline=deadline)
-        if owner is not None and _bytes(owner).decode() != resource.id:
-            raise _taken(resource, _bytes(owner).decode())
+        for name in _names(tenant, kind_of(resource), resource.id):
+            wanted = name.of(resource)
+            if not wanted:
+                continue
+            owner = await link.call("HGET", name.index, wanted, deadline=deadline)
+            if owner is not None and _bytes(owner).decode() != resource.id:
+                raise _taken(resource, _bytes(owner).decode(), name.field)
 
     async def _need_no_members(self, tenant: str, queue_id: str, deadline: Deadline) -> None:
         agents = await self._scan(tenant, Kind.AGENTS, deadline)
@@ -389,6 +393,40 @@ def _resources(pulse: Pulse, found: Mapping[Kind, Mapping[str, Resource]]) -> Te
     )
 
 
+class _Name(msgspec.Struct, frozen=True):
+    """A name that one resource of a kind has at most: where it is kept whose it is, and `unnamed`, what
+    the resource is called if the field is not there (empty: nothing)."""
+
+    field: str
+    index: str
+    unnamed: str = ""
+
+    def of(self, resource: Resource) -> str:
+        name: str | None = getattr(resource, self.field, None)
+        return name or self.unnamed
+
+
+def _names(tenant: str, kind: Kind, resource_id: str) -> tuple[_Name, ...]:
+    platform_ids = keys.platform_ids(tenant, kind)
+    match kind:
+        case Kind.ROUTERS:
+            return ()
+        case Kind.QUEUES:
+            return (_Name("call_center_id", platform_ids),)
+        case Kind.AGENTS:
+            keyed = _Name("number", keys.agent_numbers(tenant), number_in(resource_id) or "")
+            return (_Name("user_id", platform_ids), keyed)
+
+
+def _kept_under_id(
+    tenant: str, kind: Kind, resource_id: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Hashes with a field of that id, and keys, that nobody else looks after when it is removed."""
+    if kind is not Kind.AGENTS:
+        return (), ()
+    return (keys.phones(tenant), keys.pins(tenant)), (keys.pin_tries(tenant, resource_id),)
+
+
 def _kind(type_: type[Resource]) -> Kind:
     return next(kind for kind, known in TYPES.items() if known is type_)
 
@@ -402,8 +440,7 @@ def _no_queue(queue: str) -> InvalidInputError:
     return InvalidInputError(f"there is no queue {queue}", field=f"queues.{queue}")
 
 
-def _taken(resource: Resource, owner: str) -> ConflictError:
-    field = _PLATFORM_FIELDS[kind_of(resource)]
+def _taken(resource: Resource, owner: str, field: str) -> ConflictError:
     return ConflictError(f"the {field} of {resource.id} is that of {owner} already")
 
 

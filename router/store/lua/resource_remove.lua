@@ -1,22 +1,31 @@
--- Remove one resource and count the change.
+-- Remove one resource with everything that is kept under its id, and count the change.
 --
--- KEYS: hash of the kind, version, changes, hash of the platform's ids
--- ARGV: "kind:id", id, most changes kept, name of the field that holds the platform's id
--- Result: 1 when it was there, 0 when not.
--- Keeps true: what resource_put.lua says.
+-- KEYS 1 hash of the kind 2 version 3 changes 4... for each name of its own: the hash of whose it is
+--      then hashes with a field of its id, then keys of its own
+-- ARGV 1 "kind:id" 2 id 3 most changes kept 4 how many hashes with a field of its id
+--      5... for each name of its own: its field, what is its name without that field or ''
+-- Result 1 when it was there, 0 when not; what is kept under its id goes in either case.
+-- Keeps  What resource_put.lua says. Whoever is given the id later inherits nothing (no phone, no PIN).
 
-local old = redis.call("HGET", KEYS[1], ARGV[2])
+local call = redis.call
+local id = ARGV[2]
+local hashes_from = 4 + (#ARGV - 4) / 2
+local own_from = hashes_from + ARGV[4]
+for i = hashes_from, own_from - 1 do call('HDEL', KEYS[i], id) end
+for i = own_from, #KEYS do call('DEL', KEYS[i]) end
+local old = call('HGET', KEYS[1], id)
 if not old then return 0 end
-redis.call("HDEL", KEYS[1], ARGV[2])
-local before = cjson.decode(old)[ARGV[4]]
-if before and redis.call("HGET", KEYS[4], before) == ARGV[2] then
-  redis.call("HDEL", KEYS[4], before)
+call('HDEL', KEYS[1], id)
+local was = cjson.decode(old)
+for i = 5, #ARGV, 2 do
+  local index, before = KEYS[4 + (i - 5) / 2], was[ARGV[i]] or ARGV[i + 1]
+  if call('HGET', index, before) == id then call('HDEL', index, before) end
 end
-local now = redis.call("TIME")
+local now = call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local version = math.max(now_ms, (tonumber(redis.call("GET", KEYS[2])) or 0) + 1)
-local text = string.format("%.0f", version)
-redis.call("SET", KEYS[2], text)
-redis.call("ZADD", KEYS[3], text, ARGV[1])
-redis.call("ZREMRANGEBYRANK", KEYS[3], 0, -1 - tonumber(ARGV[3]))
+local version = math.max(now_ms, (tonumber(call('GET', KEYS[2])) or 0) + 1)
+local text = string.format('%.0f', version)
+call('SET', KEYS[2], text)
+call('ZADD', KEYS[3], text, ARGV[1])
+call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[3]))
 return 1

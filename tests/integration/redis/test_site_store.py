@@ -29,6 +29,8 @@ from router.store.endpoints import parse_store_url
 from router.store.errors import set_enabled
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
+from router.store.mailboxes import Pins
+from router.store.phones import Phones
 from router.store.resources import Mode, Outcome, Resources
 from rules.actions import Target, TargetType
 from tests.servers import Server
@@ -155,6 +157,75 @@ async def test_a_platforms_user_is_one_agents_until_that_one_gives_it_up(store: 
     twin = QueueConfig(id="twin", name="Twin", call_center_id="8001")
     with pytest.raises(ConflictError, match="support"):
         await put(TENANT, twin, deadline=in_s(5))
+
+
+@pytest.mark.parametrize("ids", [("ada", "ben"), ("ada", "100")])
+async def test_of_two_agents_who_are_given_one_number_at_once_one_gets_it(
+    store: Store, ids: tuple[str, str]
+) -> None:
+    """An id of digits is keyed in as well, where there is no number."""
+
+    async def give(agent: str) -> object:
+        number = None if agent == "100" else "100"
+        config = AgentConfig(id=agent, name="A", number=number)
+        try:
+            return await store.resources.put(TENANT, config, deadline=in_s(5))
+        except ConflictError as error:
+            return error
+
+    outcomes = await asyncio.gather(*(give(agent) for agent in ids))
+    (refusal,) = [one for one in outcomes if isinstance(one, ConflictError)]
+    assert "the number of" in str(refusal)
+    there = await store.resources.load(TENANT, deadline=in_s(5))
+    assert len(there.agents) == 1
+
+
+async def test_a_number_is_free_again_when_its_agent_has_another_or_is_gone(store: Store) -> None:
+    put = store.resources.put
+    ada = AgentConfig(id="ada", name="Ada", number="1")
+    await put(TENANT, ada, deadline=in_s(5))
+    await put(TENANT, msgspec.structs.replace(ada, number="2"), deadline=in_s(5))
+    ben = AgentConfig(id="ben", name="Ben", number="1")
+    assert await put(TENANT, ben, deadline=in_s(5)) is Outcome.CREATED
+    with pytest.raises(ConflictError, match="the number of ada is that of ben"):
+        await put(TENANT, ada, deadline=in_s(5))
+    await store.resources.remove(TENANT, AgentConfig, "ben", deadline=in_s(5))
+    assert await put(TENANT, ada, deadline=in_s(5)) is Outcome.UPDATED
+    link = store.links.link_for(TENANT)
+    kept = await link.call("HGETALL", keys.agent_numbers(TENANT), deadline=in_s(5))
+    assert kept == [b"1", b"ada"]
+
+
+async def test_numbers_of_a_store_from_before_are_told_apart_after_the_next_apply(
+    store: Store,
+) -> None:
+    ada = AgentConfig(id="ada", name="Ada", number="1")
+    await store.resources.put(TENANT, ada, deadline=in_s(5))
+    link = store.links.link_for(TENANT)
+    await link.call("DEL", keys.agent_numbers(TENANT), deadline=in_s(5))
+    assert await store.resources.put(TENANT, ada, deadline=in_s(5)) is Outcome.UNCHANGED
+    ben = AgentConfig(id="ben", name="Ben", number="1")
+    with pytest.raises(ConflictError):
+        await store.resources.put(TENANT, ben, deadline=in_s(5))
+
+
+async def test_a_removed_agent_leaves_no_phone_and_no_pin(store: Store) -> None:
+    phones, pins = Phones(store.links), Pins(store.links)
+    for agent in ("ada", "ben"):
+        config = AgentConfig(id=agent, name="A")
+        await store.resources.put(TENANT, config, deadline=in_s(5))
+        await phones.take(TENANT, agent, f"PJSIP/{agent}", in_s(5))
+        await pins.set(TENANT, agent, "digest", in_s(5))
+    await pins.begin(TENANT, "ada", in_s(5))
+    await store.resources.remove(TENANT, AgentConfig, "ada", deadline=in_s(5))
+    assert await phones.all(TENANT, in_s(5)) == {"ben": "PJSIP/ben"}
+    link = store.links.link_for(TENANT)
+    assert await link.call("EXISTS", keys.pin_tries(TENANT, "ada"), deadline=in_s(5)) == 0
+    assert await pins.begin(TENANT, "ada", in_s(5)) is None
+    assert await pins.begin(TENANT, "ben", in_s(5)) == "digest"
+    with pytest.raises(NotFoundError):  # logs in at the moment of being removed
+        await phones.take(TENANT, "ada", "PJSIP/ada", in_s(5))
+    assert await phones.all(TENANT, in_s(5)) == {"ben": "PJSIP/ben"}
 
 
 async def test_users_move_along_a_row_of_agents_in_one_apply(store: Store) -> None:
