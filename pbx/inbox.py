@@ -8,24 +8,39 @@ goes once, each connect recovers once.
 import asyncio
 
 from ivr.steps import Key
-from pbx.machine.events import Event, LegGone, Recovered
+from pbx.machine.events import Control, Event, LegGone, Recovered
 
 MOST_EVENTS = 256
 MOST_KEYS = 64
 """Of them keys. Nobody types that far ahead; a stuck key does."""
 
 
+class Posted:
+    """A control that is not begun at or after `begin_by`, a point of the loop's clock: nobody is to
+    be put on hold long after whoever asked for it was told that nothing came of it."""
+
+    def __init__(self, control: Control, begin_by: float) -> None:
+        self.control = control
+        self.begin_by = begin_by
+        self.has_begun = False
+
+    def begin(self) -> bool:
+        """Whether there is still time for it; then it has begun."""
+        self.has_begun = asyncio.get_running_loop().time() < self.begin_by
+        return self.has_begun
+
+
 class Inbox:
     """Events of one call, in order."""
 
     def __init__(self) -> None:
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Posted] = asyncio.Queue()
         self._keys = 0
 
     def __len__(self) -> int:
         return self._events.qsize()
 
-    def put(self, event: Event) -> bool:
+    def put(self, event: Event | Posted) -> bool:
         """Take an event; False: there is no room for it, it is dropped."""
         if isinstance(event, Key):
             if self._keys >= MOST_KEYS:
@@ -36,7 +51,7 @@ class Inbox:
         self._events.put_nowait(event)
         return True
 
-    async def take(self) -> Event:
+    async def take(self) -> Event | Posted:
         """The oldest event; waits for one."""
         event = await self._events.get()
         if isinstance(event, Key):

@@ -24,10 +24,10 @@ from pbx.carriers.phones import PhoneCarrier
 from pbx.carriers.recording import RecordingCarrier
 from pbx.carriers.voice import VoiceCarrier
 from pbx.errors import AmiBusyError, AmiDownError, OutcomeUnknownError, PbxError
-from pbx.inbox import Inbox
+from pbx.inbox import Inbox, Posted
 from pbx.legs import Channels
 from pbx.machine.commands import Command, Note, Over
-from pbx.machine.events import Event, LegGone
+from pbx.machine.events import Control, Event, LegGone
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Phase, find_leg, to_write_down
 from pbx.machine.table import on
@@ -118,6 +118,11 @@ class Session:
         log.warning("inbox_full", event=type(event).__name__)
         return False
 
+    def post_control(self, control: Control, begin_by: float) -> Posted | None:
+        """Ask for something that is not to be begun late; None when there is no room for it."""
+        posted = Posted(control, begin_by)
+        return posted if self._inbox.put(posted) else None
+
     def leg_ours(self, leg: LegId) -> bool:
         """A channel of this call is ours to command. True: it was awaited as part of a split."""
         return self._bridges.leg_ours(leg)
@@ -142,6 +147,11 @@ class Session:
             while self.state.phase is not Phase.ENDED:
                 event = await self._inbox.take()
                 await self._gate.passed()
+                if isinstance(event, Posted):
+                    if not event.begin():
+                        log.info("control_too_late", control=type(event.control).__name__)
+                        continue
+                    event = event.control
                 await self._take(event)
             if not await self._call.lanes.store_is_empty(LAST_WORDS_S):
                 log.error("store_not_told", after_s=LAST_WORDS_S)

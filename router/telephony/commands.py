@@ -286,13 +286,15 @@ class RemoteControl:
     async def _post(self, session: Session, control: Control, until: Deadline) -> Answer:
         _refuse_meaningless(session, control)
         with self._watch.awaiting(session, effect_of(control, session.state)) as answer:
-            if not session.post(control):
+            posted = session.post_control(control, until)
+            if posted is None:
                 raise _RefusedError(Refusal.NOT_NOW, "the call is too busy")
             try:
                 async with asyncio.timeout_at(until):
                     return await answer
             except TimeoutError:
-                return UNKNOWN
+                # Asterisk has gone away, and what was not begun by now never will be.
+                return UNKNOWN if posted.has_begun else Answer(refusal=Refusal.PBX_DOWN)
 
     # --- calls that begin here ----------------------------------------------------------------------
 

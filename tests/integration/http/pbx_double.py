@@ -10,8 +10,18 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
+from pbx.inbox import Posted
 from pbx.machine import commands as do
-from pbx.machine.events import Begin, Bridged, Event, LegUp, Planned, SplitDone, SplitFailed
+from pbx.machine.events import (
+    Begin,
+    Bridged,
+    Control,
+    Event,
+    LegUp,
+    Planned,
+    SplitDone,
+    SplitFailed,
+)
 from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Kind, Leg, Phase
 from pbx.machine.table import on
@@ -46,6 +56,12 @@ class CallDouble:
     def post(self, event: Event) -> bool:
         self._inbox.put_nowait(event)
         return True
+
+    def post_control(self, control: Control, begin_by: float) -> Posted:
+        posted = Posted(control, begin_by)
+        if not self._pbx.is_stalled and posted.begin():
+            self.post(control)
+        return posted
 
     async def run(self) -> None:
         while self.state.phase is not Phase.ENDED:
@@ -105,6 +121,7 @@ class PbxDouble:
         self.is_ready = True
         self.is_full = False
         self.cannot_split = False
+        self.is_stalled = False
         self.answering: set[str] = set()
         self.sessions: dict[str, CallDouble] = {}
         self.by_name = ByName(

@@ -307,6 +307,19 @@ async def test_while_asterisk_is_away_nothing_is_done(world: World):
     assert session.state == talking()
 
 
+async def test_a_control_that_asterisk_was_away_for_is_known_to_have_come_to_nothing(
+    api: ApiServer, redis_url: str
+):
+    double = PbxDouble(api.links, lambda: api.keeper.directory, PBX)
+    double.is_stalled = True
+    async with at_work(double, api.links, redis_url, finish_s=0.3):
+        session = await double.going_on(talking())
+        reply = await api.ask("POST", "/calls/c1/hold")
+        assert (reply.status, reply.code) == (503, "pbx_away")
+        assert session.state == talking()
+    await double.close()
+
+
 async def test_without_a_controller_the_answer_comes_at_once(api: ApiServer):
     double = PbxDouble(api.links, lambda: api.keeper.directory, PBX)
     await double.save(talking())

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from ivr.prompts import Prompt, Speech
 from ivr.steps import Key, Play, Played, StopPlay
 from pbx.ami import agi
-from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate
+from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate, Redirect
 from pbx.ami.values import ChannelName, UniqueId
 from pbx.carriers.call import Call
 from pbx.carriers.outside import OutsideCarrier
@@ -24,6 +25,7 @@ from pbx.machine.events import (
     Event,
     Gone,
     HangUpCall,
+    HoldCall,
     LegGone,
     LegPlayed,
     Matched,
@@ -32,7 +34,7 @@ from pbx.machine.events import (
     Recovered,
 )
 from pbx.machine.plans import LegId, QueuePlan
-from pbx.machine.state import CallState, Kind, Phase
+from pbx.machine.state import CallState, Kind, Leg, Phase
 from pbx.ports import SpokenPrompt
 from pbx.session import Gate, Session
 from rules.actions import End as EndAction
@@ -326,3 +328,21 @@ async def test_a_second_question_for_the_line_waits_for_the_first(world: World):
     await call.lanes.store_is_empty(1)
     assert len(heard) == 1
     await call.lanes.close()
+
+
+async def test_a_control_is_not_begun_after_its_time_however_long_asterisk_was_away(world: World):
+    loop, talking = asyncio.get_running_loop(), LegId("ada")
+    agent = Leg(id=talking, endpoint="PJSIP/1", agent="ada", is_up=True)
+    state = replace(INBOUND, phase=Phase.TALKING, is_up=True, is_joined=True, agent=agent)
+    scene = Scene(world, state)
+    scene.gate.shut()
+    async with scene.running() as session:
+        late = session.post_control(HoldCall(), loop.time() + 0.02)
+        await asyncio.sleep(0.05)  # Asterisk is away for longer than that
+        in_time = session.post_control(HangUpCall(), loop.time() + 60)
+        scene.gate.open()
+        await scene.until(lambda: session.state.phase is Phase.ENDING)
+        assert late is not None
+        assert in_time is not None
+        assert (late.has_begun, in_time.has_begun) == (False, True)
+        assert not [action for action in scene.asterisk.sent if isinstance(action, Redirect)]
