@@ -101,12 +101,14 @@ class Afterwards:
         self._waiting: deque[Written] = deque()
         self._tenants: dict[str, str] = {}
         self._errors_at = 0.0
+        self._news = asyncio.Event()
 
     def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
         """Take over a decision that was answered; never waits, never fails."""
         if not self._fresh:
             asyncio.get_running_loop().call_soon(self._write_up)
         self._fresh.append(Done(asked, outcome, duration_s))
+        self._news.set()
         self._observer.decided(outcome.level, duration_s, asked.router.rules, outcome.rule)
         self._calls.keep(asked, outcome)
         error = outcome.error or (ErrorCode.TIMEOUT if is_late else None)
@@ -123,9 +125,13 @@ class Afterwards:
                 group.create_task(self._keep_flushing())
 
     async def _keep_flushing(self) -> None:
+        is_behind = False
         while True:
-            is_behind = await self.flush(in_s(STORE_S)) == BATCH
+            await self._news.wait()
             await asyncio.sleep(0 if is_behind else EVERY_S)
+            is_behind = await self.flush(in_s(STORE_S)) == BATCH
+            if not len(self) and not self._budget.pending():
+                self._news.clear()  # nobody wakes up again before there is something to tell
 
     async def close(self, deadline: Deadline) -> None:
         """Tell the store what is left, as far as the time allows."""
