@@ -25,7 +25,6 @@ from pbx.machine.state import CallState
 from pbx.ports import RecordingStarted, Records
 from router.call_record import RECORDED
 
-LOOK_S: Final = 0.05
 RESTS_S: Final = 0.3
 """A file whose size has not changed for so long is closed."""
 LONGEST_CLOSE_S: Final = 5.0
@@ -77,10 +76,8 @@ class RecordingFiles:
     async def hand_over(self, name: str) -> list[tuple[str, str]]:
         """(file name, SHA-256) of each file of that recording that is in its final place now."""
         kept: list[tuple[str, str]] = []
-        for side in _SIDES:
-            source = self._spool / f"{name}{side}"
-            if side != _SIDES[0] and not await asyncio.to_thread(source.exists):
-                continue  # recorded mixed only
+        mixed, *sides = (self._spool / f"{name}{side}" for side in _SIDES)
+        for source in (mixed, *await asyncio.to_thread(_existing, sides)):
             if not await self._rests(source):
                 continue
             try:
@@ -94,15 +91,12 @@ class RecordingFiles:
     async def _rests(self, file: Path) -> bool:
         """Wait until Asterisk has closed the file; False: there is none, or no sound in it."""
         loop = asyncio.get_running_loop()
-        until, since, last = loop.time() + LONGEST_CLOSE_S, loop.time(), -1
-        while loop.time() < until:
-            size = await asyncio.to_thread(_size, file)
-            if size != last:
-                last, since = size, loop.time()
-            elif loop.time() - since >= RESTS_S:
-                break
-            await asyncio.sleep(LOOK_S)
-        return last > HEADER_BYTES
+        until = loop.time() + LONGEST_CLOSE_S
+        last, size = None, await asyncio.to_thread(_size, file)
+        while size != last and loop.time() < until:
+            await asyncio.sleep(RESTS_S)
+            last, size = size, await asyncio.to_thread(_size, file)
+        return size > HEADER_BYTES
 
     async def run(self) -> None:
         """Look for what was left behind and what is too old, until cancelled."""
@@ -166,6 +160,10 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _existing(files: Iterable[Path]) -> list[Path]:
+    return [file for file in files if file.exists()]
 
 
 def _size(file: Path) -> int:
