@@ -4,6 +4,9 @@ One Asterisk, SIPp as callers and phones, all on this machine: the figures compa
 A call is answered, hears a menu, keys 2, is queued, an agent's phone rings and answers, both are bridged
 and recorded, the caller hangs up. Dialled 100 it is Crosspoint's, dialled 200 it stays in the dialplan of
 `OWN_DIALPLAN`: `Read`, `Queue` and MixMonitor, with members, music and recording as near as they get.
+
+Crosspoint is the real `crosspoint pbx` with a Redis of its own; `--in-memory` puts a world in memory in the
+store's place and shows what the controller alone costs. `--cost N` measures nothing but CPU per call, N times.
 """
 
 import argparse
@@ -14,7 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from rich.table import Table
 from deploy.asterisk.instance import Instance, Ports, free_ports, free_udp_port, write_tone
 from deploy.asterisk.witness import Fact, Witness, admit, listening
 from tests.bench.pbx_load import call_in, controlling, cpu_s, memory_mb, phones
+from tests.bench.pbx_service import serving
 from tests.integration.asterisk.capture import Part, Silence, Tone, keys
 from tests.integration.asterisk.phones import has_raw_sockets
 
@@ -64,6 +69,9 @@ monitor-format = wav
 monitor-type = MixMonitor
 """
 NEEDS = ("app_queue.so",)
+COST_RATE, COST_CALLS = 10.0, 150
+Control = Callable[[Instance, Sequence[str], Path], AbstractAsyncContextManager[int]]
+"""Starts a controller for these agents; a folder of its own; gives its process id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +104,17 @@ THEIRS = Side(name="app_queue + dialplan", called="200", is_ours=False)
 class Bench:
     """One Asterisk, and what can be measured on it."""
 
-    def __init__(self, asterisk: Instance, witness: Witness, folder: Path, phone_port: int) -> None:
+    def __init__(
+        self,
+        asterisk: Instance,
+        witness: Witness,
+        folder: Path,
+        phone_port: int,
+        *,
+        control: Control,
+    ) -> None:
         self._asterisk = asterisk
+        self._control = control
         self._witness = witness
         self._folder = folder
         self._port = phone_port
@@ -173,7 +190,8 @@ class Bench:
             await stack.enter_async_context(phones(folder / "phones", self._port, talk_ms=talk_ms))
             pid = None
             if side.is_ours:
-                pid = await stack.enter_async_context(controlling(self._asterisk, agents))
+                control = self._control(self._asterisk, agents, folder / "controller")
+                pid = await stack.enter_async_context(control)
             yield folder, pid
         await self._until_quiet()
 
@@ -333,7 +351,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def run(rates: Sequence[float], held: int) -> None:
+@contextlib.asynccontextmanager
+async def benches(control: Control) -> AsyncIterator[Bench]:
+    """One Asterisk with everything on it."""
     with tempfile.TemporaryDirectory(prefix="bench-pbx-") as name:
         folder, port = Path(name), free_udp_port()
         free = free_ports()
@@ -352,27 +372,60 @@ async def run(rates: Sequence[float], held: int) -> None:
             for module in NEEDS:
                 asterisk.command(f"module load {module}")
             async with listening(ports.ami, secret) as witness:
-                bench = Bench(asterisk, witness, folder, port)
-                columns = [await measure(bench, side, rates, held) for side in (OURS, THEIRS)]
+                yield Bench(asterisk, witness, folder, port, control=control)
+
+
+async def run(bench: Bench, rates: Sequence[float], held: int) -> Table:
+    columns = [await measure(bench, side, rates, held) for side in (OURS, THEIRS)]
     table = Table(title="Whole calls on one Asterisk (medians; number of samples)")
     for heading in ("", OURS.name, THEIRS.name):
         table.add_column(heading, justify="left" if not heading else "right")
     for row in zip(ROWS, *columns, strict=True):
         table.add_row(*row)
-    Console(width=100).print(table)
+    return table
+
+
+async def cost(bench: Bench, runs: int) -> Table:
+    """What a call costs, several times."""
+    table = Table(title=f"CPU per call at {COST_RATE:.0f} calls/s, {COST_CALLS} calls a run")
+    for heading in ("run", "controller", "Asterisk", "in full"):
+        table.add_column(heading, justify="right")
+    loads = [await bench.calls(OURS, rate=COST_RATE, calls=COST_CALLS) for _ in range(runs)]
+    for number, load in enumerate(loads, 1):
+        table.add_row(
+            str(number), _ms(load.controller_s), _ms(load.asterisk_s), f"{load.in_full:.1%}"
+        )
+    medians = (statistics.median(values) for values in zip(
+        *((load.controller_s, load.asterisk_s) for load in loads), strict=True
+    ))  # fmt: skip
+    table.add_row("median", *map(_ms, medians), "")
+    return table
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+async def chosen(arguments: argparse.Namespace) -> Table:
+    async with benches(controlling if arguments.in_memory else serving) as bench:
+        if arguments.cost:
+            return await cost(bench, arguments.cost)
+        return await run(bench, arguments.rates, arguments.held)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-pbx")
     parser.add_argument("--rates", type=float, nargs="+", default=[5, 10, 15, 20, 30, 40, 60])
     parser.add_argument("--held", type=int, default=500)
+    parser.add_argument("--in-memory", action="store_true", help="no store: the controller alone")
+    parser.add_argument("--cost", type=int, metavar="N", help="only CPU per call, N times")
     arguments = parser.parse_args()
     if not has_raw_sockets():
         say("SIPp needs CAP_NET_RAW to press keys in many calls at once: run this as root")
         return 2
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
-    asyncio.run(run(arguments.rates, arguments.held))
+    Console(width=100).print(asyncio.run(chosen(arguments)))
     return 0
 
 

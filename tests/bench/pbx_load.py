@@ -53,8 +53,10 @@ async def phones(folder: Path, port: int, *, talk_ms: int | None = None) -> Asyn
 
 
 @contextlib.asynccontextmanager
-async def controlling(asterisk: Instance, agents: Sequence[str]) -> AsyncIterator[int]:
-    """A controller with these agents; its process id."""
+async def controlling(
+    asterisk: Instance, agents: Sequence[str], _folder: Path
+) -> AsyncIterator[int]:
+    """A controller with these agents and the outside in memory; its process id."""
     arguments = [str(asterisk.ports.ami), str(asterisk.sounds), str(asterisk.recordings), *agents]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
