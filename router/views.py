@@ -1,6 +1,6 @@
 """Call routers and what they can name, in the form decisions want: made once per directory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -14,11 +14,24 @@ MOST_UNREACHABLE = 100
 """Agents that one reservation can leave out."""
 
 
-class TenantNames:
-    """`router.outcome.Names` of one tenant in one directory."""
+Phones = Callable[[str], Mapping[str, str]]
+"""Of a tenant: agent -> endpoint of the phone at which the agent has logged in. Replaced, never changed."""
 
-    def __init__(self, tenant: TenantDirectory) -> None:
+
+_NOWHERE: Mapping[str, str] = {}
+
+
+def _no_phones(_: str) -> Mapping[str, str]:
+    return _NOWHERE
+
+
+class TenantNames:
+    """`router.outcome.Names` of one tenant in one directory; agents have the phone where they are now."""
+
+    def __init__(self, tenant: TenantDirectory, phones: Phones = _no_phones) -> None:
         self._tenant = tenant
+        self._phones = phones
+        self._seen_phones: Mapping[str, str] = {}
         self._unreachable: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def queue(self, queue_id: str) -> QueueConfig | None:
@@ -26,16 +39,25 @@ class TenantNames:
         return None if entry is None else entry.config
 
     def agent(self, agent_id: str) -> AgentConfig | None:
-        return self._tenant.resources.agents.get(agent_id)
+        found = self._tenant.resources.agents.get(agent_id)
+        phone = self._phones(self._tenant.name).get(agent_id)
+        if found is None or phone is None:
+            return found
+        return msgspec.structs.replace(found, endpoint=phone)
 
     def unreachable(self, queue_id: str, address: str) -> tuple[str, ...]:
+        phones = self._phones(self._tenant.name)
+        if phones is not self._seen_phones:
+            self._seen_phones, self._unreachable = phones, {}
         key = (queue_id, address)
         found = self._unreachable.get(key)
         if found is None:
             members = (
                 agent.id
                 for agent in self._tenant.resources.agents.values()
-                if queue_id in agent.queues and getattr(agent, address) is None
+                if queue_id in agent.queues
+                and getattr(agent, address) is None
+                and not (address == "endpoint" and agent.id in phones)
             )
             found = self._unreachable[key] = tuple(sorted(members))[:MOST_UNREACHABLE]
         return found
@@ -51,9 +73,15 @@ class View(NamedTuple):
 class Views:
     """Finds routers in the present directory; nothing here waits."""
 
-    def __init__(self, directory: Callable[[], Directory], budget: ErrorBudget) -> None:
+    def __init__(
+        self,
+        directory: Callable[[], Directory],
+        budget: ErrorBudget,
+        phones: Phones = _no_phones,
+    ) -> None:
         self._directory = directory
         self._budget = budget
+        self._phones = phones
         self._seen: Directory | None = None
         self._views: dict[str, View] = {}
         self._names: dict[str, TenantNames] = {}
@@ -76,7 +104,9 @@ class Views:
     def _make(self, directory: Directory, entry: RouterEntry) -> View:
         names = self._names.get(entry.tenant)
         if names is None:
-            names = self._names[entry.tenant] = TenantNames(directory.tenants[entry.tenant])
+            names = self._names[entry.tenant] = TenantNames(
+                directory.tenants[entry.tenant], self._phones
+            )
         config = entry.config
         router = RouterView(
             id=config.id,

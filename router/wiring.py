@@ -48,7 +48,9 @@ from router.store.line import Line
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.memory import CallMemory
+from router.store.phones import Phones
 from router.store.resources import Resources
+from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
 from router.tokens import Tokens
 from router.views import Views
@@ -91,6 +93,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     afterwards: Afterwards
     answering: Answering
     tokens: Tokens
+    whereabouts: Whereabouts
 
     @property
     def directory(self) -> Directory:
@@ -184,7 +187,8 @@ def _build(
         kept=settings.limits.decisions_kept,
         with_full_numbers=settings.privacy.log_full_numbers,
     )
-    views = Views(lambda: keeper.directory, budget)
+    whereabouts = Whereabouts(Phones(links), lambda: _with_logins(keeper.directory))
+    views = Views(lambda: keeper.directory, budget, whereabouts.of)
     service = Service(
         settings=settings,
         links=links,
@@ -197,8 +201,15 @@ def _build(
         afterwards=afterwards,
         answering=Answering(views.find, decider, afterwards, settings.http.reserve_ms / 1000),
         tokens=_tokens(settings),
+        whereabouts=whereabouts,
     )
-    return service, [keeper.run, rulesets.watch, observer.run, afterwards.run]
+    return service, [
+        keeper.run,
+        rulesets.watch,
+        observer.run,
+        afterwards.run,
+        whereabouts.run,
+    ]
 
 
 def application(service: Service) -> web.Application:
@@ -324,6 +335,11 @@ class _RouterStates:
                     counts[router_id] = state.error_count
                     disabled += _is_off(state)
         service.observer.routers(counts, disabled)
+
+
+def _with_logins(directory: Directory) -> Iterable[str]:
+    """Tenants with agents who can log in by phone."""
+    return (name for name, tenant in directory.tenants.items() if tenant.agents_by_number)
 
 
 def _rules_in_use(service: Service) -> Iterable[tuple[str, str]]:

@@ -1,10 +1,14 @@
 """A dialplan that keeps control asks with CURL() and cuts the answer apart."""
 
+import asyncio
+
 import pytest
+from msgspec.structs import replace
 
 from router.deadline import in_s
-from router.resources import SecretRef
+from router.resources import AgentConfig, SecretRef
 from router.settings import TokenSettings
+from router.store.phones import Phones
 from router.tokens import Tokens
 from tests.integration.http.conftest import TENANT, Running, Start, apply
 
@@ -59,6 +63,31 @@ async def test_a_reserved_agent_is_dialled_at_the_phone_on_the_pbx(running: Runn
     assert (await ask(running, caller="+12125550111"))[1] == "dial,PJSIP/1002,30"
     again = {"caller": "+12125550111", "uniqueid": "pbx1-2.1"}
     assert (await ask(running, **again))[1] == "queue,support"
+
+
+async def test_a_reserved_agent_is_dialled_at_the_phone_where_they_logged_in(
+    running: Running,
+) -> None:
+    service = running.service
+    ada = await service.resources.get(TENANT, AgentConfig, "ada", deadline=in_s(5))
+    assert ada is not None
+    with_number = replace(ada, number="7")
+    await service.resources.put(TENANT, with_number, deadline=in_s(5))
+    await service.keeper.refresh(in_s(5))
+    for agent in ("ada", "bob"):
+        await service.agents.set_duty(TENANT, agent, on=True, deadline=in_s(5))
+    phones = Phones(service.links)
+    await phones.take(TENANT, "ada", "PJSIP/desk7", in_s(5))
+    await service.whereabouts.renew()
+    assert (await ask(running, caller="+12125550111"))[1] == "dial,PJSIP/desk7,30"
+    await service.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+    assert (await ask(running, caller="+12125550111", uniqueid="2"))[1] == "dial,PJSIP/1002,30"
+    await phones.leave(TENANT, "ada", in_s(5))
+    async with asyncio.timeout(10):  # by itself, in a moment
+        while service.whereabouts.of(TENANT):
+            await asyncio.sleep(0.01)
+    await service.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+    assert (await ask(running, caller="+12125550111", uniqueid="3"))[1] == "queue,support"
 
 
 async def test_without_a_token_of_the_tenant_nothing_is_told(running: Running) -> None:
