@@ -76,18 +76,24 @@ async def test_a_reserved_agent_is_dialled_at_the_phone_where_they_logged_in(
     await service.keeper.refresh(in_s(5))
     for agent in ("ada", "bob"):
         await service.agents.set_duty(TENANT, agent, on=True, deadline=in_s(5))
+    assert (await ask(running, caller="+12125550111", uniqueid="1"))[1] == "dial,PJSIP/1002,30"
+    bob = await service.agents.get(TENANT, "bob", in_s(5))
+    assert bob is not None
+    await service.agents.release(
+        TENANT, "bob", bob.record.token or "", keep_place=True, deadline=in_s(5)
+    )
     phones = Phones(service.links)
     await phones.take(TENANT, "ada", "PJSIP/desk7", in_s(5))
     await service.whereabouts.renew()
     assert (await ask(running, caller="+12125550111"))[1] == "dial,PJSIP/desk7,30"
     await service.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
-    assert (await ask(running, caller="+12125550111", uniqueid="2"))[1] == "dial,PJSIP/1002,30"
+    assert (await ask(running, caller="+12125550111", uniqueid="3"))[1] == "dial,PJSIP/1002,30"
     await phones.leave(TENANT, "ada", in_s(5))
     async with asyncio.timeout(10):  # by itself, in a moment
         while service.whereabouts.of(TENANT):
             await asyncio.sleep(0.01)
     await service.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
-    assert (await ask(running, caller="+12125550111", uniqueid="3"))[1] == "queue,support"
+    assert (await ask(running, caller="+12125550111", uniqueid="4"))[1] == "queue,support"
 
 
 async def test_without_a_token_of_the_tenant_nothing_is_told(running: Running) -> None:
