@@ -131,6 +131,11 @@ def waiting_call(tenant: str, call: str) -> str:
     return f"cp:{{{tenant}}}:waiting_call:{call}"
 
 
+def line_swept(tenant: str, queue: str) -> str:
+    """STRING: a full line was searched for calls that nobody looks after, a moment ago."""
+    return f"cp:{{{tenant}}}:line_swept:{queue}"
+
+
 def relax_due(tenant: str) -> str:
     """ZSET call -> ms: when a waiting call asks for less."""
     return f"cp:{{{tenant}}}:relax_due"

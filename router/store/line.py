@@ -109,8 +109,14 @@ class Line(Operations):
         """Give the call an agent if one is free for it, else a place in line.
 
         Asked again it keeps its place, or gets the offer it has. A caller who dropped out and whose
-        place is kept gets it back. `LineFullError` for a new call beyond `max_waiting`. `goes_first`:
-        a call that has no place gets the first one, whatever the line; its wait begins anew.
+        place is kept gets it back. `goes_first`: a call that has no place gets the first one, whatever
+        the line; its wait begins anew.
+
+        `LineFullError` for a new call beyond `max_waiting`. A place kept for a caller who dropped out
+        takes no room from others; whoever comes back for one finds a tenth more (at least one), so that
+        it is worth something in a full line, and the line stays bounded. Nor do calls count that nobody
+        has looked after for a minute (their PBX is gone): they leave a line that is full, and stand
+        where they stood once somebody asks for them again.
         """
         about = (token, lease_ms, strategy.value, count, self._draw(), (sticky_s or 0) * 1000)
         args = ("2" if goes_first else "1", *about, wrap_up_ms, caller or "")

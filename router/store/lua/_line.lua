@@ -13,6 +13,17 @@ local function leave_line(prefix, waiting, queue, requirement)
   call('ZREM', prefix .. 'relax_due', waiting)
 end
 
+-- Let calls that nobody looks after leave a line that has no room: their places are kept, others need
+-- not wait for that. At most once a second, since everybody in the line may have to be looked at.
+local MOST_IN_LINE = 1200
+local function make_room(prefix, queue, line, now)
+  if not call('SET', prefix .. 'line_swept:' .. queue, 1, 'NX', 'PX', 1000) then return end
+  for _, waiting in ipairs(call('ZRANGE', line, 0, MOST_IN_LINE - 1)) do
+    local v = call('HMGET', prefix .. 'waiting_call:' .. waiting, 'seen', 'requirement')
+    if v[1] and now - v[1] > SILENT_MS then leave_line(prefix, waiting, queue, v[2]) end --@make-room
+  end
+end
+
 -- The call that stands first for an agent: first in order of those the agent can serve, ones that this
 -- agent left unanswered last. Looks at the first LOOK calls of each line: the others are behind them.
 local LOOK = 16

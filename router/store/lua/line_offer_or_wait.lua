@@ -11,7 +11,8 @@
 -- Result {'OFFER', lease end, token, agent...} | {'WAIT', position, arrival (ms), agent...}: agents that
 --        belong to calls before this one and wait for next_for_agent | 'LINE_FULL' | 'UNREGISTERED' | 'EXPIRED'
 -- Keeps  A call stands in line or is offered, never both. Nobody is passed over: an agent who could serve
---        a call that stands before this one is left to that call. The place survives failed offers.
+--        a call that stands before this one is left to that call. The place survives failed offers. No
+--        line is full of calls that nobody looks after; who comes back for a kept place finds a tenth more room.
 -- Shared: _agent _pick _line
 
 local now = time_ms()
@@ -26,12 +27,15 @@ if before then return { 'OFFER', unpack(before) } end
 
 local arrival = tonumber(call('HGET', KEYS[1], 'arrival') or nil)
 if not arrival then
-  if ARGV[8] ~= '2' and call('ZCARD', KEYS[2]) >= tonumber(ARGV[7]) then return 'LINE_FULL' end
-  arrival = now
-  if KEYS[8] then
-    arrival = tonumber(call('GET', KEYS[8]) or nil) or now
-    call('DEL', KEYS[8])
+  local kept = KEYS[8] and tonumber(call('GET', KEYS[8]) or nil)
+  local room = tonumber(ARGV[7])
+  if kept then room = room + math.max(1, math.floor(room / 10)) end --@kept-place
+  if ARGV[8] ~= '2' and call('ZCARD', KEYS[2]) >= room then
+    make_room(prefix, queue, KEYS[2], now)
+    if call('ZCARD', KEYS[2]) >= room then return 'LINE_FULL' end
   end
+  if kept then call('DEL', KEYS[8]) end
+  arrival = kept or now
   local score = arrival - ARGV[5] * ARGV[6]
   if ARGV[8] == '2' then
     local first = call('ZRANGE', KEYS[2], '0', '0', 'WITHSCORES')

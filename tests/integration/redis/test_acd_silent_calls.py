@@ -6,6 +6,7 @@ import pytest
 
 from router.store import keys
 from router.store.line import NextCall, Offered, Waits
+from router.store.operations import LineFullError
 from router.store.pbx_line import PbxLine
 from rules.actions import Enqueue, Strategy
 from tests.integration.redis.acd_world import LONG_MS, QUEUE, World, acd_world, broken, soon
@@ -20,7 +21,9 @@ def world(redis_url: str) -> Iterator[World]:
         yield world
 
 
-def ask(world: World, call: str) -> Offered | Waits:
+def ask(
+    world: World, call: str, *, max_waiting: int = 1000, caller: str | None = None
+) -> Offered | Waits:
     return world.run(
         world.line.offer_or_wait(
             world.tenant,
@@ -30,6 +33,8 @@ def ask(world: World, call: str) -> Offered | Waits:
             lease_ms=LONG_MS,
             token=f"token of {call}",
             deadline=soon(),
+            max_waiting=max_waiting,
+            caller=caller,
         )
     )
 
@@ -112,3 +117,65 @@ def test_a_new_call_does_not_wait_behind_dead_ones_however_many(world: World):
     answers = [ask(world, "2 alive") for _ in range(4)]
     assert isinstance(answers[-1], Offered)
     assert answers[-1].reserved.agents == ("ada",)
+
+
+# --- a full line
+
+
+def full_of_dead(world: World) -> int:
+    """A line of three, two of them calls that nobody looks after; how many wait after a fourth came."""
+    for call in ("1 dead", "2 dead", "3 alive"):
+        ask(world, call, max_waiting=3)
+    nobody_looked_after(world, "1 dead", "2 dead")
+    ask(world, "4 new", max_waiting=3)
+    return int(world.client.zcard(keys.line(world.tenant, QUEUE)))
+
+
+def test_calls_that_nobody_looks_after_do_not_make_a_line_full(world: World):
+    assert full_of_dead(world) == 2
+    again = ask(world, "1 dead", max_waiting=1)  # its PBX has come back
+    assert isinstance(again, Waits)
+    assert again.position == 1
+
+
+def test_a_line_that_counts_dead_calls_is_noticed(world: World):
+    change = ("leave_line(prefix, waiting, queue, v[2]) end --@make-room", "end")
+    world.begin(broken("line_offer_or_wait", change=change))
+    with pytest.raises(LineFullError):
+        full_of_dead(world)
+
+
+def test_a_full_line_is_searched_once_a_second(world: World):
+    for call in ("1", "2"):
+        ask(world, call, max_waiting=2)
+    with pytest.raises(LineFullError):
+        ask(world, "3", max_waiting=2)
+    nobody_looked_after(world, "1")
+    with pytest.raises(LineFullError):
+        ask(world, "3", max_waiting=2)
+    world.wait_until_ms(world.now_ms() + 1010)
+    assert isinstance(ask(world, "3", max_waiting=2), Waits)
+
+
+def drop_out(world: World, call: str) -> None:
+    world.run(world.line.leave(world.tenant, call, soon(), keep_place_ms=LONG_MS))
+
+
+def test_who_comes_back_for_a_kept_place_gets_it_in_a_full_line_but_not_however_many(world: World):
+    for number in (1, 2):
+        ask(world, f"{number}", max_waiting=2, caller=f"+4930{number}")
+    for number in (1, 2):
+        drop_out(world, f"{number}")
+    for call in ("3", "4"):
+        assert isinstance(ask(world, call, max_waiting=2), Waits)  # the kept places take no room
+    back = ask(world, "1 again", max_waiting=2, caller="+49301")
+    assert isinstance(back, Waits)
+    assert back.position == 1
+    with pytest.raises(LineFullError):
+        ask(world, "2 again", max_waiting=2, caller="+49302")
+    with pytest.raises(LineFullError):
+        ask(world, "5", max_waiting=2)
+    drop_out(world, "3")
+    second = ask(world, "2 again", max_waiting=2, caller="+49302")  # the place was not used up
+    assert isinstance(second, Waits)
+    assert second.position == 2
