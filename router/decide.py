@@ -22,7 +22,7 @@ from router.dialogue import Memory, Remembered
 from router.errors import CrosspointError, OutcomeUnknownError, RememberedError
 from router.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
 from router.seatbelt import Seatbelts
-from rules.actions import Action, Ask, Callback, Decision, Menu, ReserveAgent
+from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
 from rules.facts import LiveFacts
 from rules.ruleset import Ruleset
 
@@ -62,11 +62,12 @@ class Store(Protocol):
         deadline: Deadline,
         /,
         *,
-        is_first: bool,
+        first: Remembered | None,
     ) -> Taken | None:
         """Reserve one agent, once per request id; None when nobody is free.
 
-        `is_first`: only for a call that nothing is remembered of, else RememberedError.
+        `first`: only for a call that nothing is remembered of (else RememberedError), of which this
+        answer is remembered from now on, with the agent, but without a body.
         """
 
 
@@ -166,8 +167,8 @@ class Decider:
         memory = self._memory.of(asked)
         if memory.answers:
             earlier = dialogue.repeated(memory, asked.fingerprint, asked.silent, asked.now_s)
-            if earlier is not None:
-                return _again(earlier)
+            if earlier is not None and (outcome := _again(asked, earlier)):
+                return outcome
         ruleset = self._rulesets.get(asked.router.rules or "")
         if ruleset is None:
             return fallback.router_default(asked, Level.DEFAULT, Why.NO_RULES.value)
@@ -208,7 +209,12 @@ class Decider:
         ):
             try:
                 return await _Call(
-                    self, asked, ruleset, decision=decision, memory=memory, is_first=True
+                    self,
+                    asked,
+                    ruleset,
+                    decision=decision,
+                    memory=memory,
+                    first=_first(asked, ruleset, decision),
                 ).carry_out(deadline)
             except RememberedError:
                 pass  # by another process, or it would have been repeated from this one's memory
@@ -224,8 +230,8 @@ class Decider:
                 except CrosspointError:
                     is_down = True
             earlier = dialogue.repeated(memory, asked.fingerprint, asked.silent, asked.now_s)
-            if earlier is not None:
-                return _again(earlier)
+            if earlier is not None and (outcome := _again(asked, earlier)):
+                return outcome
             call = dialogue.with_earlier_digits(asked.call, asked.silent, memory)
             asked = asked._replace(call=call)
         if decision is None or live:
@@ -267,9 +273,9 @@ class _Call:
         memory: Memory,
         live: LiveFacts = _NO_FACTS,
         is_store_down: bool = False,
-        is_first: bool = False,
+        first: Remembered | None = None,
     ) -> None:
-        """`is_first`: nobody has looked yet whether the store remembers the call."""
+        """`first`: nobody has looked yet whether the store remembers the call; as in Store.reserve."""
         self._decider = decider
         self._asked = asked
         self._ruleset = ruleset
@@ -277,7 +283,8 @@ class _Call:
         self._memory = memory
         self._live = live
         self._is_store_down = is_store_down
-        self._is_first = is_first
+        self._first = first
+        self._is_remembered = False
         self._unsure: str | None = None
         self._give_back: list[Taken] = []
         self._reasons: list[str] = []
@@ -324,7 +331,7 @@ class _Call:
         request_id = _request_id(self._asked, wanted)
         try:
             taken = await self._decider.store.reserve(
-                self._asked, wanted, request_id, deadline, is_first=self._is_first
+                self._asked, wanted, request_id, deadline, first=self._first
             )
         except RememberedError:
             raise
@@ -342,9 +349,13 @@ class _Call:
         body = self._asked.dialect.express(wanted, self._asked.names, agent)
         if body is None:
             self._give_back.append(taken)
+            self._first = (
+                None  # the store remembers this agent now; what comes instead is told later
+            )
             self._say(Why.NO_ADDRESS, taken.agent)
             return None
         self._say(Why.RESERVED, taken.agent)
+        self._is_remembered = self._first is not None
         return self._outcome(body, agent=taken.agent)
 
     def _question(self, action: Ask | Menu) -> Action:
@@ -385,6 +396,7 @@ class _Call:
             unsure=self._unsure,
             give_back=tuple(self._give_back),
             call=self._asked.call,  # with digits from earlier requests
+            is_remembered=self._is_remembered,
         )
 
     def _finished(self, outcome: Outcome) -> Outcome:
@@ -397,13 +409,32 @@ class _Call:
         self._reasons.append(why.value if subject is None else f"{why.value}:{subject}")
 
 
+_TO_AGENT: Final = ReserveAgent(queue="", otherwise=End())
+"""An agent who is reserved already is told to a platform in one way, whatever was wanted."""
+
 _WANTS_STORE: Final = (ReserveAgent, Ask, Menu)
 _MAY_WAIT: Final = (*_WANTS_STORE, Callback)
 
 
-def _again(earlier: Remembered) -> Outcome:
+def _first(asked: Asked, ruleset: Ruleset, decision: Decision) -> Remembered | None:
+    """What the store remembers of a call whose first answer is an agent; None: it has no name."""
+    if not asked.call.call_id:
+        return None
+    return Remembered(
+        body=b"", level=Level.FULL, at_s=asked.now_s, rule=decision.rule, digest=ruleset.digest
+    )
+
+
+def _again(asked: Asked, earlier: Remembered) -> Outcome | None:
+    """The earlier answer; None when it was an agent who is not here any more."""
+    body: bytes | None = earlier.body
+    if not body and earlier.agent is not None:  # remembered by the store as it reserved
+        agent = asked.names.agent(earlier.agent)
+        body = None if agent is None else asked.dialect.express(_TO_AGENT, asked.names, agent)
+    if body is None:
+        return None
     return Outcome(
-        body=earlier.body,
+        body=body,
         level=earlier.level,
         rule=earlier.rule,
         digest=earlier.digest,

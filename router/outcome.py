@@ -114,6 +114,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     has been put by now, `again_after_s` how long that takes at least. Two kinds of reservation are left to clear up after the answer: `unsure` is the request id
     of one of which nobody knows whether it happened, `give_back` those that were of no use. `call` is the
     call as it was decided (with digits from earlier requests) where it differs from what was asked.
+    `is_remembered`: the store remembers the answer already.
     """
 
     body: bytes
@@ -131,4 +132,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     give_back: tuple[Taken, ...] = ()
     call: CallFacts | None = None
     is_repeat: bool = False
+    is_remembered: bool = False
     cause: Exception | None = None

@@ -7,7 +7,6 @@ Every method takes the deadline of who is asking; it is checked again on Redis' 
 server that was stalled reserves nobody for a caller who has long been answered (`ExpiredError`).
 """
 
-import functools
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -31,16 +30,17 @@ from router.errors import InvalidInputError, NotFoundError
 from router.store import keys
 from router.store.agent_records import record_of
 from router.store.link import Link, Reply
+from router.store.memory import LIFETIME_S, Remembering
 from router.store.operations import (
     MAX_REQUIREMENTS,
     HasLinks,
     Operations,
-    UnregisteredError,
     int_of,
     list_of,
+    raise_refusal,
     text_of,
 )
-from router.store.scripts import Script
+from router.store.scripts import Prepared, Script, prepare, run_prepared
 from rules.actions import Strategy
 from rules.requirements import Requirement
 
@@ -56,6 +56,10 @@ UNUSED_MS: Final = 24 * 3_600_000
 MAX_GROUP: Final = 20
 """Agents that may ring at once."""
 
+_VARYING: Final = 9
+"""Words of a reservation that differ from call to call, without excluded agents."""
+
+_MOST_WISHES: Final = 4096
 _GROUPS: Final = f"1 to {MAX_GROUP}"
 _EXCLUDED: Final = f"at most {MAX_EXCLUDED} agents"
 
@@ -118,6 +122,18 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     now_ms: int
 
 
+class _Wish(NamedTuple):
+    """What is the same for all who want the same."""
+
+    tenant: str
+    requirement: Requirement
+    strategy: Strategy
+    lease_ms: int
+    at_once: int
+    sticky_ms: int
+    wrap_up_ms: int
+
+
 class Agents(Operations):
     """All agents of all tenants. `draw` gives numbers in [0, 1) for the strategy `random`."""
 
@@ -130,6 +146,7 @@ class Agents(Operations):
     ) -> None:
         super().__init__(links, scripts)
         self._draw = draw
+        self._known_wishes: dict[_Wish, Prepared] = {}
 
     # reservations
 
@@ -149,7 +166,7 @@ class Agents(Operations):
         call: str | None = None,
         wrap_up_ms: int = 0,
         token: str | None = None,
-        unless: str | None = None,
+        remember: Remembering | None = None,
     ) -> Reserved | None:
         """Reserve whom the strategy chooses; None: nobody is ready. Idempotent per `request_id`.
 
@@ -158,40 +175,51 @@ class Agents(Operations):
         nobody else is ready. `wrap_up_ms` begins by itself after the call. Bring a `token` of
         `new_token()` to be able to `cancel` when the outcome stays unknown; a reservation whose
         answer comes too late is cancelled by itself. A requirement that is not registered yet is
-        registered on the way, if the deadline allows. RememberedError: there is a key `unless`.
+        registered on the way, if the deadline allows. `remember`: only if nothing is remembered of
+        the call (RememberedError), and then remember this of it.
         """
         _check(1 <= lease_ms <= LONGEST_LEASE_MS, "lease_ms", "1 to 600000 ms")
         _check(1 <= count <= MAX_GROUP, "count", _GROUPS)
         _check(len(exclude) <= MAX_EXCLUDED, "exclude", _EXCLUDED)
         token = token or new_token()
-        names = _reserve_names(tenant, requirement, strategy)
-        call = request_id if call is None else call
-        key_names = (
-            *names.keys,
-            keys.request(tenant, request_id),
-            keys.tried(tenant, call),
-            *names.ranks,
-            *((keys.talked(tenant, caller),) if caller else ()),
-            *((unless,) if unless else ()),
-        )
-        asked = count if strategy is Strategy.SIMULTANEOUS else 1
-        draw = self._draw() if strategy is Strategy.RANDOM else 0
-        args = (
-            *(*names.words, request_id, call, token, lease_ms, names.strategy, asked, draw),
-            *((sticky_s or 0) * 1000, wrap_up_ms, caller or "", "unless" if unless else ""),
-            *exclude,
+        scope, before, after = remember or _FORGETTING
+        prepared = self._prepared(
+            _Wish(
+                tenant=tenant,
+                requirement=requirement,
+                strategy=strategy,
+                lease_ms=lease_ms,
+                at_once=count if strategy is Strategy.SIMULTANEOUS else 1,
+                sticky_ms=(sticky_s or 0) * 1000,
+                wrap_up_ms=wrap_up_ms,
+            )
         )
         link = self._links.link_for(tenant)
+        request = request_id.encode()
+        rest = _words(
+            b"%d" % link.redis_deadline_ms(deadline),
+            b"%r" % self._draw() if strategy is Strategy.RANDOM else b"0",
+            request,
+            request if call is None else call.encode(),
+            token.encode(),
+            caller.encode() if caller else b"",
+            scope,
+            before,
+            after,
+            *(agent.encode() for agent in exclude),
+        )
+        words = _VARYING + len(exclude)
 
         def give_back(reply: Reply) -> None:
             if isinstance(reply, list):
                 self._cancel_unasked(link, tenant, request_id, token, lease_ms)
 
-        try:
-            reply = await self._run(tenant, "agent_reserve", key_names, args, deadline, give_back)
-        except UnregisteredError:
+        reply = await run_prepared(link, prepared, words, rest, deadline, give_back)
+        if reply == b"UNREGISTERED":
             await self.register(tenant, requirement, deadline)
-            reply = await self._run(tenant, "agent_reserve", key_names, args, deadline, give_back)
+            reply = await run_prepared(link, prepared, words, rest, deadline, give_back)
+        if isinstance(reply, bytes):
+            raise_refusal(reply)
         return None if reply is None else reserved_of(list_of(reply))
 
     async def cancel(self, tenant: str, *, request_id: str, token: str, deadline: Deadline) -> int:
@@ -475,6 +503,15 @@ class Agents(Operations):
             if cursor == "0":
                 return
 
+    def _prepared(self, wish: _Wish) -> Prepared:
+        prepared = self._known_wishes.get(wish)
+        if prepared is None:
+            if len(self._known_wishes) >= _MOST_WISHES:
+                self._known_wishes.clear()
+            prepared = _prepare(self._script("agent_reserve"), wish)
+            self._known_wishes[wish] = prepared
+        return prepared
+
     def _cancel_unasked(
         self, link: Link, tenant: str, request_id: str, token: str, lease_ms: int
     ) -> None:
@@ -494,25 +531,27 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-class _ReserveNames(NamedTuple):
-    """What is the same for all who want the same: the first keys, those of ranks, words."""
-
-    keys: tuple[str, ...]
-    ranks: tuple[str, ...]
-    words: tuple[str, ...]
-    strategy: str
+_FORGETTING: Final = Remembering(b"", b"", b"")
 
 
-@functools.lru_cache(maxsize=4096)
-def _reserve_names(tenant: str, requirement: Requirement, strategy: Strategy) -> _ReserveNames:
+def _prepare(script: Script, wish: _Wish) -> Prepared:
+    tenant, requirement = wish.tenant, wish.requirement
     queue, wanted = keys.queue_id(requirement.queue), keys.requirement_id(requirement)
-    kind = _RANK_OF.get(strategy)
-    return _ReserveNames(
-        keys=(keys.ready(tenant, wanted), keys.requirements_used(tenant)),
-        ranks=(keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)) if kind else (),
-        words=(keys.prefix(tenant), wanted, queue),
-        strategy=strategy.value,
+    kind = _RANK_OF.get(wish.strategy)
+    ranks = (keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)) if kind else ()
+    return prepare(
+        script,
+        (keys.ready(tenant, wanted), keys.requirements_used(tenant), *ranks),
+        (
+            *(keys.prefix(tenant), wanted, queue, wish.strategy.value),
+            *(wish.lease_ms, wish.at_once, wish.sticky_ms, wish.wrap_up_ms, int(LIFETIME_S * 1000)),
+        ),
     )
+
+
+def _words(*words: bytes) -> bytes:
+    """Arguments as the protocol writes them down."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
 def reserved_of(reply: Sequence[Reply]) -> Reserved:

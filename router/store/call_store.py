@@ -5,13 +5,13 @@ from collections.abc import Collection
 from hashlib import blake2b
 
 from router.deadline import Deadline
-from router.dialogue import NOTHING_KNOWN, Memory
+from router.dialogue import NOTHING_KNOWN, Memory, Remembered
 from router.outcome import Asked, Taken
 from router.store import keys
 from router.store.agents import Agents
 from router.store.facts import queue_facts
 from router.store.links import Links
-from router.store.memory import read_memory, scope_of
+from router.store.memory import read_memory, remembering, scope_of
 from rules.actions import ReserveAgent, Strategy
 from rules.facts import LiveFacts
 from rules.requirements import Requirement
@@ -54,15 +54,10 @@ class CallStore:
         request_id: str,
         deadline: Deadline,
         *,
-        is_first: bool,
+        first: Remembered | None,
     ) -> Taken | None:
         """Reserve one agent whom this platform can reach, if there is one."""
         call_id = asked.call.call_id
-        memory = (
-            keys.call_memory(asked.router.tenant, scope_of(asked), call_id)
-            if is_first and call_id
-            else None
-        )
         queue = asked.names.queue(wanted.queue)
         strategy = wanted.strategy or (queue.strategy if queue else Strategy.LONGEST_IDLE)
         if strategy is Strategy.SIMULTANEOUS:
@@ -80,7 +75,7 @@ class CallStore:
             call=call_id or None,
             wrap_up_ms=queue.wrap_up_seconds * 1000 if queue else 0,
             token=self._token(request_id),
-            unless=memory,
+            remember=None if first is None else remembering(asked, first),
         )
         return None if reserved is None else Taken(reserved.agents[0], reserved.token)
 

@@ -55,6 +55,12 @@ class Link(Protocol):
         """
         ...
 
+    def send(
+        self, command: bytes, deadline: Deadline, on_late: OnLate | None = None
+    ) -> asyncio.Future[Reply]:
+        """The same for one command that is written down already, as the protocol wants it."""
+        ...
+
     def redis_deadline_ms(self, deadline: Deadline) -> int:
         """That instant on Redis' own clock, ms since the epoch: exact or up to a round trip early."""
         ...
@@ -132,6 +138,14 @@ class RedisLink:
         if self._wire is None:
             return failed(self._loop, StoreDownError(f"{self._last_error}; nothing was sent"))
         return self._wire.call(words, deadline, on_late)
+
+    def send(
+        self, command: bytes, deadline: Deadline, on_late: OnLate | None = None
+    ) -> asyncio.Future[Reply]:
+        """See `Link.send`."""
+        if self._wire is None:
+            return failed(self._loop, StoreDownError(f"{self._last_error}; nothing was sent"))
+        return self._wire.send(command, deadline, on_late)
 
     def redis_deadline_ms(self, deadline: Deadline) -> int:
         """See `Link.redis_deadline_ms`; 0 before the first connection."""

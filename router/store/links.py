@@ -129,6 +129,14 @@ class _DownLink:
     def call(
         self,
         *words: Word,  # noqa: ARG002 - nothing is sent
+        deadline: Deadline,
+        on_late: OnLate | None = None,
+    ) -> asyncio.Future[Reply]:
+        return self.send(b"", deadline, on_late)
+
+    def send(
+        self,
+        command: bytes,  # noqa: ARG002
         deadline: Deadline,  # noqa: ARG002
         on_late: OnLate | None = None,  # noqa: ARG002
     ) -> asyncio.Future[Reply]:

@@ -5,7 +5,7 @@ long as the call's memory and go into no log.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -38,6 +38,24 @@ class Remember(msgspec.Struct, frozen=True, kw_only=True):
     answer: Remembered
     round: int = 0
     digits: Mapping[str, str] = {}
+
+
+class Remembering(NamedTuple):
+    """What a reservation leaves in the memory of its call: whose memory, and the answer in two pieces,
+    between which the agent's id belongs."""
+
+    scope: bytes
+    before: bytes
+    after: bytes
+
+
+_AGENT: Final = b'"agent":"'
+
+
+def remembering(asked: Asked, answer: Remembered) -> Remembering:
+    """`answer` without body and agent: the body follows from who is reserved."""
+    before, found, after = _encode(msgspec.structs.replace(answer, agent="")).partition(_AGENT)
+    return Remembering(scope_of(asked).encode(), before + found, after)
 
 
 def scope_of(asked: Asked) -> str:

@@ -66,14 +66,15 @@ class Operations:
         limit_ms = link.redis_deadline_ms(deadline)
         reply = await run_script(link, script, keys, (limit_ms, *args), deadline, on_late)
         if isinstance(reply, bytes):
-            _raise_refusal(reply)
+            raise_refusal(reply)
         return reply
 
     def _script(self, name: str) -> Script:
         return self._replaced.get(name) or load_script(name)
 
 
-def _raise_refusal(reply: bytes) -> None:
+def raise_refusal(reply: bytes) -> None:
+    """What a script says instead of a result, as an error."""
     if reply == b"EXPIRED":
         raise ExpiredError
     if reply == b"UNREGISTERED":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import resources
 from weakref import WeakKeyDictionary
 
+import hiredis
 import msgspec
 
 from router.deadline import Deadline
@@ -72,6 +73,41 @@ async def run_script(  # noqa: PLR0917 - the order of EVALSHA, known by heart
     # Forgotten again at once: send it along.
     words = ("EVAL", script.source, *words[2:])
     return await link.call(*words, deadline=deadline, on_late=on_late)
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a script of which only the last words are still to come: see `prepare`."""
+
+    script: Script
+    words: int
+    head: bytes
+
+
+def prepare(script: Script, keys: Sequence[str], args: Sequence[Word]) -> Prepared:
+    """Write down once what is the same in every call of a script."""
+    words = ("EVALSHA", script.sha, len(keys), *keys, *args)
+    _, _, head = hiredis.pack_command(words).partition(b"\r\n")  # type: ignore[arg-type]
+    return Prepared(script=script, words=len(words), head=head)
+
+
+async def run_prepared(  # noqa: PLR0917 - as run_script
+    link: Link,
+    prepared: Prepared,
+    words: int,
+    rest: bytes,
+    deadline: Deadline,
+    on_late: OnLate | None = None,
+) -> Reply:
+    """Run it with `words` further arguments, written down in `rest`; otherwise as `run_script`."""
+    command = b"*%d\r\n%b%b" % (prepared.words + words, prepared.head, rest)
+    for _ in range(2):
+        try:
+            return await link.send(command, deadline, on_late)
+        except StoreRefusedError as error:
+            if error.kind is not RefusalKind.NO_SCRIPT:
+                raise
+        await _teach(link, prepared.script, deadline)
+    return await link.send(command, deadline, on_late)
 
 
 _under_way: WeakKeyDictionary[Link, dict[str, asyncio.Future[Reply]]] = WeakKeyDictionary()

@@ -79,12 +79,18 @@ class Wire(asyncio.Protocol):
         self, words: tuple[Word, ...], deadline: Deadline, on_late: OnLate | None = None
     ) -> asyncio.Future[Reply]:
         """Send one command; see `Link.call`."""
+        command = hiredis.pack_command(words)  # type: ignore[arg-type]  # typed too narrowly
+        return self.send(command, deadline, on_late)
+
+    def send(
+        self, command: bytes, deadline: Deadline, on_late: OnLate | None = None
+    ) -> asyncio.Future[Reply]:
+        """Send one command that is packed; see `Link.call`."""
         now = self._loop.time()
         if not self.is_open:
             return failed(self._loop, StoreDownError(self._why_refused()))
         if deadline <= now:
             return failed(self._loop, StoreDownError("the deadline had passed; nothing was sent"))
-        command = hiredis.pack_command(words)  # type: ignore[arg-type]  # typed too narrowly
         if len(self._line) >= MAX_IN_FLIGHT or self._unsent_bytes + len(command) > MAX_UNSENT_BYTES:
             return failed(self._loop, StoreDownError("too much is waiting for the store already"))
         if not self._line:

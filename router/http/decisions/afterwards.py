@@ -268,4 +268,13 @@ def is_worth_telling(asked: Asked, outcome: Outcome) -> bool:
     What the rules alone decide without a question they decide again, from the same file in every
     process; telling the store would cost more than the decision.
     """
-    return outcome.agent is not None or outcome.asked is not None or bool(asked.fingerprint)
+    if outcome.is_remembered:
+        return False
+    return (
+        outcome.agent is not None
+        or outcome.asked is not None
+        or bool(asked.fingerprint)
+        # The store may remember an agent for the call who was not the answer.
+        or outcome.unsure is not None
+        or bool(outcome.give_back)
+    )

@@ -7,7 +7,8 @@
 local call = redis.call
 local find, match, gmatch = string.find, string.match, string.gmatch
 
+-- Now in milliseconds, and in microseconds.
 local function time_ms()
   local t = call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  return t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
 end

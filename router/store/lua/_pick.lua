@@ -161,7 +161,7 @@ local function take(prefix, id, now, lease, about)
     'request', about.request, 'call', about.call, 'queue', about.queue, 'caller', about.caller,
     'wrap_up_ms', about.wrap_up_ms)
   local turns = prefix .. 'turn:' .. about.queue
-  call('ZADD', turns, last_turn(turns), id) --@turn
+  call('ZADD', turns, about.turn or last_turn(turns), id) --@turn
   return true
 end
 

@@ -1,51 +1,63 @@
--- Reserve agents for a request: a lease that ends by itself.
+-- Reserve agents for a request: a lease that ends by itself. Asked for a call that nothing may be
+-- remembered of yet, remember the answer that goes with the reservation in the same breath.
 --
--- KEYS 1 ready:<requirement> 2 requirements_used 3 request:<request> 4 tried:<call>
---      5... ranks of the queue, then ranked, ranked_until, ranked_again of the requirement (for the
---      strategies that go by rank), then talked:<caller> (when the caller is known), then a key
---      whose presence forbids it (when ARGV 15 is 'unless')
--- ARGV 1 deadline (ms on this clock) 2 prefix 3 requirement id 4 queue id 5 request 6 call 7 token
---      8 lease (ms) 9 strategy 10 count 11 draw in [0,1) 12 sticky (ms, 0: none) 13 wrap-up (ms)
---      14 caller or '' 15 'unless' or '' 16... excluded agents
+-- KEYS 1 ready:<requirement> 2 requirements_used, then 3 to 6, for the strategies that go by rank: the
+--      queue's ranks and ranked, ranked_until, ranked_again of the requirement
+-- ARGV 1 prefix 2 requirement id 3 queue id 4 strategy 5 lease (ms) 6 count 7 sticky (ms, 0: none)
+--      8 wrap-up (ms) 9 how long to remember (ms) 10 deadline (ms on this clock) 11 draw in [0,1)
+--      12 request 13 call 14 token 15 caller or '' 16 scope of the memory or '': remember nothing
+--      17 and 18 what stands before and after the agent in the answer to remember 19... excluded
 -- Result {lease end, token, agent...} | nil: nobody is ready | 'UNREGISTERED' | 'EXPIRED' (no effect)
---        | 'REMEMBERED': the forbidding key is there (no effect)
+--        | 'REMEMBERED': the call is remembered (no effect)
 -- Keeps  No agent has two live reservations. The same request gets the same agents while its lease
 --        lives. An expired deadline reserves nobody.
 -- Shared: _agent _pick
 
-local now = time_ms()
-if now > tonumber(ARGV[1]) then return 'EXPIRED' end
+local now, now_us = time_ms()
+if now > tonumber(ARGV[10]) then return 'EXPIRED' end
 
-local forbidding = ARGV[15] == 'unless' and KEYS[#KEYS]
-local talked = forbidding and #KEYS - 1 or #KEYS
+local prefix, call_id, caller = ARGV[1], ARGV[13], ARGV[15]
+local request, tried = prefix .. 'request:' .. ARGV[12], prefix .. 'tried:' .. call_id
+local memory = ARGV[16] ~= '' and prefix .. 'call_memory:' .. ARGV[16] .. ':' .. call_id
 -- Nearly every call is new: then one look shows that there is no such key at all.
-local is_new = call('EXISTS', KEYS[3], KEYS[4], forbidding or KEYS[3]) == 0
-if forbidding and not is_new and call('EXISTS', forbidding) == 1 then return 'REMEMBERED' end
-if not use_requirement(KEYS[2], ARGV[3], now) then return 'UNREGISTERED' end
-local before = not is_new and given_before(call('GET', KEYS[3]))
-if before then return before end
+local is_new = call('EXISTS', request, tried, memory or request) == 0
+if memory and not is_new and call('EXISTS', memory) == 1 then return 'REMEMBERED' end
+if not use_requirement(KEYS[2], ARGV[2], now) then return 'UNREGISTERED' end
+local function remember(agent)
+  if not memory then return end
+  call('HSET', memory, 'a:', ARGV[17] .. agent .. ARGV[18])
+  call('PEXPIRE', memory, ARGV[9])
+end
+local before = not is_new and given_before(call('GET', request))
+if before then
+  remember(before[3])
+  return before
+end
 
 local excluded, excluded_count = {}, 0
 local function exclude(id)
   if not excluded[id] then excluded[id], excluded_count = true, excluded_count + 1 end
 end
-for i = 16, #ARGV do exclude(ARGV[i]) end
+for i = 19, #ARGV do exclude(ARGV[i]) end
 if not is_new then
-  for _, id in ipairs(call('SMEMBERS', KEYS[4])) do exclude(id) end -- at most MAX_TRIED
+  for _, id in ipairs(call('SMEMBERS', tried)) do exclude(id) end -- at most MAX_TRIED
 end
 
-local kind = RANKED[ARGV[9]]
+local kind = RANKED[ARGV[4]]
 local wish = {
-  by = kind and { kind = kind, ranks = KEYS[5], index = KEYS[6], until_ms = KEYS[7], again = KEYS[8] },
-  strategy = ARGV[9], count = tonumber(ARGV[10]), draw = tonumber(ARGV[11]),
-  sticky = last_agent_of(ARGV[14] ~= '' and KEYS[talked], tonumber(ARGV[12]), now),
+  by = kind and { kind = kind, ranks = KEYS[3], index = KEYS[4], until_ms = KEYS[5], again = KEYS[6] },
+  strategy = ARGV[4], count = tonumber(ARGV[6]), draw = tonumber(ARGV[11]),
+  sticky = last_agent_of(caller ~= '' and prefix .. 'talked:' .. caller, tonumber(ARGV[7]), now),
   excluded = excluded, excluded_count = excluded_count,
 }
-local lease = tonumber(ARGV[8])
+local lease = tonumber(ARGV[5])
 local about = {
-  token = ARGV[7], request = ARGV[5], call = ARGV[6], queue = ARGV[4], caller = ARGV[14],
-  wrap_up_ms = ARGV[13],
+  token = ARGV[14], request = ARGV[12], call = call_id, queue = ARGV[3], caller = caller,
+  wrap_up_ms = ARGV[8],
+  -- Where nobody goes by turns, the time is as good as the next number, and need not be looked up.
+  turn = kind ~= 'turn' and ARGV[6] == '1' and now_us,
 }
-local taken = pick_and_take(ARGV[2], KEYS[1], wish, now, lease, about)
+local taken = pick_and_take(prefix, KEYS[1], wish, now, lease, about)
 if #taken == 0 then return nil end
-return { tostring(now + lease), ARGV[7], unpack(taken) }
+remember(taken[1])
+return { tostring(now + lease), ARGV[14], unpack(taken) }

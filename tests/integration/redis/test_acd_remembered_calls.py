@@ -6,9 +6,11 @@ import pytest
 
 from router.errors import RememberedError
 from router.store import keys
+from router.store.memory import Remembering
 from tests.integration.redis.acd_world import World, acd_world, soon
 
 CALLER = "+12125550142"
+FIRST = Remembering(b"main:user_id", b'{"agent":"', b'","level":"full"}')
 
 
 @pytest.fixture
@@ -22,22 +24,31 @@ def test_nobody_is_reserved_for_a_call_that_is_remembered(world: World):
     world.put("ada")
     world.client.hset(memory, "a:", "{}")
     with pytest.raises(RememberedError):
-        world.reserve("r", unless=memory)
+        world.reserve("r", call="c", remember=FIRST)
     world.client.delete(memory)
-    reserved = world.reserve("r", unless=memory)
+    reserved = world.reserve("r", call="c", remember=FIRST)
     assert reserved is not None
     assert reserved.agents == ("ada",)
 
 
-def test_who_talked_with_a_caller_is_asked_first_for_a_new_call_too(world: World):
+def test_the_reservation_and_what_is_remembered_of_the_call_are_one_step(world: World):
     memory = keys.call_memory(world.tenant, "main:user_id", "c")
+    assert world.reserve("r", call="c", remember=FIRST) is None
+    assert not world.client.exists(memory)
+    world.put("ada")
+    assert world.reserve("r", call="c", remember=FIRST) is not None
+    assert world.client.hgetall(memory) == {b"a:": b'{"agent":"ada","level":"full"}'}
+    assert 0 < world.client.pttl(memory) <= 900_000
+
+
+def test_who_talked_with_a_caller_is_asked_first_for_a_new_call_too(world: World):
     for name in ("ada", "bob"):
         world.put(name)
     world.plant("bob", idle_since=1_000)
-    first = world.reserve("r1", caller=CALLER, sticky_s=60, unless=memory)
+    first = world.reserve("r1", caller=CALLER, sticky_s=60, call="c1", remember=FIRST)
     assert first is not None
     world.confirm("bob", first.token)
     world.run(world.agents.call_ended(world.tenant, "bob", first.token, deadline=soon()))
-    again = world.reserve("r2", caller=CALLER, sticky_s=60, unless=memory)
+    again = world.reserve("r2", caller=CALLER, sticky_s=60, call="c2", remember=FIRST)
     assert again is not None
     assert again.agents == ("bob",)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from router.deadline import Deadline
-from router.dialogue import NOTHING_KNOWN, Memory, fingerprint
+from router.dialogue import NOTHING_KNOWN, Memory, Remembered, fingerprint
 from router.errors import CrosspointError, RememberedError
 from router.outcome import Asked, Outcome, RouterView, Taken
 from router.platforms.dialpad.dialect import DialpadDialect
@@ -129,9 +129,9 @@ class FakeStore:
         request_id: str,
         deadline: Deadline,
         *,
-        is_first: bool,
+        first: Remembered | None,
     ) -> Taken | None:
-        if is_first:
+        if first is not None:
             if isinstance(self.memory, CrosspointError):
                 raise self.memory
             if self.memory.answers or self.memory.rounds or self.memory.digits:

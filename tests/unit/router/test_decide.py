@@ -9,6 +9,7 @@ from router.deadline import Deadline, in_s
 from router.decide import Decider, ForeignError
 from router.dialogue import Memory, Remembered
 from router.errors import OutcomeUnknownError, StoreDownError, StoreRefusedError
+from router.http.decisions.afterwards import is_worth_telling
 from router.outcome import Asked, ErrorCode, Level, Outcome
 from router.store.memory import CallMemory
 from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
@@ -200,6 +201,35 @@ async def test_what_another_process_answered_is_answered_again() -> None:
     outcome = await service.ask()
     assert (outcome.body, outcome.is_repeat) == (b'{"action":"end"}', True)
     assert service.store.wanted == []
+
+
+async def test_an_agent_whom_the_store_remembers_is_answered_again_by_today_s_address() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["eve"]
+    service.store.memory = Memory(
+        answers={"": Remembered(body=b"", level=Level.FULL, at_s=0.0, agent="ada")}
+    )
+    outcome = await service.ask()
+    assert (wire(outcome), outcome.is_repeat) == (user("3001"), True)
+    assert service.store.wanted == []
+
+
+async def test_an_agent_whom_the_store_remembers_and_who_is_gone_is_replaced() -> None:
+    service = Service(rule("all", agent()))
+    service.store.free = ["ada"]
+    service.store.memory = Memory(
+        answers={"": Remembered(body=b"", level=Level.FULL, at_s=0.0, agent="gone")}
+    )
+    outcome = await service.ask()
+    assert (wire(outcome), outcome.is_repeat) == (user("3001"), False)
+
+
+async def test_the_store_is_told_an_answer_unless_it_remembers_that_very_one() -> None:
+    service = Service(rule("all", agent("support", otherwise=agent("inner"))))
+    service.store.free = ["ada"]
+    assert not is_worth_telling(asked(), await service.ask())
+    service.store.free = ["bob", "ada"]  # bob has no address on this platform
+    assert is_worth_telling(asked(), await service.ask(call_id="another"))
 
 
 async def test_a_queue_is_its_call_center() -> None:
