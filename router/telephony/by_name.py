@@ -8,7 +8,7 @@ more ends with the lease; for an agent who had answered, that is `look`'s to fin
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -32,7 +32,8 @@ LET_GO_S: Final = 0.25
 
 LOOK_S: Final = 60.0
 FIRST_LOOK_S: Final = 15.0
-STUCK_MS: Final = 15_000
+SURE_S: Final = 12.0
+"""Longer than the store is told that somebody has left: who is stuck then as well really is."""
 _PAGE: Final = 200
 _MOST_PAGES: Final = 100
 
@@ -214,38 +215,42 @@ class ByName:
 
     async def look(self) -> int:
         """Let go whom the store believes on a call of this PBX that they are not on; how many."""
-        count = 0
+        suspects = [(agent, call) async for agent, call in self._suspects()]
+        if suspects:
+            await asyncio.sleep(SURE_S)
+        return sum([await self._unstick(agent, call) for agent, call in suspects])
+
+    async def _suspects(self) -> AsyncIterator[tuple[str, str]]:
         for page in range(_MOST_PAGES):
             views, total = await self._agents.list(
                 self._tenant, in_s(STORE_S), limit=_PAGE, offset=page * _PAGE
             )
             for view in views:
-                if self._may_be_stuck(view) and await self._is_call_of_ours(view.record.call or ""):
-                    count += await self._unstick(view)
+                call = self._lost_call(view)
+                if call is not None and await self._is_ours(call):
+                    yield view.record.id, call
             if (page + 1) * _PAGE >= total:
                 break
-        return count
 
-    def _may_be_stuck(self, view: AgentView) -> bool:
-        since_ms, call = view.effective.since_ms, view.record.call
+    def _lost_call(self, view: AgentView) -> str | None:
+        """The call that the agent is on as the store has it, and has no leg of."""
+        call = view.record.call
         if view.effective.state is not AgentState.ON_CALL or call is None:
-            return False
-        if view.now_ms - since_ms < STUCK_MS:
-            return False
+            return None
         state = self._find(call)
-        return state is None or all(leg.agent != view.record.id for leg in state.legs())
+        is_there = state is not None and any(leg.agent == view.record.id for leg in state.legs())
+        return None if is_there else call
 
-    async def _is_call_of_ours(self, call: str) -> bool:
+    async def _is_ours(self, call: str) -> bool:
         record = await self._records.get(self._tenant, call, in_s(STORE_S))
         return record is not None and record.pbx == self._pbx
 
-    async def _unstick(self, view: AgentView) -> bool:
+    async def _unstick(self, agent: str, call: str) -> bool:
+        view = await self._agents.get(self._tenant, agent, in_s(STORE_S))
+        if view is None or self._lost_call(view) != call:
+            return False
         left = await self._pbx_line.agent_left(
-            self._tenant,
-            view.record.id,
-            view.record.call or "",
-            wrap_up_ms=0,
-            deadline=in_s(STORE_S),
+            self._tenant, agent, call, wrap_up_ms=0, deadline=in_s(STORE_S)
         )
         if left:
             _log.warning("agent_was_stuck")

@@ -256,7 +256,6 @@ class Exchange:
 
     def _closed(self, state: CallState, words: tuple[str, ...]) -> None:
         self.by_name.ended(state.id)
-        self.queueing.ended(state.id)
         self.dialler.closed(state, words)
 
     def _sends_away(self, queue: str) -> bool:

@@ -111,10 +111,6 @@ class StoreQueueing:
                 queue = state.queue.queue if state.queue is not None else ""
                 self._talking[agent.agent] = (state.id, queue)
 
-    def ended(self, call: str) -> None:
-        """A call is over: what was remembered for its next offer is forgotten."""
-        self._refused.pop(call, None)
-
     def now_s(self) -> float:
         """Seconds since the epoch."""
         return self._clock()
@@ -350,7 +346,8 @@ class StoreQueueing:
 
     async def unanswered(self, state: CallState, agent: str, token: str, why: Gone) -> None:
         is_off = why in _OFF_THE_HOOK
-        self._refused.setdefault(state.id, set()).add(agent)
+        if state.in_line:  # forgotten when it leaves
+            self._refused.setdefault(state.id, set()).add(agent)
         await self._tell(
             lambda deadline: self._agents.unanswered(
                 self._tenant,

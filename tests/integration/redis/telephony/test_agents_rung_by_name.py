@@ -17,6 +17,7 @@ from pbx.machine.events import (
     Gone,
     LegGone,
     LegUp,
+    Matched,
     ParkCall,
     Planned,
     SplitDone,
@@ -32,7 +33,13 @@ from router.store.pbx_line import Took
 from router.telephony.records import StoreRecords
 from router.telephony.setting_out import new_leg
 from rules.actions import Route, Target, TargetType
-from tests.integration.redis.telephony.switchboard import TENANT, Switchboard, call, switchboard
+from tests.integration.redis.telephony.switchboard import (
+    TENANT,
+    Switchboard,
+    call,
+    queue,
+    switchboard,
+)
 
 ADA = LegId("ada's leg")
 TO_BEN = Route(target=Target(type=TargetType.USER, id="ben"))
@@ -210,7 +217,7 @@ async def test_who_takes_the_calls_over_confirms_and_lets_go_as_well(redis_url: 
 async def test_whoever_is_on_a_call_that_is_over_is_found_and_let_go(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("router.telephony.by_name.STUCK_MS", 0)
+    monkeypatch.setattr("router.telephony.by_name.SURE_S", 0.01)
     async with switchboard(redis_url) as before, switchboard(redis_url) as after:
         await before.has("ada")
         await before.has("ben")
@@ -229,7 +236,7 @@ async def test_whoever_is_on_a_call_that_is_over_is_found_and_let_go(
 async def test_calls_of_another_pbx_are_no_business_of_ours(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("router.telephony.by_name.STUCK_MS", 0)
+    monkeypatch.setattr("router.telephony.by_name.SURE_S", 0.01)
     async with switchboard(redis_url) as here, switchboard(redis_url, name="pbx2") as there:
         await here.has("ben")
         scene = Scene(here)
@@ -274,3 +281,23 @@ async def test_a_call_of_the_agents_own_that_is_not_answered_counts_for_nothing(
             await scene.take()
             await board.queueing.unanswered(scene.state, "ben", scene.leg, Gone.NO_ANSWER)
             assert await board.state_of("ben") == "available"
+
+
+async def test_whoever_is_just_being_let_go_is_not_taken_for_stuck(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("router.telephony.by_name.SURE_S", 0.5)
+    async with switchboard(redis_url, queues=[queue(wrap_up_seconds=600)]) as board:
+        await board.has("ben")
+        state = call()
+        match = await board.arrives(state)
+        assert isinstance(match, Matched)
+        plan = await board.plan(state)
+        state = replace(state, queue=plan, in_line=True, phase=Phase.HOLDING)
+        assert await board.queueing.confirm(state, "ben", match.token) is True
+        await recorded(board, state)
+        looking = asyncio.create_task(board.by_name.look())
+        await asyncio.sleep(0.1)  # the look has seen ben on a call without a leg
+        await board.queueing.wrap_up("ben")
+        assert await looking == 0
+        assert await board.state_of("ben") == "wrap_up"

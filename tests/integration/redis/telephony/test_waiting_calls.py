@@ -267,7 +267,8 @@ async def test_only_now_offers_nobody_twice_and_then_says_so(redis_url: str):
         plan = board.planner.plan(state, ReserveAgent(queue="support", otherwise=End()))
         match = await board.queueing.stand_in_line(state, plan)  # type: ignore[arg-type]
         assert isinstance(match, Matched)
-        await board.queueing.unanswered(state, "ada", match.token, Gone.DECLINED)
+        waiting = replace(state, in_line=True)
+        await board.queueing.unanswered(waiting, "ada", match.token, Gone.DECLINED)
         again = await board.queueing.stand_in_line(state, plan)  # type: ignore[arg-type]
         assert again == NotPlaced(NotPlacedBecause.NOBODY_FREE)
         assert await board.state_of("ada") == "available"
