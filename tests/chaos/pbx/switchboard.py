@@ -12,6 +12,7 @@ import msgspec
 
 from deploy.asterisk.instance import Instance, write_tone
 from pbx.machine.state import CallState, Phase
+from router.call_control import CallControl, Command
 from router.call_record import CallRecord
 from router.deadline import in_s
 from router.store import keys as names
@@ -21,6 +22,7 @@ from router.store.endpoints import parse_store_url
 from router.store.links import Links
 from router.store.live_calls import LiveCalls
 from router.store.operations import list_of, text_of
+from router.store.pbx_commands import PbxCommands
 from tests.integration.asterisk.capture import keys, write_capture
 from tests.integration.asterisk.ear import Ear
 from tests.integration.asterisk.play import play
@@ -216,6 +218,10 @@ class Switchboard:
 
         await eventually(there, f"{number} in {phase} with {agent}")
         return (await self.calls())[number]
+
+    async def ask(self, command: Command) -> None:
+        """Have a controller do something with a call."""
+        await CallControl(PbxCommands(self._links)).carry_out(TENANT, PBX, command, in_s(10))
 
     async def line(self) -> list[str]:
         """Calls in the line of support, the next one first."""
