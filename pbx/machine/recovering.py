@@ -23,6 +23,7 @@ from pbx.machine.commands import (
     Confer,
     ConfirmAgent,
     Ringback,
+    SetRecording,
     StandInLine,
 )
 from pbx.machine.dialing import begin_call
@@ -34,7 +35,14 @@ from pbx.machine.state import CallState, Intent, Phase
 
 def recovered(state: CallState, event: Recovered) -> Next:
     resume = RESUME.get(state.phase)
-    return resume(state, event) if resume is not None else (state, ())
+    if resume is None:
+        return state, ()
+    was_recorded, is_muted = state.recording, state.is_muted
+    then, steps = resume(state, event)
+    if not (was_recorded and then.recording):
+        return then, steps
+    # Asterisk knows whether it records silence, unless that was asked for just as nobody could ask.
+    return then, (SetRecording(to="pause" if is_muted else "resume"), *steps)
 
 
 def _begin(state: CallState, _event: Recovered) -> Next:

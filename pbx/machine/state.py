@@ -92,7 +92,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     `action` and `plan` are what is being done; `queue` the plan under which a place is held
     (`in_line`); `goes_first`: before all others, having had an agent already. `standing_due`: an announcement waits until the phones stop ringing. `consent` None:
     the caller was not told of a recording yet. `typed` are keys nobody has used yet. `rounds` counts
-    the questions asked. `is_joined`: caller and agent have heard each other. `recording_file`,
+    the questions asked. `recording`: one is made; `is_muted`: what is said is silence in it. `is_joined`: caller and agent have heard each other. `recording_file`,
     `message_file`: where Asterisk writes, so that whoever takes over can hand the files over.
     """
 
@@ -130,6 +130,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     intent: Intent | None = None
     consent: bool | None = None
     recording: bool = False
+    is_muted: bool = False
     recording_file: str = ""
     message_file: str = ""
     is_joined: bool = False

@@ -122,7 +122,8 @@ def _nobody_waits_for(state: CallState, event: LegUp) -> Next:
 
 
 def _note_failed_recording(state: CallState, _event: RecordingFailed) -> Next:
-    return replace(state, recording=False), (Note(what="recording_failed"),)
+    failed = replace(state, recording=False, is_muted=False)
+    return failed, (Note(what="recording_failed"),)
 
 
 def _file_began(state: CallState, event: FileBegan) -> Next:

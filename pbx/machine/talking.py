@@ -393,14 +393,18 @@ def change_recording(state: CallState, event: ChangeRecording) -> Next:
     A recording can only be started on a channel that is ours, so the bridge is taken apart for the
     few milliseconds that takes.
     """
-    starts = event.to == "on"
-    if starts == state.recording or (starts and state.consent is False):
-        return state, (Note(what="recording_refused"),)
-    if starts:
-        return _split(state, Intent.RECORD)
-    noted = Note(what=f"recording_{event.to}")
-    recording = event.to != "off"
-    return replace(state, recording=recording), (SetRecording(to=event.to), noted)
+    noted = (SetRecording(to=event.to), Note(what=f"recording_{event.to}"))
+    match event.to:
+        case "on" if not state.recording and state.consent is not False:
+            return _split(state, Intent.RECORD)
+        case "off" if state.recording:
+            return replace(state, recording=False, is_muted=False), noted
+        case "pause" if state.recording and not state.is_muted:
+            return replace(state, is_muted=True), noted
+        case "resume" if state.is_muted:
+            return replace(state, is_muted=False), noted
+        case _:
+            return state, (Note(what="recording_refused"),)
 
 
 def _record_now(state: CallState) -> Next:

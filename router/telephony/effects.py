@@ -70,8 +70,8 @@ def effect_of(control: Control, before: CallState) -> Effect:  # noqa: C901, PLR
             return _after_split(lambda state: state.recording)
         case ChangeRecording(to="off"):
             return _until(lambda state: not state.recording, may_end=True)
-        case ChangeRecording():
-            return _until(lambda _: True)  # a pause shows in the call's record, not in its state
+        case ChangeRecording(to=to):
+            return _until(lambda state: state.is_muted is (to == "pause"), may_end=True)
         case HangUpCall():
             return _until(lambda state: state.phase in OVER, may_end=True)
 

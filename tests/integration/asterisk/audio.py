@@ -37,3 +37,20 @@ def _samples(path: Path) -> "tuple[array.array[int], int]":
         if (file.getsampwidth(), file.getnchannels()) != (2, 1):
             raise ValueError(f"{path.name} is not 16-bit mono")
         return array.array("h", file.readframes(file.getnframes())), file.getframerate()
+
+
+def loudness(path: Path) -> list[float]:
+    """The peak of each tenth of a second, 0 to 1."""
+    samples, rate = _samples(path)
+    tenth = rate // 10
+    starts = range(0, len(samples) - tenth, tenth)
+    return [max(map(abs, samples[at : at + tenth])) / 32768 for at in starts]
+
+
+def longest_silence_s(loud: list[float]) -> float:
+    """In seconds; `loud` as `loudness` gives it."""
+    longest = run = 0
+    for level in loud:
+        run = run + 1 if level < 0.01 else 0
+        longest = max(longest, run)
+    return longest / 10

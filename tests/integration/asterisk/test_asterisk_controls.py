@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -274,29 +273,11 @@ async def test_a_recording_on_demand_holds_silence_where_it_was_paused(
         await until(lambda: world.finished, "the recording to be handed over")
         await one.both_hear_each_other()
     (recording,) = world.finished
-    loud = _loudness(recording)
+    loud = audio.loudness(recording)
     assert max(loud) > 0.2
-    assert _longest_silence(loud) == pytest.approx(1.0, abs=0.35)
+    assert audio.longest_silence_s(loud) == pytest.approx(1.0, abs=0.35)
     assert loud[2] > 0.2
     assert loud[-2] > 0.2
-
-
-def _loudness(path: Path) -> list[float]:
-    """The peak of each tenth of a second, 0 to 1."""
-    with wave.open(str(path)) as file:
-        samples = memoryview(file.readframes(file.getnframes())).cast("h")
-    return [
-        max(abs(sample) for sample in samples[at : at + 800]) / 32768
-        for at in range(0, len(samples) - 800, 800)
-    ]
-
-
-def _longest_silence(loud: list[float]) -> float:
-    longest = run = 0
-    for level in loud:
-        run = run + 1 if level < 0.01 else 0
-        longest = max(longest, run)
-    return longest / 10
 
 
 @pytest.mark.parametrize(("key", "records"), [("1", True), ("2", False)])

@@ -650,7 +650,29 @@ def test_recording_is_paused_and_resumed_only_when_there_is_one() -> None:
     state, steps = after(state, SplitDone())
     assert steps == (SetRecording(to="on"), Bridge(ADA))
     assert state.recording
-    assert after(state, ChangeRecording("pause"))[1] == (SetRecording(to="pause"),)
+    assert after(state, ChangeRecording("resume")) == (state, ())
+    state, steps = after(state, ChangeRecording("pause"))
+    assert steps == (SetRecording(to="pause"),)
+    assert after(state, ChangeRecording("pause")) == (state, ())
+    state, steps = after(state, ChangeRecording("resume"))
+    assert steps == (SetRecording(to="resume"),)
+    muted, _ = after(state, ChangeRecording("pause"))
+    assert not after(muted, ChangeRecording("off"))[0].is_muted
+    assert not after(muted, RecordingFailed())[0].is_muted
+
+
+@pytest.mark.parametrize(("was", "wanted"), [("pause", "pause"), ("resume", "resume")])
+def test_whoever_takes_over_asks_for_silence_or_sound_in_the_recording_again(
+    was: str, wanted: str
+) -> None:
+    recorded = (*TO_TALK, ChangeRecording("on"), SplitDone(), Bridged(), ChangeRecording("pause"))
+    state, _ = after(INBOUND, *recorded)
+    if was == "resume":
+        state, _ = after(state, ChangeRecording("resume"))
+    both = frozenset({CALLER, ADA})
+    again, steps = after(state, Recovered(alive=both, bridged=both))
+    assert steps == (SetRecording(to=wanted),)
+    assert again == state
 
 
 # --- dialling out -----------------------------------------------------------------------------------

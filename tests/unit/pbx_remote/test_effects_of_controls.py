@@ -124,6 +124,14 @@ def test_a_call_that_ends_meanwhile_is_a_failure_unless_that_was_the_wish():
 def test_a_recording_is_on_when_the_state_says_so():
     assert follow(call(), ChangeRecording("on"), SplitDone()) == [None, DONE]
     assert follow(call(recording=True), ChangeRecording("off")) == [DONE]
+    assert follow(call(recording=True), ChangeRecording("pause")) == [DONE]
+    assert follow(call(recording=True, is_muted=True), ChangeRecording("resume")) == [DONE]
+
+
+def test_what_is_paused_already_cannot_be_paused_and_what_is_not_cannot_be_resumed():
+    muted = call(recording=True, is_muted=True)
+    assert means_nothing(muted, ChangeRecording("pause")) == "recording_refused"
+    assert means_nothing(call(recording=True), ChangeRecording("resume")) == "recording_refused"
 
 
 class Moving:
