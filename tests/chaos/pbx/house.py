@@ -65,6 +65,8 @@ PHASES = {
     "menu": Phase.ASKING,
     "message": Phase.VOICEMAIL,
 }
+LASTS_S, SAYS_S = 110, 80
+"""The longest fault, and what comes before and after it."""
 CALLED = {name: str(201 + number) for number, name in enumerate(PHASES)}
 
 
@@ -75,7 +77,8 @@ class Town(World):
         super().__init__(SUPPORT, sounds, recordings)
         self.endpoints = {agent: f"PJSIP/{number}" for agent, number in AGENTS.items()}
         self.recording = RecordingPolicy(record=True)
-        self.ring_s = 60
+        self.ring_s = 100
+        self.left_s = 300.0
         self.actions: dict[str, Action] = {CALLED["menu"]: MENU, CALLED["message"]: MAIL}
 
     async def decide(self, state: CallState) -> Decided:
@@ -169,13 +172,20 @@ class House:
     async def _phone(self, number: str, scenario: str, hz: float) -> None:
         ear = self.ears[number] = await self._stack.enter_async_context(Ear())
         port = self._ports[number]
-        one = phone(self._folder, scenario, port=port, says=[Tone(hz, 60)], ear=ear)
+        one = phone(
+            self._folder, scenario, port=port, says=[Tone(hz, SAYS_S)], ear=ear, limit_s=LASTS_S
+        )
         self.phones[number] = await self._stack.enter_async_context(one)
 
     async def _calls(self, name: str) -> None:
         ear = self.ears[name] = await self._stack.enter_async_context(Ear())
         one = caller(
-            self.asterisk, self._folder, called=CALLED[name], says=[Tone(CALLER_HZ, 60)], ear=ear
+            self.asterisk,
+            self._folder,
+            called=CALLED[name],
+            says=[Tone(CALLER_HZ, SAYS_S)],
+            ear=ear,
+            limit_s=LASTS_S,
         )
         self.phones[name] = await self._stack.enter_async_context(one)
         await until(lambda: self._find(name), f"{name} to arrive")

@@ -31,8 +31,9 @@ class SippError(AssertionError):
 class Phone:
     """One SIPp process: a caller or a phone. As a context manager it is stopped at the end, whatever happened."""
 
-    def __init__(self, arguments: Sequence[str], scenario: str, folder: Path) -> None:
+    def __init__(self, arguments: Sequence[str], scenario: str, folder: Path, limit_s: int) -> None:
         self.scenario = scenario
+        self._limit_s = limit_s
         self._arguments = arguments
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
@@ -57,7 +58,7 @@ class Phone:
     async def ended(self) -> None:
         """Wait until the call is over. Raises SippError when it went otherwise than the scenario says."""
         assert self._process is not None
-        async with asyncio.timeout(LIMIT_S + 5):
+        async with asyncio.timeout(self._limit_s + 5):
             code = await self._process.wait()
         if code != 0:
             errors = self._folder / "errors.log"
@@ -90,14 +91,18 @@ def caller(
     sip_port: int | None = None,
     lost: float = 0.0,
     count: int = 1,
+    limit_s: int = LIMIT_S,
 ) -> Phone:
     """A call to `called` through the trunk, or through something before it that listens on `sip_port`.
 
     `lost`: the share of what it says that never arrives. `count`: so many callers, all at once.
+    `limit_s`: however it goes, all is over then.
     """
     values = {"CALLER": number, "CALLER_NAME": name, "HOLD_MS": hold_ms, "STATUS": status}
     where = [f"127.0.0.1:{sip_port or asterisk.ports.sip}", "-s", called]
-    return _sipp(folder, scenario, where, values, says, is_raw, ear, lost=lost, count=count)
+    return _sipp(
+        folder, scenario, where, values, says, is_raw, ear, lost=lost, count=count, limit_s=limit_s
+    )
 
 
 def phone(
@@ -112,10 +117,12 @@ def phone(
     is_raw: bool | None = None,
     ear: Ear | None = None,
     count: int = 1,
+    limit_s: int = LIMIT_S,
 ) -> Phone:
     """A phone that listens on `port` and takes `count` calls, one after the other."""
     values = {"RING_MS": ring_ms, "HOLD_MS": hold_ms, "STATUS": status}
-    return _sipp(folder, scenario, ["-p", str(port)], values, says, is_raw, ear, count=count)
+    where = ["-p", str(port)]
+    return _sipp(folder, scenario, where, values, says, is_raw, ear, count=count, limit_s=limit_s)
 
 
 @functools.cache
@@ -145,6 +152,7 @@ def _sipp(
     *,
     lost: float = 0.0,
     count: int = 1,
+    limit_s: int,
 ) -> Phone:
     number = next(_numbers)
     own = folder / f"{scenario}-{number}"
@@ -152,7 +160,7 @@ def _sipp(
     capture = write_capture(own / "says.pcap", says or [Silence(0.2)])
     text = (SCENARIOS / f"{scenario}.xml").read_text()
     play = _play(capture, is_raw=has_raw_sockets() if is_raw is None else is_raw, lost=lost)
-    for key, value in (values | {"PLAY": play, "PATIENCE_MS": LIMIT_S * 1000}).items():
+    for key, value in (values | {"PLAY": play, "PATIENCE_MS": limit_s * 1000}).items():
         text = text.replace(f"@{key}@", str(value))
     if ear is not None:
         text = text.replace("m=audio [media_port]", f"m=audio {ear.port}")
@@ -161,7 +169,7 @@ def _sipp(
     arguments += ["-r", str(count), "-l", str(count)]
     arguments += ["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin"]
     arguments += ["-min_rtp_port", str(32000 + number % 500 * 4), "-max_rtp_port", "36000"]
-    arguments += ["-timeout", f"{LIMIT_S}s", "-timeout_error", "-trace_err"]
+    arguments += ["-timeout", f"{limit_s}s", "-timeout_error", "-trace_err"]
     arguments += ["-error_file", str(own / "errors.log")]
     arguments += ["-trace_msg", "-message_file", str(own / "messages.log")]
-    return Phone(arguments, scenario, own)
+    return Phone(arguments, scenario, own, limit_s)
