@@ -275,3 +275,17 @@ async def test_an_agent_who_is_consulted_gets_no_call_of_the_line_until_that_is_
         await customer.ended()
         await agent.ended()
     await service.over(call)
+
+
+async def test_an_agent_who_does_not_take_a_call_of_their_own_has_missed_no_offer(
+    asterisk: Instance, service: Service, phones_folder: Path
+):
+    async with phone(phones_folder, "phone_refuses", port=PHONES["6001"], status=486) as agent:
+        begun = await service.ask("POST", "/calls", {"to": "030 555123", "agent": "ada"})
+        await agent.ended()
+    record = await service.over(begun["id"])
+    assert record["disposition"] == "unanswered"
+    async with asyncio.timeout(5):
+        while (ada := await service.ask("GET", "/agents/ada"))["state"] == "reserved":
+            await asyncio.sleep(0.02)
+    assert (ada["state"], ada["unanswered_offers"]) == ("available", 0)
