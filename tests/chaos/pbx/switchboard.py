@@ -15,6 +15,7 @@ from pbx.machine.state import CallState, Phase
 from router.call_control import CallControl, Command
 from router.call_record import CallRecord
 from router.deadline import in_s
+from router.errors import CrosspointError
 from router.store import keys as names
 from router.store.agents import Agents
 from router.store.call_records import CallRecords, RecordFilters
@@ -47,6 +48,7 @@ pbx:
   speech_dir: {sounds}
   speech_command: [cat, "{prompt}"]
   lease_seconds: {lease}
+  store_patience_seconds: {patience}
 """
 SITE = """
 version: 1
@@ -165,7 +167,10 @@ class Process:
 class Switchboard:
     """Settings, rules and site in a folder; calls, agents and records as the store has them."""
 
-    def __init__(self, asterisk: Instance, store_url: str, folder: Path) -> None:
+    def __init__(
+        self, asterisk: Instance, store_url: str, folder: Path, *, patience_s: int = 30
+    ) -> None:
+        """`patience_s`: so long a new caller waits for a store that is away."""
         self.asterisk = asterisk
         self.folder = folder
         self._count = 0
@@ -181,6 +186,7 @@ class Switchboard:
             sounds=asterisk.sounds / "spoken",
             prompt=folder / "prompt.wav",
             lease=LEASE_S,
+            patience=patience_s,
         )
         (folder / "crosspoint.yaml").write_text(settings)
         self._links = Links(parse_store_url(store_url))
@@ -193,6 +199,17 @@ class Switchboard:
 
     async def __aexit__(self, *_: object) -> None:
         await self._links.close()
+
+    async def store_is_back(self) -> None:
+        """Wait until the store answers us, too."""
+
+        async def answers() -> bool:
+            with contextlib.suppress(CrosspointError):
+                await self.line()
+                return True
+            return False
+
+        await eventually(answers, "the store to answer")
 
     def process(self) -> Process:
         self._count += 1
