@@ -11,7 +11,7 @@ import contextlib
 import random
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -127,6 +127,35 @@ class Client:
         _, *rows, _ = await self._exchange(action, deadline)
         return [headers_of(row) for row in rows]
 
+    def queue_agi(
+        self, channel: ChannelName | UniqueId, command: agi.AgiCommand, deadline: float
+    ) -> asyncio.Future[str]:
+        """Send an AGI command; the future gets its result as it came. Both raise as `agi`.
+
+        Those queued at once for one channel run one right after the other.
+        """
+        command_id = new_command_id()
+        action = Agi(channel=channel, command=command.text, command_id=command_id)
+        result = self.agi_commands.expect(command_id, str(channel), command)
+        sent = Sent(action.action, result, is_begun_only=True)
+        try:
+            connection = self._put(action, sent, deadline)
+        except PbxError:
+            self.agi_commands.forget(command_id)
+            raise
+        if command.wakes:
+            self._wake(channel)
+        late = OutcomeUnknownError(command_id=command_id)
+        timer = asyncio.get_running_loop().call_at(deadline, end, result, late)
+
+        def over(_: asyncio.Future[str]) -> None:
+            timer.cancel()
+            self.agi_commands.forget(command_id)
+            connection.forget(sent)
+
+        result.add_done_callback(over)
+        return result
+
     async def agi(
         self, channel: ChannelName | UniqueId, command: agi.AgiCommand, deadline: float
     ) -> agi.AgiResult:
@@ -136,19 +165,7 @@ class Client:
         it ended), AgiRefusedError; OutcomeUnknownError also when the channel left async AGI with the command
         still queued: it may run when the channel comes back.
         """
-        command_id = new_command_id()
-        action = Agi(channel=channel, command=command.text, command_id=command_id)
-        result = self.agi_commands.expect(command_id, str(channel), command)
-        sent = Sent(action.action, result, is_begun_only=True)
-        try:
-            self._put(action, sent, deadline)
-            if command.wakes:
-                self._wake(channel)
-            return agi.parse_result(await self._until(deadline, sent))
-        except OutcomeUnknownError:
-            raise OutcomeUnknownError(command_id=command_id) from None
-        finally:
-            self.agi_commands.forget(command_id)
+        return agi.parse_result(await self.queue_agi(channel, command, deadline))
 
     async def channels(self, deadline: float) -> list[events.ChannelListed]:
         """The live channels. Raises as `send`."""
@@ -253,27 +270,18 @@ class Client:
 
     async def _exchange(self, action: Action, deadline: float) -> list[bytes]:
         """The answer, then the rows of a list and what closes it, as they came."""
-        sent = Sent(
-            action.action, asyncio.get_running_loop().create_future(), is_list=action.is_list
-        )
-        self._put(action, sent, deadline)
-        parts: list[bytes] = await self._until(deadline, sent)
-        return parts
-
-    async def _until(
-        self, deadline: float, sent: Sent
-    ) -> Any:  # Any: whatever its future is ended with
-        """Wait for the end of an action. Raises OutcomeUnknownError at the deadline."""
-        connection = self._connection
-        timer = asyncio.get_running_loop().call_at(deadline, _too_late, sent.future)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[bytes]] = loop.create_future()
+        sent = Sent(action.action, future, is_list=action.is_list)
+        connection = self._put(action, sent, deadline)
+        timer = loop.call_at(deadline, end, future, OutcomeUnknownError())
         try:
-            return await sent.future
+            return await future
         finally:
             timer.cancel()
-            if connection is not None:
-                connection.forget(sent)
+            connection.forget(sent)
 
-    def _put(self, action: Action, sent: Sent, deadline: float) -> None:
+    def _put(self, action: Action, sent: Sent, deadline: float) -> Connection:
         """Write an action. Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent."""
         headers = action.headers()
         if self._connection is None or self.state is not LinkState.READY:
@@ -281,6 +289,7 @@ class Client:
         if deadline <= asyncio.get_running_loop().time():
             raise AmiBusyError
         self._connection.put(headers, sent)
+        return self._connection
 
     def _wake(self, channel: ChannelName | UniqueId) -> None:
         """Press the key that wakes async AGI; nobody waits for the answer."""
@@ -297,10 +306,6 @@ class Client:
             return
         if event is not None and not self.agi_commands.take(event):
             self.on_event(event)
-
-
-def _too_late(future: asyncio.Future[Any]) -> None:
-    end(future, OutcomeUnknownError())
 
 
 def _converted(rows: list[Headers], kind: type[Row]) -> list[Row]:

@@ -162,7 +162,8 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
 class Sent:
     """An action on its way. `future` gets its answer and the rows of a list, as they came, or its refusal.
 
-    `is_begun_only`: a "yes" says no more than that it was begun, and is no news; `future` ends otherwise.
+    `is_begun_only`: a "yes" says no more than that it was begun; its owner ends `future`, also when the
+    connection is lost.
     """
 
     __slots__ = ("future", "id", "is_begun_only", "is_list", "name", "parts")
@@ -285,7 +286,8 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
         """End everything that waits; repeat nothing."""
         pending, self.pending = list(self.pending.values()), {}
         for sent in pending:
-            end(sent.future, OutcomeUnknownError())
+            if not sent.is_begun_only:
+                end(sent.future, OutcomeUnknownError())
         if not self.closed:
             self.closed = True
             self.transport.close()

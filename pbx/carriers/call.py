@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import structlog
+
 from pbx.ami import agi
 from pbx.ami.actions import Action
 from pbx.ami.client import Client
 from pbx.ami.values import ChannelName, UniqueId
-from pbx.errors import ChannelGoneError, RefusedError
+from pbx.errors import ChannelGoneError, PbxError, RefusedError
 from pbx.lane import Lane, Lanes
 from pbx.legs import Channels
 from pbx.machine.events import Event, Gone, HangUpCall, LegGone
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState
 from pbx.ports import Outside
+
+log = structlog.get_logger(__name__)
 
 ACTION_S = 5.0
 """An action that Asterisk has not answered by then has an unknown outcome."""
@@ -60,6 +64,24 @@ class Call:
         """Send an action. Raises as `Client.send`."""
         await self.client.send(action, self.in_s(limit_s))
 
+    def queue_agi(self, leg: LegId, command: agi.AgiCommand) -> None:
+        """Have a command run on a leg before whatever is sent to it next, and do not wait for it.
+
+        For what takes no time, and of which nothing depends on how it ended. Raises as `Client.queue_agi`.
+        """
+
+        def ended(result: asyncio.Future[str]) -> None:
+            error = None if result.cancelled() else result.exception()
+            if error is None:
+                return
+            code = error.code if isinstance(error, PbxError) else type(error).__name__
+            if isinstance(error, RefusedError) and self._is_gone(leg, error):
+                code = ChannelGoneError.code
+            log.info("command_failed", code=code)
+
+        result = self.client.queue_agi(UniqueId(leg), command, self.in_s(ACTION_S))
+        result.add_done_callback(ended)
+
     async def agi(
         self, leg: LegId, command: agi.AgiCommand, limit_s: float = ACTION_S
     ) -> agi.AgiResult:
@@ -67,11 +89,17 @@ class Call:
         try:
             return await self.client.agi(UniqueId(leg), command, self.in_s(limit_s))
         except RefusedError as error:
-            if "does not exist" not in error.reason.lower():
+            if not self._is_gone(leg, error):
                 raise
+            raise ChannelGoneError from error
+
+    def _is_gone(self, leg: LegId, error: RefusedError) -> bool:
+        """Whether a leg that refused is no more; then it is reported gone."""
+        is_gone = "does not exist" in error.reason.lower()
+        if is_gone:
             # Its hang-up was missed, or is on its way: hearing of it twice does no harm.
             self.post(LegGone(leg=leg, why=Gone.LOST))
-            raise ChannelGoneError from error
+        return is_gone
 
     def in_s(self, seconds: float) -> float:
         """A deadline so many seconds from now."""

@@ -55,4 +55,8 @@ class RecordingCarrier:
         self._file = str(started.folder / started.name)
         call.post(FileBegan(of="recording", file=self._file))
         record = agi.mix_monitor(started.folder, started.name, per_side=stereo)
-        call.lanes.caller.add(lambda: call.agi(call.state.channel, record))
+
+        async def work() -> None:
+            call.queue_agi(call.state.channel, record)
+
+        call.lanes.caller.add(work)

@@ -56,7 +56,7 @@ class VoiceCarrier:
 
         async def work() -> None:
             # TIMEOUT(absolute): the dialplan's safety net for a controller that never came.
-            await call.agi(call.state.channel, agi.set_variable("TIMEOUT(absolute)", "0"))
+            call.queue_agi(call.state.channel, agi.set_variable("TIMEOUT(absolute)", "0"))
             await call.agi(call.state.channel, agi.answer(), ANSWER_S)
             call.post(Answered())
 
@@ -64,7 +64,11 @@ class VoiceCarrier:
 
     async def _ringback(self, command: Ringback) -> None:
         leg = command.leg or self._call.state.channel
-        self._call.lane_of(leg).add(lambda: self._call.agi(leg, agi.ringing()))
+
+        async def work() -> None:
+            self._call.queue_agi(leg, agi.ringing())
+
+        self._call.lane_of(leg).add(work)
 
     async def _music(self, command: Music) -> None:
         call = self._call
@@ -73,7 +77,7 @@ class VoiceCarrier:
 
         async def work() -> None:
             if this == self._musics:  # of several that wait only the last is heard
-                await call.agi(call.state.channel, agi.music(on=command.on))
+                call.queue_agi(call.state.channel, agi.music(on=command.on))
 
         call.lanes.caller.add(work)
 

@@ -139,6 +139,38 @@ async def test_async_agi_is_woken_before_the_answer_and_left_alone_once_there_is
             await one
 
 
+async def test_queued_commands_are_sent_in_order_without_waiting(connect: Connect, server: FakeAmi):
+    client = await connect()
+    commands = (agi.music(on=False), agi.answer(), agi.music(on=True))
+    results = [client.queue_agi(CHANNEL, command, soon()) for command in commands]
+    await server.until(lambda: server.count("AGI") == len(commands))
+    assert [one["command"] for one in server.seen if one["action"] == "AGI"] == [
+        command.text for command in commands
+    ]
+    assert not any(result.done() for result in results)
+    server.say(about("Hangup"))
+    ends = await asyncio.gather(*results, return_exceptions=True)
+    assert [type(one) for one in ends] == [ChannelGoneError] * len(commands)
+    assert len(client.agi_commands) == 0
+
+
+async def test_a_queued_command_ends_when_nothing_comes_of_it(connect: Connect, server: FakeAmi):
+    client = await connect()
+    result = client.queue_agi(CHANNEL, NOOP, soon(0.05))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await result
+    assert caught.value.command_id
+    assert len(client.agi_commands) == 0
+    result = client.queue_agi(CHANNEL, NOOP, soon())
+    server.cut()
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await result
+    assert caught.value.command_id
+    with pytest.raises(AmiDownError):
+        client.queue_agi(CHANNEL, NOOP, soon())
+    assert len(client.agi_commands) == 0
+
+
 async def test_a_refused_agi_command_raises(connect: Connect, server: FakeAmi):
     client = await connect()
     task = await queue_agi(client, server)

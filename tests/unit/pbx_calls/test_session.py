@@ -62,6 +62,18 @@ class Asterisk:
             raise error
         return {}
 
+    def queue_agi(
+        self, channel: str, command: agi.AgiCommand, deadline: float
+    ) -> asyncio.Future[str]:
+        result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.commands.append(command.text)
+        error = self.fails(command)
+        if error is not None:
+            result.set_exception(error)
+        else:
+            result.set_result("200 result=0")
+        return result
+
     async def agi(self, channel: str, command: agi.AgiCommand, deadline: float) -> agi.AgiResult:
         self.commands.append(command.text)
         error = self.fails(command)
