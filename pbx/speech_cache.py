@@ -13,11 +13,15 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pbx.speech_makers import Maker, NotSpokenError, to_telephone
 
+V = TypeVar("V")
 MOST_FAILURES_KNOWN: Final = 1000
+MOST_SEEN: Final = 1000
+TRUSTED_S: Final = 2.0
+"""A sound that was there so recently is not looked for again: looking wakes two threads."""
 STALE_PART_S: Final = 3600
 
 
@@ -46,12 +50,16 @@ class SpeechCache:
         self._turns = asyncio.Semaphore(at_once)
         self._making: dict[str, asyncio.Task[Path]] = {}
         self._failed: dict[str, tuple[float, str]] = {}
+        self._seen_at: dict[str, float] = {}
 
     async def get(self, text: str, voice: str) -> Path:
         """The sound's file, made now if need be. Raises NotSpokenError."""
         key = _key(self._maker.name, voice, text)
         path = self._folder / f"{key}.wav"
+        if self._seen_at.get(key, float("-inf")) > self._now_s() - TRUSTED_S:
+            return path
         if await asyncio.to_thread(_is_there, path):
+            _put_last(self._seen_at, key, self._now_s(), MOST_SEEN)
             return path
         failed_at, code = self._failed.get(key, (float("-inf"), ""))
         if self._now_s() < failed_at + self._retry_s:
@@ -84,6 +92,7 @@ class SpeechCache:
                 has_turn = True
                 sound = await to_telephone(await self._maker.make(text, voice))
             await asyncio.to_thread(self._keep, path, sound)
+            self._seen_at.clear()  # others may have made room for it
         except (TimeoutError, OSError, NotSpokenError) as error:
             code = error.code if isinstance(error, NotSpokenError) else _code(error)
             if has_turn:  # otherwise the text may be fine
@@ -93,10 +102,7 @@ class SpeechCache:
         return path
 
     def _note_failure(self, key: str, code: str) -> None:
-        self._failed.pop(key, None)
-        self._failed[key] = (self._now_s(), code)
-        while len(self._failed) > MOST_FAILURES_KNOWN:
-            del self._failed[next(iter(self._failed))]
+        _put_last(self._failed, key, (self._now_s(), code), MOST_FAILURES_KNOWN)
 
     def _keep(self, path: Path, sound: bytes) -> None:
         """Write the sound beside its place and rename it, then make room. Blocks."""
@@ -128,6 +134,14 @@ class SpeechCache:
             if path != spared:
                 path.unlink(missing_ok=True)
                 total -= size
+
+
+def _put_last(known: dict[str, V], key: str, value: V, most: int) -> None:
+    """Know a thing as the newest; of too many the oldest is forgotten."""
+    known.pop(key, None)
+    known[key] = value
+    while len(known) > most:
+        del known[next(iter(known))]
 
 
 def _is_there(path: Path) -> bool:

@@ -17,7 +17,9 @@ from aiohttp import web
 
 from deploy.asterisk.instance import TREE, write_tone
 from ivr.prompts import Fixed, Number, Prompt, Sound, Speech, Spelled
+from pbx import speech_cache
 from pbx.speech import SpeechSettings, SpokenSounds
+from pbx.speech_cache import SpeechCache
 from pbx.speech_makers import LARGEST_SOUND, NotSpokenError, run
 from pbx.speech_texts import TEXTS
 from tests.unit.pbx_speech.test_wav8k import tone
@@ -248,6 +250,38 @@ async def test_the_folder_stays_below_its_bound_and_loses_what_was_not_played_fo
         sizes = [file.stat().st_size for file in (tmp_path / "cache").iterdir()]
         assert sum(sizes) <= 200_000
     assert not Path(f"{second}.wav").exists()
+
+
+async def test_a_sound_is_looked_for_once_in_a_while_and_again_when_others_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    looked: list[Path] = []
+
+    def look(path: Path) -> bool:
+        looked.append(path)
+        return path.is_file()
+
+    monkeypatch.setattr(speech_cache, "_is_there", look)
+    now = [0.0]
+    cache = SpeechCache(
+        tmp_path, Voice(), most_bytes=10**6, limit_s=5, at_once=1, most_waiting=9, retry_s=9,
+        now_s=lambda: now[0],
+    )  # fmt: skip
+    path = await cache.get("Hello", "en")
+    looked.clear()
+    for _ in range(3):
+        assert await cache.get("Hello", "en") == path
+    assert looked == [path]
+    await cache.get("Goodbye", "en")
+    path.unlink()  # made room for it
+    looked.clear()
+    await cache.get("Hello", "en")
+    assert looked == [path]
+    await cache.get("Hello", "en")
+    now[0] += speech_cache.TRUSTED_S
+    looked.clear()
+    await cache.get("Hello", "en")
+    assert looked == [path]
 
 
 async def test_nothing_half_written_is_left_where_the_folder_cannot_be_written(
