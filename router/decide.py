@@ -11,7 +11,7 @@ ladder (`router/fallback.py`).
 import asyncio
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -97,7 +97,7 @@ class ForeignError(CrosspointError):
 _NO_FACTS: Final[LiveFacts] = {}
 
 
-class Begun(NamedTuple):
+class Begun(msgspec.Struct, frozen=True):
     """A decision that has to ask somebody: the store, or (without a ruleset) a foreign routing_url.
 
     `decision` is what the rules say without live facts; None where earlier digits may be missing.
@@ -233,7 +233,7 @@ class Decider:
             if earlier is not None and (outcome := _again(asked, earlier)):
                 return outcome
             call = dialogue.with_earlier_digits(asked.call, asked.silent, memory)
-            asked = asked._replace(call=call)
+            asked = msgspec.structs.replace(asked, call=call)
         if decision is None or live:
             decision = ruleset.evaluate(asked.call, asked.now_s, live)
         return await _Call(
@@ -421,7 +421,12 @@ def _first(asked: Asked, ruleset: Ruleset, decision: Decision) -> Remembered | N
     if not asked.call.call_id:
         return None
     return Remembered(
-        body=b"", level=Level.FULL, at_s=asked.now_s, rule=decision.rule, digest=ruleset.digest
+        body=b"",
+        level=Level.FULL,
+        at_s=asked.now_s,
+        rule=decision.rule,
+        digest=ruleset.digest,
+        agent="",
     )
 
 

@@ -95,7 +95,7 @@ class Taken(NamedTuple):
     token: str
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """One routing request on its way through. `fingerprint` stands for what was keyed in."""
 
     router: RouterView

@@ -11,12 +11,11 @@ import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from router.acd.agents import (
-    MAX_EXCLUDED,
     MAX_ORDER,
     MAX_QUEUES,
     AgentRecord,
@@ -26,11 +25,11 @@ from router.acd.agents import (
     effective_state,
 )
 from router.deadline import Deadline, in_s
-from router.errors import InvalidInputError, NotFoundError
+from router.errors import NotFoundError
 from router.store import keys
 from router.store.agent_records import record_of
 from router.store.link import Link, Reply
-from router.store.memory import LIFETIME_S, Remembering
+from router.store.memory import Remembering
 from router.store.operations import (
     MAX_REQUIREMENTS,
     HasLinks,
@@ -40,34 +39,27 @@ from router.store.operations import (
     raise_refusal,
     text_of,
 )
-from router.store.scripts import Prepared, Script, prepare, run_prepared
+from router.store.reserving import (
+    MAX_GROUP,
+    Asker,
+    Wanted,
+    Wish,
+    check,
+    rest_of,
+    want,
+)
+from router.store.scripts import Script, run_prepared
 from rules.actions import Strategy
 from rules.requirements import Requirement
 
 LONGEST_CALL_MS: Final = 4 * 3_600_000
 """A call whose end is never reported holds its agent for so long."""
 LONGEST_WRAP_UP_MS: Final = 3_600_000
-LONGEST_LEASE_MS: Final = 600_000
 RING_MS: Final = 60_000
 """How long a phone that a platform reports as ringing may ring before we stop believing it."""
 UNANSWERED_LIMIT: Final = 3
 UNUSED_MS: Final = 24 * 3_600_000
 """Requirements that nobody used for so long are forgotten."""
-MAX_GROUP: Final = 20
-"""Agents that may ring at once."""
-
-_VARYING: Final = 9
-"""Words of a reservation that differ from call to call, without excluded agents."""
-
-_MOST_WISHES: Final = 4096
-_GROUPS: Final = f"1 to {MAX_GROUP}"
-_EXCLUDED: Final = f"at most {MAX_EXCLUDED} agents"
-
-_RANK_OF = {
-    Strategy.MOST_SKILLED: "level",
-    Strategy.FIXED_ORDER: "order",
-    Strategy.ROUND_ROBIN: "turn",
-}
 
 
 class Reserved(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,18 +114,6 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     now_ms: int
 
 
-class _Wish(NamedTuple):
-    """What is the same for all who want the same."""
-
-    tenant: str
-    requirement: Requirement
-    strategy: Strategy
-    lease_ms: int
-    at_once: int
-    sticky_ms: int
-    wrap_up_ms: int
-
-
 class Agents(Operations):
     """All agents of all tenants. `draw` gives numbers in [0, 1) for the strategy `random`."""
 
@@ -146,7 +126,6 @@ class Agents(Operations):
     ) -> None:
         super().__init__(links, scripts)
         self._draw = draw
-        self._known_wishes: dict[_Wish, Prepared] = {}
 
     # reservations
 
@@ -178,46 +157,46 @@ class Agents(Operations):
         registered on the way, if the deadline allows. `remember`: only if nothing is remembered of
         the call (RememberedError), and then remember this of it.
         """
-        _check(1 <= lease_ms <= LONGEST_LEASE_MS, "lease_ms", "1 to 600000 ms")
-        _check(1 <= count <= MAX_GROUP, "count", _GROUPS)
-        _check(len(exclude) <= MAX_EXCLUDED, "exclude", _EXCLUDED)
-        token = token or new_token()
-        scope, before, after = remember or _FORGETTING
-        prepared = self._prepared(
-            _Wish(
-                tenant=tenant,
-                requirement=requirement,
-                strategy=strategy,
-                lease_ms=lease_ms,
-                at_once=count if strategy is Strategy.SIMULTANEOUS else 1,
-                sticky_ms=(sticky_s or 0) * 1000,
-                wrap_up_ms=wrap_up_ms,
-            )
+        wish = Wish(
+            tenant=tenant,
+            requirement=requirement,
+            strategy=strategy,
+            lease_ms=lease_ms,
+            count=count,
+            sticky_s=sticky_s or 0,
+            wrap_up_ms=wrap_up_ms,
+            exclude=tuple(exclude),
         )
-        link = self._links.link_for(tenant)
-        request = request_id.encode()
-        rest = _words(
-            b"%d" % link.redis_deadline_ms(deadline),
-            b"%r" % self._draw() if strategy is Strategy.RANDOM else b"0",
-            request,
-            request if call is None else call.encode(),
-            token.encode(),
-            caller.encode() if caller else b"",
-            scope,
-            before,
-            after,
-            *(agent.encode() for agent in exclude),
+        asker = Asker(
+            request_id=request_id,
+            call=request_id if call is None else call,
+            token=token or new_token(),
+            caller=caller,
+            remember=remember,
         )
-        words = _VARYING + len(exclude)
+        return await self.reserve_wanted(self.want(wish), asker, deadline)
+
+    def want(self, wish: Wish) -> Wanted:
+        """Prepare a wish that many calls have, for `reserve_wanted`."""
+        return want(self._script("agent_reserve"), wish)
+
+    async def reserve_wanted(
+        self, wanted: Wanted, asker: Asker, deadline: Deadline
+    ) -> Reserved | None:
+        """As `reserve`, for a wish that was prepared."""
+        wish = wanted.wish
+        link = self._links.link_for(wish.tenant)
+        draw = self._draw() if wish.strategy is Strategy.RANDOM else 0
+        rest = rest_of(wanted, asker, link.redis_deadline_ms(deadline), draw)
 
         def give_back(reply: Reply) -> None:
             if isinstance(reply, list):
-                self._cancel_unasked(link, tenant, request_id, token, lease_ms)
+                self._cancel_unasked(link, wish, asker)
 
-        reply = await run_prepared(link, prepared, words, rest, deadline, give_back)
+        reply = await run_prepared(link, wanted.head, wanted.words, rest, deadline, give_back)
         if reply == b"UNREGISTERED":
-            await self.register(tenant, requirement, deadline)
-            reply = await run_prepared(link, prepared, words, rest, deadline, give_back)
+            await self.register(wish.tenant, wish.requirement, deadline)
+            reply = await run_prepared(link, wanted.head, wanted.words, rest, deadline, give_back)
         if isinstance(reply, bytes):
             raise_refusal(reply)
         return None if reply is None else reserved_of(list_of(reply))
@@ -344,7 +323,7 @@ class Agents(Operations):
         the reporter's clock. A connected call confirms the agent's reservation for it. `queue`,
         `caller` and `wrap_up_ms` are used where there was no reservation to say so.
         """
-        _check(1 <= len(calls) <= MAX_GROUP, "calls", f"1 to {MAX_GROUP} ids")
+        check(1 <= len(calls) <= MAX_GROUP, "calls", f"1 to {MAX_GROUP} ids")
         args: list[str | int] = [keys.prefix(tenant), agent, seen.value, at_ms, caller or ""]
         args += ["" if queue is None else keys.queue_id(queue), wrap_up_ms, ring_ms]
         args += [longest_call_ms, LONGEST_WRAP_UP_MS, limit, pause_ms or 0, *calls]
@@ -389,14 +368,14 @@ class Agents(Operations):
         Runtime state stays as it is (`do_not_disturb` of a membership too: use the method). At most
         100 queues; `TooManyRequirementsError` when new queues would exceed the tenant's limit.
         """
-        _check(len(queues) <= MAX_QUEUES, "queues", f"at most {MAX_QUEUES} queues")
+        check(len(queues) <= MAX_QUEUES, "queues", f"at most {MAX_QUEUES} queues")
         flat: list[str | int] = []
         for queue, membership in queues.items():
-            _check(0 <= membership.skill_level <= 100, "skill_level", "0 to 100")
-            _check(0 <= membership.order <= MAX_ORDER, "order", f"0 to {MAX_ORDER}")
+            check(0 <= membership.skill_level <= 100, "skill_level", "0 to 100")
+            check(0 <= membership.order <= MAX_ORDER, "order", f"0 to {MAX_ORDER}")
             flat += [membership.skill_level, membership.order, keys.queue_id(queue)]
         for skill, level in skills.items():
-            _check(0 <= level <= 100, "skills", "levels 0 to 100")
+            check(0 <= level <= 100, "skills", "levels 0 to 100")
             flat += [level, keys.queue_id(skill)]
         key_names = [
             keys.agent(tenant, agent),
@@ -503,25 +482,14 @@ class Agents(Operations):
             if cursor == "0":
                 return
 
-    def _prepared(self, wish: _Wish) -> Prepared:
-        prepared = self._known_wishes.get(wish)
-        if prepared is None:
-            if len(self._known_wishes) >= _MOST_WISHES:
-                self._known_wishes.clear()
-            prepared = _prepare(self._script("agent_reserve"), wish)
-            self._known_wishes[wish] = prepared
-        return prepared
-
-    def _cancel_unasked(
-        self, link: Link, tenant: str, request_id: str, token: str, lease_ms: int
-    ) -> None:
+    def _cancel_unasked(self, link: Link, wish: Wish, asker: Asker) -> None:
         """Give a late reservation back without waiting; if that fails too, the lease ends it."""
         # By source, not digest: rare enough, and there is nobody to repeat it.
         script = self._script("agent_cancel")
-        deadline = in_s(lease_ms / 1000)
+        tenant, deadline = wish.tenant, in_s(wish.lease_ms / 1000)
         link.call(
-            *("EVAL", script.source, 1, keys.request(tenant, request_id)),
-            *(link.redis_deadline_ms(deadline), keys.prefix(tenant), token),
+            *("EVAL", script.source, 1, keys.request(tenant, asker.request_id)),
+            *(link.redis_deadline_ms(deadline), keys.prefix(tenant), asker.token),
             deadline=deadline,
         )
 
@@ -529,29 +497,6 @@ class Agents(Operations):
 def new_token() -> str:
     """A token nobody else has."""
     return secrets.token_hex(8)
-
-
-_FORGETTING: Final = Remembering(b"", b"", b"")
-
-
-def _prepare(script: Script, wish: _Wish) -> Prepared:
-    tenant, requirement = wish.tenant, wish.requirement
-    queue, wanted = keys.queue_id(requirement.queue), keys.requirement_id(requirement)
-    kind = _RANK_OF.get(wish.strategy)
-    ranks = (keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)) if kind else ()
-    return prepare(
-        script,
-        (keys.ready(tenant, wanted), keys.requirements_used(tenant), *ranks),
-        (
-            *(keys.prefix(tenant), wanted, queue, wish.strategy.value),
-            *(wish.lease_ms, wish.at_once, wish.sticky_ms, wish.wrap_up_ms, int(LIFETIME_S * 1000)),
-        ),
-    )
-
-
-def _words(*words: bytes) -> bytes:
-    """Arguments as the protocol writes them down."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
 def reserved_of(reply: Sequence[Reply]) -> Reserved:
@@ -582,8 +527,3 @@ def _views(reply: Reply) -> Sequence[AgentView]:
             state = effective_state(record, now_ms)
             views.append(AgentView(record=record, effective=state, now_ms=now_ms))
     return views
-
-
-def _check(is_right: bool, field: str, allowed: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not is_right:
-        raise InvalidInputError(f"{field}: {allowed}", field=field)

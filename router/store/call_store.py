@@ -3,18 +3,23 @@
 import secrets
 from collections.abc import Collection
 from hashlib import blake2b
+from typing import Final
 
 from router.deadline import Deadline
 from router.dialogue import NOTHING_KNOWN, Memory, Remembered
-from router.outcome import Asked, Taken
+from router.outcome import Asked, Names, Taken
 from router.store import keys
 from router.store.agents import Agents
 from router.store.facts import queue_facts
 from router.store.links import Links
 from router.store.memory import read_memory, remembering, scope_of
+from router.store.reserving import Asker, Wanted, Wish
 from rules.actions import ReserveAgent, Strategy
 from rules.facts import LiveFacts
 from rules.requirements import Requirement
+
+MOST_KNOWN: Final = 4096
+"""Actions of all rulesets whose wish is kept written down."""
 
 
 class CallStore:
@@ -24,6 +29,7 @@ class CallStore:
         self._links = links
         self._agents = agents
         self._lease_ms = lease_ms
+        self._known: dict[int, tuple[ReserveAgent, Names, Wanted]] = {}
         self._seal = secrets.token_bytes(16)
 
     def is_open(self, tenant: str) -> bool:
@@ -57,26 +63,17 @@ class CallStore:
         first: Remembered | None,
     ) -> Taken | None:
         """Reserve one agent whom this platform can reach, if there is one."""
-        call_id = asked.call.call_id
-        queue = asked.names.queue(wanted.queue)
-        strategy = wanted.strategy or (queue.strategy if queue else Strategy.LONGEST_IDLE)
-        if strategy is Strategy.SIMULTANEOUS:
-            strategy = Strategy.LONGEST_IDLE  # a platform that can be told one user only
-        reserved = await self._agents.reserve(
-            asked.router.tenant,
-            request_id=request_id,
-            requirement=Requirement.of(wanted.queue, wanted.skills),
-            strategy=strategy,
-            lease_ms=self._lease_ms,
-            deadline=deadline,
-            caller=asked.call.caller,
-            sticky_s=wanted.sticky_s,
-            exclude=asked.names.unreachable(wanted.queue, asked.dialect.address),
-            call=call_id or None,
-            wrap_up_ms=queue.wrap_up_seconds * 1000 if queue else 0,
-            token=self._token(request_id),
-            remember=None if first is None else remembering(asked, first),
+        token = self._token(request_id)
+        call = asked.call
+        asker = Asker(
+            request_id,
+            call.call_id or request_id,
+            token,
+            call.caller,
+            None if first is None else remembering(asked, first),
         )
+        wanted_here = self._wanted(asked, wanted)
+        reserved = await self._agents.reserve_wanted(wanted_here, asker, deadline)
         return None if reserved is None else Taken(reserved.agents[0], reserved.token)
 
     async def cancel(self, tenant: str, request_id: str, deadline: Deadline) -> None:
@@ -88,6 +85,36 @@ class CallStore:
         """Release an agent who was of no use, with the old place in the line of the idle."""
         await self._agents.release(
             tenant, taken.agent, taken.token, keep_place=True, deadline=deadline
+        )
+
+    def _wanted(self, asked: Asked, wanted: ReserveAgent) -> Wanted:
+        """What an action asks of the store; it stays so until rules, directory or phones change."""
+        names = asked.names
+        exclude = names.unreachable(wanted.queue, asked.dialect.address)
+        known = self._known.get(id(wanted))
+        if known is not None:
+            action, known_names, found = known
+            if action is wanted and known_names is names and found.wish.exclude is exclude:
+                return found
+        found = self._agents.want(self._wish(asked, wanted, exclude))
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[id(wanted)] = (wanted, names, found)
+        return found
+
+    def _wish(self, asked: Asked, wanted: ReserveAgent, exclude: tuple[str, ...]) -> Wish:
+        queue = asked.names.queue(wanted.queue)
+        strategy = wanted.strategy or (queue.strategy if queue else Strategy.LONGEST_IDLE)
+        if strategy is Strategy.SIMULTANEOUS:
+            strategy = Strategy.LONGEST_IDLE  # a platform that can be told one user only
+        return Wish(
+            tenant=asked.router.tenant,
+            requirement=Requirement.of(wanted.queue, wanted.skills),
+            strategy=strategy,
+            lease_ms=self._lease_ms,
+            sticky_s=wanted.sticky_s or 0,
+            wrap_up_ms=queue.wrap_up_seconds * 1000 if queue else 0,
+            exclude=exclude,
         )
 
     def _token(self, request_id: str) -> str:

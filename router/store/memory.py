@@ -53,8 +53,8 @@ _AGENT: Final = b'"agent":"'
 
 
 def remembering(asked: Asked, answer: Remembered) -> Remembering:
-    """`answer` without body and agent: the body follows from who is reserved."""
-    before, found, after = _encode(msgspec.structs.replace(answer, agent="")).partition(_AGENT)
+    """`answer` has an empty body and agent: both follow from who is reserved."""
+    before, found, after = _encode(answer).partition(_AGENT)
     return Remembering(scope_of(asked).encode(), before + found, after)
 
 

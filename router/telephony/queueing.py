@@ -22,12 +22,13 @@ from router.call_record import QUEUED
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
 from router.resources import QueueConfig
-from router.store.agents import MAX_GROUP, Agents, CallSeen, Reserved, new_token
+from router.store.agents import Agents, CallSeen, Reserved, new_token
 from router.store.facts import queue_facts
 from router.store.line import Line, Offered
 from router.store.links import Links
 from router.store.operations import LineFullError
 from router.store.pbx_line import PbxLine
+from router.store.reserving import MAX_GROUP
 from router.telephony.holding import Holding
 from router.telephony.setting_out import Planner
 from rules.actions import Enqueue, Strategy
@@ -38,7 +39,10 @@ from rules.requirements import Requirement
 STORE_S: Final = 1.0
 """One question to the store."""
 TELL_S: Final = 10.0
-"""How long the store is told again what an agent did; then leases and longest calls have to do."""
+"""How long the call waits until the store has heard what an agent did; then it is told beside the call."""
+TELL_LATER_S: Final = 3600.0
+"""For so long; after that leases and longest calls have to do."""
+MOST_UNTOLD: Final = 1_000
 AGAIN_S: Final = 0.25
 RING_MARGIN_S: Final = 10
 """A lease outlasts the ringing by so much: the time for an answer to become a confirmation."""
@@ -100,6 +104,7 @@ class StoreQueueing:
         self._talking: dict[str, tuple[str, str]] = {}
         self._refused: dict[str, set[str]] = {}
         self._observing: set[asyncio.Task[None]] = set()
+        self._untold: set[asyncio.Task[bool]] = set()
 
     def adopt(self, states: Iterable[CallState]) -> None:
         """Calls taken over from the controller before: they waited and talked already."""
@@ -400,18 +405,28 @@ class StoreQueueing:
         return self._links.link_for(self._tenant).redis_deadline_ms(in_s(0))
 
     async def _tell(self, work: Tell) -> None:
-        """Tell the store until it has heard it, within bounds. What is told may be told twice."""
-        until = in_s(TELL_S)
+        """Tell the store until it has heard it, within bounds. What is told may be told twice, and late:
+        it names the call or the token that it is about."""
+        if await self._tells(work, in_s(TELL_S)):
+            return
+        if len(self._untold) >= MOST_UNTOLD:
+            _log.error("agent_never_told", most=MOST_UNTOLD)
+            return
+        task = asyncio.get_running_loop().create_task(self._tells(work, in_s(TELL_LATER_S)))
+        self._untold.add(task)
+        task.add_done_callback(self._untold.discard)
+
+    async def _tells(self, work: Tell, until: Deadline) -> bool:
         while True:
             try:
                 await work(Deadline(min(until, in_s(STORE_S))))
             except CrosspointError as error:
                 if in_s(AGAIN_S) >= until:
                     _log.warning("agent_not_told", reason=error.code)
-                    return
+                    return False
                 await asyncio.sleep(AGAIN_S)
             else:
-                return
+                return True
 
 
 def is_open(calendar: Calendar | None, now_s: float) -> bool:

@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from router.deadline import Deadline, in_s, left_s
@@ -44,7 +45,7 @@ _FOREIGN: Final = {
 _log = structlog.get_logger(__name__)
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True):
     """One answered decision."""
 
     asked: Asked
@@ -52,7 +53,7 @@ class Done(NamedTuple):
     duration_s: float
 
 
-class Written(NamedTuple):
+class Written(msgspec.Struct, frozen=True):
     """What the store is to be told of one decision: the log's entry, and more where there is any."""
 
     tenant: str
@@ -173,7 +174,7 @@ class Afterwards:
             self._waiting.append(self._written(done))
 
     def _written(self, done: Done) -> Written:
-        asked, outcome, duration_s = done
+        asked, outcome, duration_s = done.asked, done.outcome, done.duration_s
         entry = entry_of(
             asked, outcome, int(duration_s * 1e6), with_full_numbers=self._with_full_numbers
         )

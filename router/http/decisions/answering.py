@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from router import dialogue, fallback
 from router.deadline import Deadline
@@ -18,7 +20,7 @@ from rules.facts import CallFacts
 LONGEST_BODY: Final = 64 * 1024
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """What goes out. `level` None: no decision was made."""
 
     status: int
@@ -84,14 +86,16 @@ class Answering:
             return UNAUTHENTICATED
         except UnreadableError:
             request, is_read = _NOTHING, False
+        call, silent = request.call, request.silent
+        # By position: by name it takes twice as long.
         asked = Asked(
-            router=router,
-            call=request.call,
-            silent=request.silent,
-            fingerprint=dialogue.fingerprint(request.call.digits, request.silent),
-            dialect=_DIALECT,
-            names=view.names,
-            now_s=now_s,
+            router,
+            call,
+            silent,
+            dialogue.fingerprint(call.digits, silent),
+            _DIALECT,
+            view.names,
+            now_s,
         )
         read_s = time.perf_counter()
         begun: Outcome | Begun
@@ -104,19 +108,20 @@ class Answering:
 
     async def finish(self, half: "Half") -> Reply:
         """The reply to a request that has to ask somebody."""
-        return self._done(half, await self._finish(half.asked, half.begun, half.arrived))
+        asked, begun = half.asked, half.begun
+        if isinstance(begun, Begun):
+            deadline = Deadline(half.arrived + asked.router.budget_s - self._reserve_s)
+            begun = await self._decider.finish(asked, begun, deadline)
+        return self._done(half, begun)
 
     async def decide(self, asked: Asked, arrived: float) -> Outcome:
         """Decide within the router's budget and hand the outcome to what comes afterwards."""
-        outcome = await self._finish(asked, self._decider.begin(asked), arrived)
+        outcome = self._decider.begin(asked)
+        if isinstance(outcome, Begun):
+            deadline = Deadline(arrived + asked.router.budget_s - self._reserve_s)
+            outcome = await self._decider.finish(asked, outcome, deadline)
         self._put(asked, outcome, arrived)
         return outcome
-
-    async def _finish(self, asked: Asked, begun: Outcome | Begun, arrived: float) -> Outcome:
-        if isinstance(begun, Outcome):
-            return begun
-        deadline = Deadline(arrived + asked.router.budget_s - self._reserve_s)
-        return await self._decider.finish(asked, begun, deadline)
 
     def _done(self, half: "Half", outcome: Outcome) -> Reply:
         self._put(half.asked, outcome, half.arrived)
@@ -130,7 +135,7 @@ class Answering:
         self._afterwards.put(asked, outcome, took_s, is_late=took_s > asked.router.budget_s)
 
 
-class Half(NamedTuple):
+class Half(msgspec.Struct, frozen=True):
     """A request that was read and begun. Times are of `perf_counter`, `arrived` of `monotonic`."""
 
     asked: Asked
