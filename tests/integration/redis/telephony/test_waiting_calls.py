@@ -18,6 +18,7 @@ from router.errors import OutcomeUnknownError, StoreDownError
 from router.hours import OpeningHours
 from router.resources import HoldQueue
 from router.store.scripts import Script, load_script, make_script
+from router.telephony import queueing
 from rules.actions import End, Enqueue, ReserveAgent
 from tests.integration.redis.telephony.switchboard import (
     CALLER,
@@ -342,6 +343,23 @@ async def test_who_answers_while_the_store_is_away_is_busy_when_it_is_back(
         server.resume()
         await until_state(board, "ada", "on_call")
         await board.queueing.wrap_up("ada")
+        await until_state(board, "ada", "available")
+
+
+async def test_an_agent_whose_call_ended_while_the_store_was_away_for_long_is_free_when_it_is_back(
+    new_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(queueing, "TELL_S", 0.3)
+    server = new_server()
+    async with switchboard(server.url, queues=[queue(wrap_up_seconds=0)]) as board:
+        await board.has("ada")
+        state = call()
+        match = await board.arrives(state)
+        assert isinstance(match, Matched)
+        await confirmed(board, state, match)
+        server.pause()
+        await board.queueing.wrap_up("ada")  # returns although nobody has heard it
+        server.resume()
         await until_state(board, "ada", "available")
 
 
