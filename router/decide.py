@@ -263,6 +263,21 @@ class Decider:
 class _Call:
     """Carries out what the rules decided for one call, rung by rung."""
 
+    __slots__ = (
+        "_asked",
+        "_decider",
+        "_decision",
+        "_first",
+        "_give_back",
+        "_is_remembered",
+        "_is_store_down",
+        "_live",
+        "_memory",
+        "_reasons",
+        "_ruleset",
+        "_unsure",
+    )
+
     def __init__(
         self,
         decider: Decider,

@@ -107,6 +107,7 @@ class Observer:
         self._make_metrics()
         self._tallies = {level: [0] * (len(DECISION_BUCKETS_S) + 1) for level in Level}
         self._sums = dict.fromkeys(Level, 0.0)
+        self._reservation_counts = dict.fromkeys(Reservation, 0)
         self._hits: dict[tuple[str, str], int] = {}
         self._known_hits: set[tuple[str, str]] = set()
 
@@ -158,7 +159,7 @@ class Observer:
                 hits[key] = 1
 
     def reservation(self, outcome: Reservation) -> None:
-        self._reservation_children[outcome].inc()
+        self._reservation_counts[outcome] += 1
 
     def router_error(self, kind: ErrorCode) -> None:
         self._errors.labels(kind.value).inc()
@@ -212,6 +213,10 @@ class Observer:
             if self._sums[level]:
                 child._sum.inc(self._sums[level])  # noqa: SLF001 - as above
                 self._sums[level] = 0.0
+        for outcome, count in self._reservation_counts.items():
+            if count:
+                self._reservation_children[outcome].inc(count)
+                self._reservation_counts[outcome] = 0
         hits, self._hits = self._hits, {}
         for key, count in hits.items():
             known = key in self._known_hits or len(self._known_hits) < MOST_RULES

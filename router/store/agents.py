@@ -194,11 +194,13 @@ class Agents(Operations):
                 self._cancel_unasked(link, wish, asker)
 
         reply = await run_prepared(link, wanted.head, wanted.words, rest, deadline, give_back)
-        if reply == b"UNREGISTERED":
+        if isinstance(reply, bytes):
+            if reply != b"UNREGISTERED":
+                raise_refusal(reply)
             await self.register(wish.tenant, wish.requirement, deadline)
             reply = await run_prepared(link, wanted.head, wanted.words, rest, deadline, give_back)
-        if isinstance(reply, bytes):
-            raise_refusal(reply)
+            if isinstance(reply, bytes):
+                raise_refusal(reply)
         return None if reply is None else reserved_of(list_of(reply))
 
     async def cancel(self, tenant: str, *, request_id: str, token: str, deadline: Deadline) -> int:

@@ -42,6 +42,8 @@ _FOREIGN: Final = {
     ErrorCode.STATUS: ForeignAsk.STATUS,
     ErrorCode.UNREADABLE: ForeignAsk.UNREADABLE,
 }
+_RESERVED: Final = f"{Why.RESERVED.value}:"
+_NO_AGENT: Final = f"{Why.NO_AGENT.value}:"
 _log = structlog.get_logger(__name__)
 
 
@@ -235,10 +237,9 @@ class Afterwards:
             asked_how = None if outcome.error is None else _FOREIGN.get(outcome.error)
             self._observer.foreign_ask(asked_how or ForeignAsk.ANSWERED)
         for reason in outcome.reasons:
-            step = reason.partition(":")[0]
-            if step == Why.RESERVED:
+            if reason.startswith(_RESERVED):
                 self._observer.reservation(Reservation.RESERVED)
-            elif step == Why.NO_AGENT:
+            elif reason.startswith(_NO_AGENT):
                 self._observer.reservation(_nobody(outcome))
         for _ in outcome.give_back:
             self._observer.reservation(Reservation.GIVEN_BACK)

@@ -1,5 +1,6 @@
 """What each of our actions is on a Dialpad call router."""
 
+import functools
 from typing import assert_never
 
 from router.dialogue import most_digits
@@ -28,11 +29,19 @@ class DialpadDialect:
     address = "user_id"
 
     def express(self, action: Action, names: Names, agent: AgentConfig | None) -> bytes | None:
-        answer = _answer(action, names, agent)
+        if isinstance(action, ReserveAgent):
+            return None if agent is None or agent.user_id is None else _to_user(agent.user_id)
+        answer = _answer(action, names)
         return None if answer is None else write_answer(answer)
 
 
-def _answer(action: Action, names: Names, agent: AgentConfig | None) -> Answer | None:
+@functools.lru_cache(maxsize=4096)
+def _to_user(user_id: str) -> bytes:
+    """The one answer that is different from call to call, and the same for each agent."""
+    return write_answer(Route(target=Target(type=TargetType.USER, id=user_id)))
+
+
+def _answer(action: Action, names: Names) -> Answer | None:
     match action:
         case Route() | Voicemail():
             return _to(action.target)
@@ -49,9 +58,7 @@ def _answer(action: Action, names: Names, agent: AgentConfig | None) -> Answer |
         case Enqueue():
             queue = names.queue(action.queue)
             return _group(TargetType.CALLCENTER, queue.call_center_id if queue else None)
-        case ReserveAgent():
-            return _group(TargetType.USER, agent.user_id if agent else None)
-        case Callback():
+        case ReserveAgent() | Callback():  # who is reserved is `express`'s
             return None
         case _:
             assert_never(action)
