@@ -15,6 +15,9 @@ from pbx.ami import values
 from pbx.ami.values import ChannelName, CommandId, UniqueId
 from pbx.errors import UnsafeValueError
 
+UNHEARD = CommandId("unheard")
+"""The id of commands whose results nobody wants: `eventfilter` in manager.conf keeps them from being sent."""
+
 _KINDS: dict[str, Callable[[str], str]] = {
     "channel": values.channel,
     "channel1": values.channel,

@@ -18,6 +18,7 @@ import structlog
 
 from pbx.ami import agi, events
 from pbx.ami.actions import (
+    UNHEARD,
     Action,
     Agi,
     CoreShowChannels,
@@ -28,6 +29,7 @@ from pbx.ami.actions import (
     Status,
     new_command_id,
 )
+from pbx.ami.agi import AgiCommand
 from pbx.ami.agi_commands import AgiCommands, end
 from pbx.ami.connection import Connection, Sent, headers_of
 from pbx.ami.events import Headers
@@ -127,37 +129,8 @@ class Client:
         _, *rows, _ = await self._exchange(action, deadline)
         return [headers_of(row) for row in rows]
 
-    def queue_agi(
-        self, channel: ChannelName | UniqueId, command: agi.AgiCommand, deadline: float
-    ) -> asyncio.Future[str]:
-        """Send an AGI command; the future gets its result as it came. Both raise as `agi`.
-
-        Those queued at once for one channel run one right after the other.
-        """
-        command_id = new_command_id()
-        action = Agi(channel=channel, command=command.text, command_id=command_id)
-        result = self.agi_commands.expect(command_id, str(channel), command)
-        sent = Sent(action.action, result, is_begun_only=True)
-        try:
-            connection = self._put(action, sent, deadline)
-        except PbxError:
-            self.agi_commands.forget(command_id)
-            raise
-        if command.wakes:
-            self._wake(channel)
-        late = OutcomeUnknownError(command_id=command_id)
-        timer = asyncio.get_running_loop().call_at(deadline, end, result, late)
-
-        def over(_: asyncio.Future[str]) -> None:
-            timer.cancel()
-            self.agi_commands.forget(command_id)
-            connection.forget(sent)
-
-        result.add_done_callback(over)
-        return result
-
     async def agi(
-        self, channel: ChannelName | UniqueId, command: agi.AgiCommand, deadline: float
+        self, channel: ChannelName | UniqueId, command: AgiCommand, deadline: float
     ) -> agi.AgiResult:
         """Run an AGI command on a channel in async AGI and wait for its result.
 
@@ -165,7 +138,34 @@ class Client:
         it ended), AgiRefusedError; OutcomeUnknownError also when the channel left async AGI with the command
         still queued: it may run when the channel comes back.
         """
-        return agi.parse_result(await self.queue_agi(channel, command, deadline))
+        command_id = new_command_id()
+        action = Agi(channel=channel, command=command.text, command_id=command_id)
+        result = self.agi_commands.expect(command_id, str(channel), command)
+        sent = Sent(action.action, result, is_begun_only=True)
+        late = OutcomeUnknownError(command_id=command_id)
+        timer = asyncio.get_running_loop().call_at(deadline, end, result, late)
+        try:
+            self._put(action, sent, deadline)
+            if command.wakes:
+                self._wake(channel)
+            return agi.parse_result(await result)
+        finally:
+            timer.cancel()
+            self.agi_commands.forget(command_id)
+            self._forget(sent)
+
+    def tell(
+        self, channel: ChannelName | UniqueId, command: AgiCommand, deadline: float
+    ) -> asyncio.Future[list[bytes]]:
+        """Have an AGI command run ahead of whatever is sent to the channel next; what comes of it is not told.
+
+        The future ends when Asterisk has queued it. Both raise as `send`.
+        """
+        action = Agi(channel=channel, command=command.text, command_id=UNHEARD)
+        future = self._begin(action, deadline)
+        if command.wakes:
+            self._wake(channel)
+        return future
 
     async def channels(self, deadline: float) -> list[events.ChannelListed]:
         """The live channels. Raises as `send`."""
@@ -270,18 +270,28 @@ class Client:
 
     async def _exchange(self, action: Action, deadline: float) -> list[bytes]:
         """The answer, then the rows of a list and what closes it, as they came."""
+        return await self._begin(action, deadline)
+
+    def _begin(self, action: Action, deadline: float) -> asyncio.Future[list[bytes]]:
+        """Write an action; raises as `_put`. The future ends by the deadline."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[bytes]] = loop.create_future()
         sent = Sent(action.action, future, is_list=action.is_list)
-        connection = self._put(action, sent, deadline)
+        self._put(action, sent, deadline)
         timer = loop.call_at(deadline, end, future, OutcomeUnknownError())
-        try:
-            return await future
-        finally:
-            timer.cancel()
-            connection.forget(sent)
 
-    def _put(self, action: Action, sent: Sent, deadline: float) -> Connection:
+        def over(_: asyncio.Future[list[bytes]]) -> None:
+            timer.cancel()
+            self._forget(sent)
+
+        future.add_done_callback(over)
+        return future
+
+    def _forget(self, sent: Sent) -> None:
+        if self._connection is not None:
+            self._connection.forget(sent)
+
+    def _put(self, action: Action, sent: Sent, deadline: float) -> None:
         """Write an action. Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent."""
         headers = action.headers()
         if self._connection is None or self.state is not LinkState.READY:
@@ -289,7 +299,6 @@ class Client:
         if deadline <= asyncio.get_running_loop().time():
             raise AmiBusyError
         self._connection.put(headers, sent)
-        return self._connection
 
     def _wake(self, channel: ChannelName | UniqueId) -> None:
         """Press the key that wakes async AGI; nobody waits for the answer."""

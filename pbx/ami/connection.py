@@ -100,7 +100,8 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
 
     def forget(self, sent: "Sent") -> None:
         """Nobody waits for the answer any more."""
-        self.protocol.pending.pop(sent.id, None)
+        if self.protocol is not None:
+            self.protocol.pending.pop(sent.id, None)
 
     def connect(self) -> Any:  # Any: a task, as in panoramisk
         self._opening = super().connect()

@@ -64,23 +64,21 @@ class Call:
         """Send an action. Raises as `Client.send`."""
         await self.client.send(action, self.in_s(limit_s))
 
-    def queue_agi(self, leg: LegId, command: agi.AgiCommand) -> None:
-        """Have a command run on a leg before whatever is sent to it next, and do not wait for it.
+    def tell(self, leg: LegId, command: agi.AgiCommand) -> None:
+        """Have a command run on a leg ahead of whatever is sent to it next, and do not wait for it.
 
-        For what takes no time, and of which nothing depends on how it ended. Raises as `Client.queue_agi`.
+        For what takes no time, and of which nothing depends on how it ended. Raises as `Client.tell`.
         """
 
-        def ended(result: asyncio.Future[str]) -> None:
-            error = None if result.cancelled() else result.exception()
-            if error is None:
-                return
-            code = error.code if isinstance(error, PbxError) else type(error).__name__
+        def queued(answer: asyncio.Future[list[bytes]]) -> None:
+            error = None if answer.cancelled() else answer.exception()
             if isinstance(error, RefusedError) and self._is_gone(leg, error):
-                code = ChannelGoneError.code
-            log.info("command_failed", code=code)
+                error = ChannelGoneError()
+            if isinstance(error, PbxError):
+                log.info("command_failed", code=error.code)
 
-        result = self.client.queue_agi(UniqueId(leg), command, self.in_s(ACTION_S))
-        result.add_done_callback(ended)
+        answer = self.client.tell(UniqueId(leg), command, self.in_s(ACTION_S))
+        answer.add_done_callback(queued)
 
     async def agi(
         self, leg: LegId, command: agi.AgiCommand, limit_s: float = ACTION_S

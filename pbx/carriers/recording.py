@@ -57,6 +57,6 @@ class RecordingCarrier:
         record = agi.mix_monitor(started.folder, started.name, per_side=stereo)
 
         async def work() -> None:
-            call.queue_agi(call.state.channel, record)
+            call.tell(call.state.channel, record)
 
         call.lanes.caller.add(work)

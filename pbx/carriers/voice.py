@@ -56,7 +56,7 @@ class VoiceCarrier:
 
         async def work() -> None:
             # TIMEOUT(absolute): the dialplan's safety net for a controller that never came.
-            call.queue_agi(call.state.channel, agi.set_variable("TIMEOUT(absolute)", "0"))
+            call.tell(call.state.channel, agi.set_variable("TIMEOUT(absolute)", "0"))
             await call.agi(call.state.channel, agi.answer(), ANSWER_S)
             call.post(Answered())
 
@@ -66,7 +66,7 @@ class VoiceCarrier:
         leg = command.leg or self._call.state.channel
 
         async def work() -> None:
-            self._call.queue_agi(leg, agi.ringing())
+            self._call.tell(leg, agi.ringing())
 
         self._call.lane_of(leg).add(work)
 
@@ -77,7 +77,7 @@ class VoiceCarrier:
 
         async def work() -> None:
             if this == self._musics:  # of several that wait only the last is heard
-                call.queue_agi(call.state.channel, agi.music(on=command.on))
+                call.tell(call.state.channel, agi.music(on=command.on))
 
         call.lanes.caller.add(work)
 

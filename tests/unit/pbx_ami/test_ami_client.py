@@ -6,6 +6,7 @@ import pytest
 
 from pbx.ami import agi, events
 from pbx.ami.actions import (
+    UNHEARD,
     Bridge,
     CoreShowChannels,
     Hangup,
@@ -139,36 +140,34 @@ async def test_async_agi_is_woken_before_the_answer_and_left_alone_once_there_is
             await one
 
 
-async def test_queued_commands_are_sent_in_order_without_waiting(connect: Connect, server: FakeAmi):
+async def test_a_channel_is_told_things_in_order_and_without_waiting(
+    connect: Connect, server: FakeAmi
+):
     client = await connect()
     commands = (agi.music(on=False), agi.answer(), agi.music(on=True))
-    results = [client.queue_agi(CHANNEL, command, soon()) for command in commands]
-    await server.until(lambda: server.count("AGI") == len(commands))
-    assert [one["command"] for one in server.seen if one["action"] == "AGI"] == [
-        command.text for command in commands
-    ]
-    assert not any(result.done() for result in results)
-    server.say(about("Hangup"))
-    ends = await asyncio.gather(*results, return_exceptions=True)
-    assert [type(one) for one in ends] == [ChannelGoneError] * len(commands)
+    told = [client.tell(CHANNEL, command, soon()) for command in commands]
+    assert not any(one.done() for one in told)
+    await asyncio.gather(*told)
+    sent = [one for one in server.seen if one["action"] == "AGI"]
+    assert [one["command"] for one in sent] == [command.text for command in commands]
+    assert {one["commandid"] for one in sent} == {UNHEARD}
     assert len(client.agi_commands) == 0
 
 
-async def test_a_queued_command_ends_when_nothing_comes_of_it(connect: Connect, server: FakeAmi):
+async def test_what_a_channel_cannot_be_told_fails(connect: Connect, server: FakeAmi):
     client = await connect()
-    result = client.queue_agi(CHANNEL, NOOP, soon(0.05))
-    with pytest.raises(OutcomeUnknownError) as caught:
-        await result
-    assert caught.value.command_id
-    assert len(client.agi_commands) == 0
-    result = client.queue_agi(CHANNEL, NOOP, soon())
+    server.answers["AGI"] = lambda _: "Response: Error\nActionID: @ID\nMessage: no such channel"
+    with pytest.raises(RefusedError):
+        await client.tell(CHANNEL, NOOP, soon())
+    server.answers["AGI"] = lambda _: None
+    with pytest.raises(OutcomeUnknownError):
+        await client.tell(CHANNEL, NOOP, soon(0.05))
+    answer = client.tell(CHANNEL, NOOP, soon())
     server.cut()
-    with pytest.raises(OutcomeUnknownError) as caught:
-        await result
-    assert caught.value.command_id
+    with pytest.raises(OutcomeUnknownError):
+        await answer
     with pytest.raises(AmiDownError):
-        client.queue_agi(CHANNEL, NOOP, soon())
-    assert len(client.agi_commands) == 0
+        client.tell(CHANNEL, NOOP, soon())
 
 
 async def test_a_refused_agi_command_raises(connect: Connect, server: FakeAmi):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pbx.ami import events
+from pbx.ami.actions import UNHEARD
 
 CONF = Path(__file__).parents[3] / "deploy/asterisk/etc/manager.conf"
 FILTERS = re.findall(r"^eventfilter = (.*)$", CONF.read_text(), re.MULTILINE)
@@ -67,3 +68,9 @@ def test_of_phones_that_were_rung_only_those_that_failed_are_sent():
     assert is_sent("OriginateResponse", "Response: Failure")
     assert is_sent("OriginateResponse", "Response: Failure", "CallerIDName: Response: Success")
     assert not is_sent("OriginateResponse", "Response: Success")
+
+
+def test_results_that_nobody_wants_are_not_sent():
+    assert is_sent("AsyncAGIExec", "CommandId: 1f", "Result: 200")
+    assert is_sent("AsyncAGIExec", "CallerIDName: CommandId: unheard", "CommandId: 1f")
+    assert not is_sent("AsyncAGIExec", f"CommandId: {UNHEARD}", "Result: 200")

@@ -62,17 +62,17 @@ class Asterisk:
             raise error
         return {}
 
-    def queue_agi(
+    def tell(
         self, channel: str, command: agi.AgiCommand, deadline: float
-    ) -> asyncio.Future[str]:
-        result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    ) -> asyncio.Future[list[bytes]]:
+        answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
         self.commands.append(command.text)
         error = self.fails(command)
         if error is not None:
-            result.set_exception(error)
+            answer.set_exception(error)
         else:
-            result.set_result("200 result=0")
-        return result
+            answer.set_result([])
+        return answer
 
     async def agi(self, channel: str, command: agi.AgiCommand, deadline: float) -> agi.AgiResult:
         self.commands.append(command.text)
