@@ -95,8 +95,10 @@ class StoreRecords:
         """Write until cancelled."""
         while True:
             await self._changed.wait()
-            await asyncio.sleep(EVERY_S)
             self._changed.clear()
+            if not self._dropped and all(one.is_written for one in self._open.values()):
+                continue  # the journal has taken it along
+            await asyncio.sleep(EVERY_S)
             if not await self.flush():
                 self._changed.set()
 
