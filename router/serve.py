@@ -10,7 +10,6 @@ signal ends at once. A worker whose supervisor is killed ends itself.
 import asyncio
 import contextlib
 import ctypes
-import gc
 import multiprocessing
 import os
 import signal
@@ -26,6 +25,7 @@ import uvloop
 from router import metrics
 from router.deadline import in_s
 from router.errors import CrosspointError, InvalidInputError
+from router.garbage import keep_what_there_is
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.logs import LogPipe, configure
@@ -50,7 +50,6 @@ KILL_AFTER_S: Final = 5.0
 """Beyond the time to drain; then a worker is killed."""
 
 _PR_SET_PDEATHSIG: Final = 1
-_GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 OnReady = Callable[[str], None]
 """Told the URL once the service listens."""
@@ -120,9 +119,7 @@ async def work(
         server = HttpServer(application(service), route, settings.http.drain_seconds)
         sock = hold_port(*address)
         await server.start(sock)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        keep_what_there_is()
         _log.info("listening", port=address[1], pid=os.getpid())
         on_ready()
         try:

@@ -7,7 +7,6 @@ same Asterisk waits until the first is gone.
 
 import asyncio
 import contextlib
-import gc
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 
@@ -21,6 +20,7 @@ from pbx.speech import SpeechSettings, SpokenSounds
 from router.decide import Decider
 from router.errors import InvalidInputError
 from router.foreign import ForeignRouters
+from router.garbage import keep_what_there_is
 from router.logs import configure
 from router.settings import LogFormat, PbxSettings, Settings, secret_source
 from router.store.call_store import CallStore
@@ -74,8 +74,7 @@ async def taking_calls(settings: Settings, store_url: str) -> None:
         leading = Leading(
             LiveCalls(service.links), pbx.tenant, pbx.id, lease_s=float(pbx.lease_seconds)
         )
-        gc.collect()
-        gc.freeze()
+        keep_what_there_is()
         token = leading.token
         await lead(lambda: exchange(service, store_url, ami, speech, foreign, token=token), leading)
 

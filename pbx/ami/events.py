@@ -28,21 +28,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename=_header):
 
 
 class ChannelEvent(Event, frozen=True, kw_only=True):
-    """Something happened to a channel. `linkedid`: the unique id of the first leg of the call it belongs to."""
+    """Something happened to a channel."""
 
     channel: ChannelName
     uniqueid: UniqueId
-    linkedid: UniqueId = UniqueId("")
 
 
 class NewChannel(ChannelEvent, frozen=True, kw_only=True):
     """A channel exists. `channel_state`: 0 down, 4 ring, 5 ringing, 6 up."""
 
     channel_state: int = 0
-    caller_id_num: str = ""
-    caller_id_name: str = ""
-    context: str = ""
-    exten: str = ""
 
 
 class NewState(ChannelEvent, frozen=True, kw_only=True):
@@ -83,7 +78,6 @@ class KeyPressed(ChannelEvent, frozen=True, kw_only=True):
     """A key was released on the phone (`direction` Received) or by us (Sent)."""
 
     digit: str
-    duration_ms: int = 0
     direction: str = "Received"
 
 
@@ -109,15 +103,11 @@ class BridgeEntered(ChannelEvent, frozen=True, kw_only=True):
     """A channel joined a bridge that now has `bridge_num_channels`."""
 
     bridge_uniqueid: str
-    bridge_type: str = ""
     bridge_num_channels: int = 0
 
 
 class BridgeLeft(ChannelEvent, frozen=True, kw_only=True):
-    """A channel left a bridge."""
-
-    bridge_uniqueid: str
-    bridge_num_channels: int = 0
+    """A channel left its bridge."""
 
 
 class SoftHangupRequested(ChannelEvent, frozen=True, kw_only=True):
@@ -130,7 +120,6 @@ class HungUp(ChannelEvent, frozen=True, kw_only=True):
     """A channel is gone. `cause`: Q.850; `tech_cause`: the SIP status where there was one (Asterisk 22)."""
 
     cause: int = 0
-    cause_txt: str = msgspec.field(default="", name="cause-txt")
     tech_cause: str = ""
 
 
@@ -142,16 +131,11 @@ class DeviceListed(Event, frozen=True, kw_only=True):
 
 
 class FullyBooted(Event, frozen=True, kw_only=True):
-    """Asterisk is ready; also sent after every login. `uptime` in seconds: less than before means restarted."""
-
-    uptime: int = 0
-    last_reload: int = 0
+    """Asterisk is ready; also sent after every login."""
 
 
 class ShutDown(Event, frozen=True, kw_only=True):
     """Asterisk is stopping; all calls have ended."""
-
-    restart: str = ""
 
 
 class ChannelListed(Event, frozen=True, kw_only=True):
@@ -159,7 +143,6 @@ class ChannelListed(Event, frozen=True, kw_only=True):
 
     channel: ChannelName
     uniqueid: UniqueId
-    linkedid: UniqueId = UniqueId("")
     channel_state: int = 0
     application: str = ""
     application_data: str = ""
@@ -175,7 +158,6 @@ class StatusListed(Event, frozen=True, kw_only=True):
 
     channel: ChannelName
     uniqueid: UniqueId
-    linkedid: UniqueId = UniqueId("")
     channel_state: int = 0
     bridge_id: str = ""
     variable: str | list[str] = ""

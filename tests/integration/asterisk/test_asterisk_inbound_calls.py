@@ -39,8 +39,7 @@ async def test_a_call_is_ours_with_caller_and_called_number(
         assert call.environment("agi_dnid") == "+498912"
         await pbx.run(call.channel, agi.hangup())
         await sipp.ended()
-        hungup = await pbx.until(events.HungUp, lambda one: one.uniqueid == call.uniqueid)
-        assert hungup.linkedid == call.linkedid
+        await pbx.until(events.HungUp, lambda one: one.uniqueid == call.uniqueid)
 
 
 @pytest.mark.parametrize(

@@ -394,7 +394,7 @@ async def test_an_event_split_inside_a_character_is_read_whole(
     connect: Connect, server: FakeAmi, seen: Seen
 ):
     client = await connect()
-    data = (about("Newchannel", CallerIDName="Müller") + "\n\n").replace("\n", "\r\n").encode()
+    data = (about("AsyncAGIStart", CallerIDName="Müller") + "\n\n").replace("\n", "\r\n").encode()
     middle = data.index("ü".encode()) + 1
     server.say(data[:middle])
     connection = client._connection
@@ -402,8 +402,8 @@ async def test_an_event_split_inside_a_character_is_read_whole(
     while connection.protocol._unread != data[:middle]:
         await asyncio.sleep(0)
     server.say(data[middle:])
-    await seen.until(lambda: bool(seen.of(events.NewChannel)))
-    assert seen.of(events.NewChannel)[0].caller_id_name == "Müller"
+    await seen.until(lambda: bool(seen.of(events.AgiStarted)))
+    assert seen.of(events.AgiStarted)[0].caller_id_name == "Müller"
 
 
 async def test_an_event_in_single_bytes_is_read_whole(
@@ -413,10 +413,10 @@ async def test_an_event_in_single_bytes_is_read_whole(
     connection = client._connection
     assert connection is not None
     for byte in (
-        (about("Newchannel", CallerIDName="Jürgen 😀") + "\n\n").replace("\n", "\r\n").encode()
+        (about("AsyncAGIStart", CallerIDName="Jürgen 😀") + "\n\n").replace("\n", "\r\n").encode()
     ):
         connection.protocol.data_received(bytes([byte]))
-    assert seen.of(events.NewChannel)[0].caller_id_name == "Jürgen 😀"
+    assert seen.of(events.AgiStarted)[0].caller_id_name == "Jürgen 😀"
 
 
 async def test_a_message_without_an_end_is_not_kept(connect: Connect, server: FakeAmi):
