@@ -144,6 +144,27 @@ async def test_who_takes_the_call_over_stays_on_it_until_it_ends(redis_url: str)
         assert board.by_name._calls == {}
 
 
+async def test_of_all_who_want_one_agent_at_once_one_gets_them(redis_url: str):
+    async with switchboard(redis_url) as board:
+        link = board.links.link_for(TENANT)
+
+        async def by_name(number: int) -> bool:
+            took = await board.by_name.take(
+                "ben", f"call {number}", new_leg(), ring_s=30, deadline=in_s(5)
+            )
+            return took is Took.TAKEN
+
+        async def by_line(number: int) -> bool:
+            return isinstance(await board.arrives(call(f"+1212555{number:04}")), Matched)
+
+        for _ in range(5):
+            await link.call("FLUSHALL", deadline=in_s(5))
+            await board.has("ben")
+            wants = [(by_name, by_line)[number % 2](number) for number in range(20)]
+            assert sum(await asyncio.gather(*wants)) == 1
+            assert await board.state_of("ben") in {"reserved", "ringing"}
+
+
 async def test_who_hangs_up_in_the_moment_of_answering_is_free(redis_url: str):
     async with switchboard(redis_url) as board:
         await board.has("ben")
