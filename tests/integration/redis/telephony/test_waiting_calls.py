@@ -390,7 +390,7 @@ async def test_without_a_store_patience_ends_in_what_the_queue_says(
             async with asyncio.timeout(10):
                 answer = await board.arrives(state)
                 assert isinstance(answer, Placed)
-                while isinstance(answer, Placed):  # asked again whenever it is woken, until it is enough
+                while isinstance(answer, Placed):  # it asks again whenever it is woken
                     await board.until_woken(state.id)
                     board.woken.remove(state.id)
                     answer = await board.arrives(state)
