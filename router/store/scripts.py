@@ -1,8 +1,8 @@
 """Lua operations: loaded from the package once, called by digest.
 
-`lua/NAME.lua` is one operation. `lua/_common.lua` and what its header names in a line
-`-- Shared: _agent _pick` are put before it by plain concatenation. Redis makes every function of a
-script anew at each run, hence only what is needed.
+`lua/NAME.lua` is one operation. `lua/_common.lua` is put before it, and where it says
+`-- Shared: _agent _pick` the text of those files. Redis makes every function of a script anew at each
+run, hence only what is needed, and only where it is needed.
 """
 
 import asyncio
@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from importlib import resources
 from weakref import WeakKeyDictionary
 
-import hiredis
 import msgspec
 
 from router.deadline import Deadline
 from router.errors import RefusalKind, StoreRefusedError
 from router.store.link import Link, OnLate, Reply
-from router.store.wire import Word
+from router.store.wire import Word, packed
 
 _SHARED = re.compile(r"^-- Shared: (.+)$", re.MULTILINE)
 
@@ -37,10 +36,12 @@ def load_script(name: str) -> Script:
     """The operation in `router/store/lua/NAME.lua`; `FileNotFoundError` if there is none."""
     folder = resources.files("router.store") / "lua"
     own = (folder / f"{name}.lua").read_text("utf-8")
-    named = _SHARED.search(own)
-    shared = ("_common", *(named.group(1).split() if named else ()))
-    before = ((folder / f"{part}.lua").read_text("utf-8") for part in shared)
-    return make_script(name, "\n".join((*before, own)))
+    common = (folder / "_common.lua").read_text("utf-8")
+
+    def shared(named: re.Match[str]) -> str:
+        return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in named[1].split())
+
+    return make_script(name, f"{common}\n{_SHARED.sub(shared, own)}")
 
 
 def make_script(name: str, source: str) -> Script:
@@ -86,7 +87,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(script: Script, keys: Sequence[str], args: Sequence[Word]) -> Prepared:
     """Write down once what is the same in every call of a script."""
     words = ("EVALSHA", script.sha, len(keys), *keys, *args)
-    _, _, head = hiredis.pack_command(words).partition(b"\r\n")  # type: ignore[arg-type]
+    _, _, head = packed(words).partition(b"\r\n")
     return Prepared(script=script, words=len(words), head=head)
 
 

@@ -79,8 +79,7 @@ class Wire(asyncio.Protocol):
         self, words: tuple[Word, ...], deadline: Deadline, on_late: OnLate | None = None
     ) -> asyncio.Future[Reply]:
         """Send one command; see `Link.call`."""
-        command = hiredis.pack_command(words)  # type: ignore[arg-type]  # typed too narrowly
-        return self.send(command, deadline, on_late)
+        return self.send(packed(words), deadline, on_late)
 
     def send(
         self, command: bytes, deadline: Deadline, on_late: OnLate | None = None
@@ -255,6 +254,12 @@ _CONCERNS_THE_LINK = frozenset(
         RefusalKind.CLUSTER_DOWN,
     }
 )
+
+
+def packed(words: tuple[Word, ...]) -> bytes:
+    """A command as the protocol writes it down."""
+    command: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # typed too narrowly
+    return command
 
 
 def failed(loop: asyncio.AbstractEventLoop, error: CrosspointError) -> asyncio.Future[Reply]:

@@ -153,7 +153,8 @@ local function take(prefix, id, now, lease, about)
     return false
   end
   local at = ready_at(a)
-  if next_state(state_of(a, now), 'reserve') ~= 'reserved' or not at then --@state-check
+  if next_state(state_of(a, now), 'reserve') ~= 'reserved' or not at --@state-check
+    or is_disturbed(a, about.queue) then
     place(prefix, id, a, now)
     return false
   end
@@ -191,14 +192,6 @@ local function given_before(text)
   local given = { until_ms, token }
   for id in gmatch(ids, '[^\n]+') do given[#given + 1] = id end
   return given
-end
-
--- Whether a requirement is completely registered; remembers its use, to the hour.
-local function use_requirement(used_key, requirement, now)
-  local used = call('HGET', used_key, requirement)
-  if not used then return false end
-  if now - used > HOUR_MS then call('HSET', used_key, requirement, now) end
-  return true
 end
 
 -- Who last talked with the caller, if not longer ago than sticky_ms.

@@ -11,23 +11,55 @@
 --        | 'REMEMBERED': the call is remembered (no effect)
 -- Keeps  No agent has two live reservations. The same request gets the same agents while its lease
 --        lives. An expired deadline reserves nobody.
--- Shared: _agent _pick
+-- Shared: _requirement
 
 local now, now_us = time_ms()
 if now > tonumber(ARGV[10]) then return 'EXPIRED' end
 
-local prefix, call_id, caller = ARGV[1], ARGV[13], ARGV[15]
+local prefix, call_id, caller, token = ARGV[1], ARGV[13], ARGV[15], ARGV[14]
 local request, tried = prefix .. 'request:' .. ARGV[12], prefix .. 'tried:' .. call_id
 local memory = ARGV[16] ~= '' and prefix .. 'call_memory:' .. ARGV[16] .. ':' .. call_id
 -- Nearly every call is new: then one look shows that there is no such key at all.
 local is_new = call('EXISTS', request, tried, memory or request) == 0
 if memory and not is_new and call('EXISTS', memory) == 1 then return 'REMEMBERED' end
 if not use_requirement(KEYS[2], ARGV[2], now) then return 'UNREGISTERED' end
+
 local function remember(agent)
   if not memory then return end
   call('HSET', memory, 'a:', ARGV[17] .. agent .. ARGV[18])
   call('PEXPIRE', memory, ARGV[9])
 end
+
+local lease = tonumber(ARGV[5])
+local until_text = string.format('%.0f', now + lease)
+
+-- The usual case in one straight line: a new call, and the longest idle agent has nothing against it.
+-- It does what the functions below would do; to have Redis make them costs as much as this.
+if is_new and ARGV[4] == 'longest_idle' and ARGV[7] == '0' and not ARGV[19] then --@usual
+  local head = call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  local id = head[1]
+  if not id or tonumber(head[2]) > now then return nil end
+  local key = prefix .. 'agent:' .. id
+  local v = call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled', 'idle_since',
+    'activity', 'until')
+  local at = v[6]
+  if v[7] and tonumber(v[8]) > tonumber(at) then at = v[8] end
+  if v[1] and v[2] and not (v[3] or v[4] or v[5]) and tonumber(at) <= now then
+    call('HSET', key, 'activity', 'reserved', 'since', string.format('%.0f', now), 'until', until_text,
+      'idle_since', at, 'token', token, 'request', ARGV[12], 'call', call_id, 'queue', ARGV[3],
+      'caller', caller, 'wrap_up_ms', ARGV[8])
+    for requirement in gmatch(v[1], '[^\n]+') do
+      call('ZADD', prefix .. 'ready:' .. requirement, until_text, id)
+    end
+    call('ZADD', prefix .. 'turn:' .. ARGV[3], now_us, id) --@turn-of-usual
+    call('SET', request, token .. '\n' .. until_text .. '\n' .. id .. '\n', 'PX', ARGV[5])
+    remember(id)
+    return { until_text, token, id }
+  end
+end
+
+-- Shared: _agent _pick
+
 local before = not is_new and given_before(call('GET', request))
 if before then
   remember(before[3])
@@ -50,9 +82,8 @@ local wish = {
   sticky = last_agent_of(caller ~= '' and prefix .. 'talked:' .. caller, tonumber(ARGV[7]), now),
   excluded = excluded, excluded_count = excluded_count,
 }
-local lease = tonumber(ARGV[5])
 local about = {
-  token = ARGV[14], request = ARGV[12], call = call_id, queue = ARGV[3], caller = caller,
+  token = token, request = ARGV[12], call = call_id, queue = ARGV[3], caller = caller,
   wrap_up_ms = ARGV[8],
   -- Where nobody goes by turns, the time is as good as the next number, and need not be looked up.
   turn = kind ~= 'turn' and ARGV[6] == '1' and now_us,
@@ -60,4 +91,4 @@ local about = {
 local taken = pick_and_take(prefix, KEYS[1], wish, now, lease, about)
 if #taken == 0 then return nil end
 remember(taken[1])
-return { tostring(now + lease), ARGV[14], unpack(taken) }
+return { until_text, token, unpack(taken) }

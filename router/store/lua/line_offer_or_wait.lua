@@ -13,7 +13,7 @@
 -- Keeps  A call stands in line or is offered, never both. Nobody is passed over: an agent who could serve
 --        a call that stands before this one is left to that call. The place survives failed offers. No
 --        line is full of calls that nobody looks after; who comes back for a kept place finds a tenth more room.
--- Shared: _agent _pick _line
+-- Shared: _agent _pick _line _requirement
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

@@ -6,7 +6,7 @@
 -- Result the next cursor, '0' when done | 'FULL' | 'EXPIRED'
 -- Keeps  A requirement is used only after its last step; an agent put meanwhile places itself, so nobody
 --        is missed. Repeating any step is harmless.
--- Shared: _agent _pick
+-- Shared: _agent _pick _requirement
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end

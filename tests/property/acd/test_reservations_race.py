@@ -133,6 +133,11 @@ def test_racing_clients_never_hold_one_agent_twice(world: World, seed: int):
             id="leases too short",
         ),
         pytest.param(
+            ["agent_reserve"],
+            ("string.format('%.0f', now + lease)", "string.format('%.0f', now + 1)"),
+            id="usual leases too short",
+        ),
+        pytest.param(
             ["agent_confirm"],
             ("a.token ~= ARGV[4] then return 0 end --@token-check", "false then return 0 end"),
             id="tokens not compared",
@@ -182,6 +187,7 @@ def test_a_client_killed_before_it_confirms_gives_the_agent_back_within_the_leas
     [
         ("agent_reserve", ("'reserved', now, now + lease", "'reserved', now, now + 9 * lease")),
         ("agent_reserve", ("'reserved', now, now + lease", "'reserved', now, now + lease - 30")),
+        ("agent_reserve", ("'until', until_text", "'until', now + 9 * lease")),
         ("agent_confirm", ("a.token ~= ARGV[4] then return 0 end --@token-check", "false then return 0 end")),
     ],
 )  # fmt: skip

@@ -150,23 +150,47 @@ def test_leaving_the_table_is_found_out(world: World, name: str, change: tuple[s
         the_walk_stays_on_the_table(world, scripts)
 
 
+STANDINGS: dict[str, dict[str, str | int]] = {
+    "off duty": {},
+    "do not disturb": {"dnd": 1},
+    "not from this queue": {"dnd_queues": f"\n{QUEUE}\n"},
+    "disabled": {"disabled": 1},
+    "on a call": {"activity": "on_call", "until": 9_999_999_999_999},
+}
+
+
 def a_record_wins_over_a_wrong_set(world: World, scripts: Mapping[str, Script]) -> None:
-    world.begin(scripts)
-    world.put("ada", on_duty=False)
-    world.client.zadd(keys.ready(world.tenant, QUEUE), {"ada": 1})
-    assert world.reserve("r") is None
-    assert world.ready_at("ada") is None
+    for standing, fields in STANDINGS.items():
+        world.begin(scripts)
+        world.put("ada", on_duty="off duty" not in standing)
+        if standing != "off duty":
+            world.plant("ada", **fields)
+        world.client.zadd(keys.ready(world.tenant, QUEUE), {"ada": 1})
+        assert world.reserve("r") is None, standing
+        ready_at = world.ready_at("ada")
+        assert ready_at is None or ready_at > world.now_ms(), standing
 
 
 def test_a_record_wins_over_a_wrong_set_and_puts_it_right(world: World):
     a_record_wins_over_a_wrong_set(world, {})
 
 
-def test_a_pick_that_trusts_sets_is_found_out(world: World):
-    change = (
-        "if next_state(state_of(a, now), 'reserve') ~= 'reserved' or not at then",
-        "at = at or now if false then",
-    )
+@pytest.mark.parametrize(
+    "change",
+    [
+        (
+            "if next_state(state_of(a, now), 'reserve') ~= 'reserved' or not at ",
+            "at = at or now if false ",
+        ),
+        ("or is_disturbed(a, about.queue) then", "then"),
+        ("if v[1] and v[2] and not (", "if v[1] and not ("),
+        ("(v[3] or v[4] or v[5])", "(v[4] or v[5])"),
+        ("(v[3] or v[4] or v[5])", "(v[3] or v[5])"),
+        ("(v[3] or v[4] or v[5])", "(v[3] or v[4])"),
+        ("and tonumber(at) <= now then", "then"),
+    ],
+)
+def test_a_pick_that_trusts_sets_is_found_out(world: World, change: tuple[str, str]):
     scripts = broken("agent_reserve", change=change)
     with pytest.raises(AssertionError):
         a_record_wins_over_a_wrong_set(world, scripts)
