@@ -18,6 +18,7 @@ from ivr.steps import KEYS, Key
 from pbx.ami.actions import Hangup
 from pbx.ami.client import Client, LinkState
 from pbx.ami.events import (
+    AgiEnded,
     AgiStarted,
     BridgeEntered,
     BridgeLeft,
@@ -171,7 +172,7 @@ class Controller:
 
     # --- events -------------------------------------------------------------------------------------
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:  # noqa: C901 - one case per event
         match event:
             case AgiStarted():
                 self._agi_started(event)
@@ -183,6 +184,10 @@ class Controller:
                 self._originate_ended(event)
             case BridgeEntered():
                 self._bridge_entered(event)
+            case AgiEnded():
+                left = self.channels.find(event.uniqueid)
+                if left is not None:
+                    left.has_left = True
             case SoftHangupRequested(cause=by) if by == ASTERISK_ITSELF:
                 self.channels.seen(event.uniqueid, event.channel).is_ended = True
             case BridgeLeft():
@@ -197,7 +202,7 @@ class Controller:
 
     def _agi_started(self, event: AgiStarted) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)
-        channel.bridge = ""
+        channel.bridge, channel.has_left = "", False
         session = self._by_leg.get(event.uniqueid.lower())
         if session is None:
             self._stranger(event)
@@ -272,12 +277,25 @@ class Controller:
     def _bridge_entered(self, event: BridgeEntered) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)
         channel.bridge = event.bridge_uniqueid
+        if self._has_hung_up(channel):
+            # Asterisk forgets a hang-up in the very moment in which it takes a channel into a bridge:
+            # its end was seen, yet it would stay, with a caller who hears nothing.
+            log.info("joined_too_late")
+            self._hang_up(channel.id)
         if event.bridge_num_channels < BOTH:
             return
-        for member in self.channels.in_bridge(event.bridge_uniqueid):
+        members = self.channels.in_bridge(event.bridge_uniqueid)
+        if any(map(self._has_hung_up, members)):
+            return
+        for member in members:
             session = self._by_leg.get(member.id.lower())
             if session is not None and session.state.channel.lower() == member.id.lower():
                 session.post(Bridged())
+
+    def _has_hung_up(self, channel: Channel) -> bool:
+        """Of a channel in a bridge. Whoever is moved into a conference has left as well, for there."""
+        session = self._by_leg.get(channel.id.lower()) if channel.has_left else None
+        return session is not None and session.state.phase is not Phase.CONFERENCE
 
     # --- after a connect --------------------------------------------------------------------------------
 

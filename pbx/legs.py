@@ -13,7 +13,9 @@ def endpoint_of(name: ChannelName) -> str:
 
 
 class Channel(msgspec.Struct, kw_only=True):
-    """One live channel. `bridge`: the bridge it is in, empty for none. `is_ended`: by Asterisk itself."""
+    """One live channel. `bridge`: the bridge it is in, empty for none. `is_ended`: by Asterisk itself.
+    `has_left`: it is not ours to command any more, nor in a bridge that we asked for: who had it hangs up.
+    """
 
     name: ChannelName
     id: UniqueId
@@ -21,6 +23,7 @@ class Channel(msgspec.Struct, kw_only=True):
     has_rung: bool = False
     bridge: str = ""
     is_ended: bool = False
+    has_left: bool = False
 
 
 class Channels:

@@ -63,7 +63,7 @@ class BridgeCarrier:
         async def work() -> None:
             if this != self._bridges:
                 return  # it waited too long: the other party has changed meanwhile
-            name = call.name_of(command.leg)
+            name = call.name_to_join(command.leg)
             if name is not None:
                 await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)
             # How the other leg went says more than that the bridge is over: it is told first.
@@ -80,7 +80,7 @@ class BridgeCarrier:
         call = self._call
 
         async def work() -> None:
-            name = call.name_of(command.other)
+            name = call.name_to_join(command.other)
             if name is not None:
                 await call.agi(command.one, agi.bridge(name), LONGEST_TALK_S)
 

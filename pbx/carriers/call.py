@@ -60,6 +60,11 @@ class Call:
         channel = self.channels.find(leg)
         return channel.name if channel is not None else None
 
+    def name_to_join(self, leg: LegId) -> ChannelName | None:
+        """As `name_of`; None also for a leg that is hanging up."""
+        channel = self.channels.find(leg)
+        return channel.name if channel is not None and not channel.has_left else None
+
     async def send(self, action: Action, limit_s: float = ACTION_S) -> None:
         """Send an action. Raises as `Client.send`."""
         await self.client.send(action, self.in_s(limit_s))

@@ -112,14 +112,17 @@ def phone(
     port: int,
     says: Sequence[Part] = (),
     ring_ms: int = 100,
-    hold_ms: int = 500,
+    hold_ms: int | tuple[int, int] = 500,
     status: int = 486,
     is_raw: bool | None = None,
     ear: Ear | None = None,
     count: int = 1,
     limit_s: int = LIMIT_S,
 ) -> Phone:
-    """A phone that listens on `port` and takes `count` calls, one after the other."""
+    """A phone that listens on `port` and takes `count` calls, one after the other or several at once.
+
+    `hold_ms`: the time until it hangs up, or between what it lies, another one for every call.
+    """
     values = {"RING_MS": ring_ms, "HOLD_MS": hold_ms, "STATUS": status}
     where = ["-p", str(port)]
     return _sipp(folder, scenario, where, values, says, is_raw, ear, count=count, limit_s=limit_s)
@@ -160,6 +163,9 @@ def _sipp(
     capture = write_capture(own / "says.pcap", says or [Silence(0.2)])
     text = (SCENARIOS / f"{scenario}.xml").read_text()
     play = _play(capture, is_raw=has_raw_sockets() if is_raw is None else is_raw, lost=lost)
+    if isinstance(hold := values["HOLD_MS"], tuple):
+        any_time = f'distribution="uniform" min="{hold[0]}" max="{hold[1]}"'
+        text = text.replace('milliseconds="@HOLD_MS@"', any_time)
     for key, value in (values | {"PLAY": play, "PATIENCE_MS": limit_s * 1000}).items():
         text = text.replace(f"@{key}@", str(value))
     if ear is not None:
