@@ -77,9 +77,9 @@ async def until_over(world: World, calls: int = 1, limit_s: float = 20) -> None:
 
 SURROGATE = "Surrogate/"
 """What Asterisk 22 now and then leaves of a channel that hung up in the very moment in which it was
-pulled into a bridge: it stands in the list without call, phone or thread, a few kilobytes until the next
-restart, and a hang-up of it is accepted but comes to nothing. Not ours to end; see `leaked_by`. That a
-phone was left in the bridge, too, is ours: see `Controller._has_hung_up`."""
+pulled into a bridge: it stays in the list without call, phone or thread, and a hang-up of it is accepted
+but comes to nothing. Not ours to end; see `leaked_by`. That a phone was left in the bridge, too, is ours:
+see `Controller._has_hung_up`."""
 
 
 def channels_of(asterisk: Instance) -> int:
