@@ -10,17 +10,16 @@ ladder (`router/fallback.py`).
 
 import asyncio
 from collections.abc import Collection
-from hashlib import blake2b
 from typing import Final, Protocol
-from uuid import uuid4
 
 import msgspec
 
 from router import dialogue, fallback
 from router.deadline import Deadline
 from router.dialogue import Memory, Remembered
-from router.errors import CrosspointError, OutcomeUnknownError, RememberedError
+from router.errors import CrosspointError, RememberedError
 from router.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
+from router.rungs import Rungs, request_id_of
 from router.seatbelt import Seatbelts
 from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
 from rules.facts import LiveFacts
@@ -173,10 +172,9 @@ class Decider:
         if ruleset is None:
             return fallback.router_default(asked, Level.DEFAULT, Why.NO_RULES.value)
         decision = None if asked.fingerprint else ruleset.evaluate(asked.call, asked.now_s)
-        begun = Begun(ruleset, decision, memory)
         if decision is None or decision.missing or isinstance(decision.action, _MAY_WAIT):
-            return begun
-        return self._told_before(asked, ruleset, decision) or begun
+            return Begun(ruleset, decision, memory)
+        return self._told_before(asked, ruleset, decision) or Begun(ruleset, decision, memory)
 
     def _told_before(self, asked: Asked, ruleset: Ruleset, decision: Decision) -> Outcome | None:
         """The outcome of a decision that comes to the same for every call.
@@ -207,15 +205,11 @@ class Decider:
             and not decision.missing
             and self.store.is_open(asked.router.tenant)
         ):
+            rungs = self._rungs(
+                asked, ruleset, decision, memory, first=_first(asked, ruleset, decision)
+            )
             try:
-                return await _Call(
-                    self,
-                    asked,
-                    ruleset,
-                    decision=decision,
-                    memory=memory,
-                    first=_first(asked, ruleset, decision),
-                ).carry_out(deadline)
+                return await self._carry_out(rungs, deadline)
             except RememberedError:
                 pass  # by another process, or it would have been repeated from this one's memory
         live: LiveFacts = {}
@@ -236,15 +230,48 @@ class Decider:
             asked = msgspec.structs.replace(asked, call=call)
         if decision is None or live:
             decision = ruleset.evaluate(asked.call, asked.now_s, live)
-        return await _Call(
-            self,
+        rungs = self._rungs(asked, ruleset, decision, memory, live=live, is_store_down=is_down)
+        return await self._carry_out(rungs, deadline)
+
+    def _rungs(
+        self,
+        asked: Asked,
+        ruleset: Ruleset,
+        decision: Decision,
+        memory: Memory,
+        *,
+        live: LiveFacts = _NO_FACTS,
+        is_store_down: bool = False,
+        first: Remembered | None = None,
+    ) -> Rungs:
+        return Rungs(
             asked,
             ruleset,
             decision=decision,
             memory=memory,
+            most_rounds=self.most_rounds,
+            left_to_caller=self.left_to_caller,
             live=live,
-            is_store_down=is_down,
-        ).carry_out(deadline)
+            is_store_down=is_store_down,
+            first=first,
+        )
+
+    async def _carry_out(self, rungs: Rungs, deadline: Deadline) -> Outcome:
+        """RememberedError, if the first reservation was to be the call's first answer."""
+        while isinstance(step := rungs.next(), ReserveAgent):
+            request_id = request_id_of(rungs.asked, step)
+            try:
+                taken = await self.store.reserve(
+                    rungs.asked, step, request_id, deadline, first=rungs.first
+                )
+            except RememberedError:
+                raise
+            except CrosspointError as error:
+                rungs.not_reserved(step, request_id, error)
+            else:
+                if outcome := rungs.reserved(step, taken):
+                    return outcome
+        return step
 
     async def _ask_foreign(self, asked: Asked, deadline: Deadline) -> Outcome:
         action = await self._foreign.ask(asked, deadline)
@@ -258,170 +285,6 @@ class Decider:
             asked=action.name if isinstance(action, Ask) else None,
             again_after_s=action.timeout_s if isinstance(action, Ask) else 0.0,
         )
-
-
-class _Call:
-    """Carries out what the rules decided for one call, rung by rung."""
-
-    __slots__ = (
-        "_asked",
-        "_decider",
-        "_decision",
-        "_first",
-        "_give_back",
-        "_is_remembered",
-        "_is_store_down",
-        "_live",
-        "_memory",
-        "_reasons",
-        "_ruleset",
-        "_unsure",
-    )
-
-    def __init__(
-        self,
-        decider: Decider,
-        asked: Asked,
-        ruleset: Ruleset,
-        *,
-        decision: Decision,
-        memory: Memory,
-        live: LiveFacts = _NO_FACTS,
-        is_store_down: bool = False,
-        first: Remembered | None = None,
-    ) -> None:
-        """`first`: nobody has looked yet whether the store remembers the call; as in Store.reserve."""
-        self._decider = decider
-        self._asked = asked
-        self._ruleset = ruleset
-        self._decision = decision
-        self._memory = memory
-        self._live = live
-        self._is_store_down = is_store_down
-        self._first = first
-        self._is_remembered = False
-        self._unsure: str | None = None
-        self._give_back: list[Taken] = []
-        self._reasons: list[str] = []
-        if is_store_down:
-            self._reasons.append(Why.STORE_DOWN.value)
-        if decision.missing:
-            missing = sorted(decision.missing)
-            self._reasons.extend(f"{Why.FACTS_MISSING}:{queue}" for queue in missing)
-
-    async def carry_out(self, deadline: Deadline | None) -> Outcome:  # noqa: C901 - one branch per kind of action
-        """The first rung that can be expressed; each action leads to finitely many others."""
-        action: Action | None = self._decision.action
-        while action is not None:
-            step = action
-            match action:
-                case _ if isinstance(action, self._decider.left_to_caller):
-                    if outcome := self._told(action):
-                        return outcome
-                case ReserveAgent():
-                    outcome = await self._reserve(action, deadline)
-                    if outcome is not None:
-                        return outcome
-                case Ask() | Menu():
-                    step = self._question(action)
-                    if step is action and (outcome := self._told(action)):
-                        return outcome
-                case Callback():
-                    self._say(Why.NO_CALLBACK, action.queue)
-                case _:
-                    if outcome := self._told(action):
-                        return outcome
-            if step is not action:
-                action = step
-                continue
-            action = fallback.lower_rung(action, self._ruleset.document)
-            if action is self._ruleset.document.default:
-                self._say(Why.RULESET_DEFAULT)
-        return self._finished(fallback.router_default(self._asked, Level.DEFAULT, *self._reasons))
-
-    async def _reserve(self, wanted: ReserveAgent, deadline: Deadline | None) -> Outcome | None:
-        if self._is_store_down or deadline is None:
-            self._say(Why.NO_AGENT, wanted.queue)
-            return None
-        request_id = _request_id(self._asked, wanted)
-        try:
-            taken = await self._decider.store.reserve(
-                self._asked, wanted, request_id, deadline, first=self._first
-            )
-        except RememberedError:
-            raise
-        except CrosspointError as error:
-            self._is_store_down = True
-            self._say(Why.STORE_DOWN)
-            self._say(Why.NO_AGENT, wanted.queue)
-            if isinstance(error, OutcomeUnknownError):
-                self._unsure = request_id
-            return None
-        if taken is None:
-            self._say(Why.NO_AGENT, wanted.queue)
-            return None
-        agent = self._asked.names.agent(taken.agent)
-        body = self._asked.dialect.express(wanted, self._asked.names, agent)
-        if body is None:
-            self._give_back.append(taken)
-            self._first = (
-                None  # the store remembers this agent now; what comes instead is told later
-            )
-            self._say(Why.NO_ADDRESS, taken.agent)
-            return None
-        self._say(Why.RESERVED, taken.agent)
-        self._is_remembered = self._first is not None
-        return self._outcome(body, agent=taken.agent)
-
-    def _question(self, action: Ask | Menu) -> Action:
-        step, why = dialogue.next_step(
-            action, self._asked.call.digits, self._memory.rounds, self._decider.most_rounds
-        )
-        self._say(why, action.name)
-        return step
-
-    def _told(self, action: Action) -> Outcome | None:
-        body = self._asked.dialect.express(action, self._asked.names, None)
-        if body is None:
-            self._say(Why.NO_ADDRESS)
-            return None
-        if isinstance(action, Ask | Menu):
-            return self._outcome(body, asked=action.name, again_after_s=float(action.timeout_s))
-        return self._outcome(body)
-
-    def _outcome(
-        self,
-        body: bytes,
-        *,
-        agent: str | None = None,
-        asked: str | None = None,
-        again_after_s: float = 0.0,
-    ) -> Outcome:
-        return Outcome(
-            body=body,
-            level=Level.NO_STORE if self._is_store_down else Level.FULL,
-            rule=self._decision.rule,
-            digest=self._ruleset.digest,
-            reasons=tuple(self._reasons),
-            live=self._live,
-            agent=agent,
-            asked=asked,
-            again_after_s=again_after_s,
-            round=self._memory.rounds.get(asked, 0) + 1 if asked else 0,
-            unsure=self._unsure,
-            give_back=tuple(self._give_back),
-            call=self._asked.call,  # with digits from earlier requests
-            is_remembered=self._is_remembered,
-        )
-
-    def _finished(self, outcome: Outcome) -> Outcome:
-        """The router's default target, with what is known of the way there."""
-        return msgspec.structs.replace(
-            self._outcome(outcome.body), level=outcome.level, reasons=outcome.reasons
-        )
-
-    def _say(self, why: Why, subject: str | None = None) -> None:
-        self._reasons.append(why.value if subject is None else f"{why.value}:{subject}")
 
 
 _TO_AGENT: Final = ReserveAgent(queue="", otherwise=End())
@@ -482,13 +345,3 @@ def _queues_to_ask(ruleset: Ruleset, decision: Decision | None, asked: Asked) ->
     if decision is None:
         decision = ruleset.evaluate(asked.call, asked.now_s)
     return decision.missing
-
-
-def _request_id(asked: Asked, wanted: ReserveAgent) -> str:
-    """The same for the same question of the same call, so that asking twice reserves once."""
-    if not asked.call.call_id:
-        return uuid4().hex
-    text = f"{asked.router.id}\n{asked.call.call_id}\n{asked.fingerprint}\n{wanted.queue}"
-    if wanted.skills:
-        text += "".join(f"\n{skill}>{least}" for skill, least in sorted(wanted.skills.items()))
-    return blake2b(text.encode(), digest_size=16).hexdigest()
