@@ -16,6 +16,8 @@ SPLIT_S = 3.0
 LEG_GOES_S = 0.25
 """After a bridge the leg of who has left it is gone within a few milliseconds."""
 LOOK_S = 0.005
+JOIN_S = 1.0
+"""A join takes a few milliseconds, up to a tenth of a second where no media flows yet."""
 CONFERENCE = "crosspoint-conference"
 _SPY_MODES = {"listen": "", "whisper": "w", "barge": "B"}
 _SPY_KEYS = {"listen": "4", "whisper": "5", "barge": "6"}
@@ -27,6 +29,7 @@ class BridgeCarrier:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._bridges = 0
+        self._under_way = 0
         self._split: tuple[set[LegId], asyncio.TimerHandle] | None = None
         self._spying: set[LegId] = set()
         self.handlers: Handlers = {
@@ -65,7 +68,11 @@ class BridgeCarrier:
                 return  # it waited too long: the other party has changed meanwhile
             name = call.name_to_join(command.leg)
             if name is not None:
-                await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)
+                self._under_way += 1
+                try:
+                    await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)
+                finally:
+                    self._under_way -= 1
             # How the other leg went says more than that the bridge is over: it is told first.
             until = call.in_s(LEG_GOES_S)
             while this == self._bridges and call.name_of(command.leg) and call.in_s(0) < until:  # noqa: ASYNC110 - a look or two; not worth a watch on every channel
@@ -86,7 +93,15 @@ class BridgeCarrier:
 
         call.lane_of(command.one).add(work)
 
+    async def _until_joined(self) -> None:
+        """Wait for a join that is under way: Asterisk would carry it out after the split, and undo that."""
+        call = self._call
+        until = call.in_s(JOIN_S)
+        while self._under_way and not call.is_bridged and call.in_s(0) < until:  # noqa: ASYNC110 - a look or two
+            await asyncio.sleep(LOOK_S)
+
     async def _take_apart(self, command: Split) -> None:
+        await self._until_joined()
         self.close()
         self._bridges += 1
         timer = asyncio.get_running_loop().call_later(SPLIT_S, self._split_failed)
@@ -104,6 +119,7 @@ class BridgeCarrier:
 
     async def _confer(self, command: Confer) -> None:
         """All into one room; the two that talk move together, or the one left over is hung up."""
+        await self._until_joined()
         room = self._call.state.id
         self._bridges += 1
         first, *others = command.legs

@@ -52,6 +52,12 @@ class Call:
         """The caller's channel."""
         return UniqueId(self.state.channel)
 
+    @property
+    def is_bridged(self) -> bool:
+        """Whether the caller is in a bridge."""
+        channel = self.channels.find(self.state.channel)
+        return channel is not None and bool(channel.bridge)
+
     def lane_of(self, leg: LegId) -> Lane:
         return self.lanes.caller if leg == self.state.channel else self.lanes.leg(leg)
 

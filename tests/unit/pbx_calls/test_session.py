@@ -19,7 +19,7 @@ from pbx.carriers.outside import OutsideCarrier
 from pbx.carriers.voice import VoiceCarrier
 from pbx.errors import AmiDownError, PbxError, RefusedError
 from pbx.legs import Channels
-from pbx.machine.commands import Command, KeepMessage, Say, StandInLine
+from pbx.machine.commands import Bridge, Command, KeepMessage, Say, Split, StandInLine
 from pbx.machine.events import (
     Begin,
     Event,
@@ -79,7 +79,7 @@ class Asterisk:
         error = self.fails(command)
         if error is not None:
             raise error
-        if command.text.startswith("STREAM FILE"):
+        if command.text.startswith(("STREAM FILE", "EXEC Bridge")):
             await self.goes_on.wait()
         return agi.AgiResult(result="0")
 
@@ -358,3 +358,25 @@ async def test_a_control_is_not_begun_after_its_time_however_long_asterisk_was_a
         assert in_time is not None
         assert (late.has_begun, in_time.has_begun) == (False, True)
         assert not [action for action in scene.asterisk.sent if isinstance(action, Redirect)]
+
+
+async def test_a_bridge_that_comes_about_is_taken_apart_only_then(world: World):
+    scene = Scene(world)
+    other = LegId("6001-leg")
+    for leg, name in ((CALLER, "PJSIP/trunk-1"), (other, "PJSIP/6001-1")):
+        scene.channels.seen(UniqueId(leg), ChannelName(name))
+    scene.asterisk.goes_on.clear()
+    carrier = scene.session._bridges
+    await carrier.handlers[Bridge](Bridge(leg=other))
+    await scene.until(lambda: scene.asterisk.commands)
+    split = asyncio.create_task(carrier.handlers[Split](Split(one=CALLER, other=other)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not scene.asterisk.sent
+    caller = scene.channels.find(CALLER)
+    assert caller is not None
+    caller.bridge = "b1"
+    await split
+    assert [type(one) for one in scene.asterisk.sent] == [Redirect]
+    carrier.close()
+    await scene.session._call.lanes.close()
