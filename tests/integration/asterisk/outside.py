@@ -217,7 +217,8 @@ class World:
     async def confirm(self, state: CallState, agent: str, token: str) -> bool | None:
         await self._store()
         if self.is_down:
-            self.tokens.pop(agent, None)  # on the call all the same: the store is told when it is back
+            # On the call all the same: the store is told when it is back.
+            self.tokens.pop(agent, None)
             return None
         if self.tokens.get(agent) != token:
             return False
