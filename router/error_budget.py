@@ -100,10 +100,10 @@ class ErrorBudget:
         if not left:
             self._pending.pop(router_id, None)
         self.shared(router_id, health.error_count)
-        if health.is_enabled:
-            self._disabled.pop(router_id, None)
-        else:
+        if not health.is_enabled:
             self._disabled[router_id] = now_s + UNTIL_SEEN_S
+        elif not left:  # else it has judged without errors of which it does not know yet
+            self._disabled.pop(router_id, None)
 
     def shared(self, router_id: str, error_count: int) -> None:
         """What the store counts for this router, without what is pending here."""

@@ -48,7 +48,18 @@ def test_what_was_handed_over_is_not_handed_over_twice_and_the_store_has_the_las
     budget.record("main", ErrorCode.TIMEOUT, NOW_S)
     budget.handed_over("main", told, RouterHealth(is_enabled=True, error_count=11), NOW_S)
     assert [error.code for error in budget.pending()["main"]] == [ErrorCode.TIMEOUT]
+    told = budget.pending()["main"]
+    budget.handed_over("main", told, RouterHealth(is_enabled=True, error_count=12), NOW_S)
     assert not budget.is_disabled("main", NOW_S)
+
+
+def test_a_verdict_that_does_not_know_the_latest_errors_does_not_enable() -> None:
+    budget = failing(6)
+    told = budget.pending()["main"]
+    failing(5, budget=budget)
+    assert budget.is_disabled("main", NOW_S)
+    budget.handed_over("main", told, RouterHealth(is_enabled=True, error_count=6), NOW_S)
+    assert budget.is_disabled("main", NOW_S)
 
 
 def test_what_the_store_disabled_stays_disabled_here_until_the_directory_says_it() -> None:
