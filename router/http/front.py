@@ -67,7 +67,7 @@ class _Front:
         self._handler = handler
         self._parser = parser
         self._route = route
-        self._waiting: asyncio.Task[bytes] | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self._held = b""
 
     def feed_data(self, data: bytes) -> _Parsed:
@@ -105,16 +105,17 @@ class _Front:
             return False
         done = self._route.at_once(message.path, payload.read_nowait())
         if isinstance(done, Half):
-            self._waiting = self._handler._loop.create_task(self._route.later(done))  # noqa: SLF001
-            self._waiting.add_done_callback(self._decided)
+            self._waiting = self._handler._loop.create_task(self._finish(done))  # noqa: SLF001
         else:
             self._write(done)
         return True
 
-    def _decided(self, task: asyncio.Task[bytes]) -> None:
-        self._waiting = None
-        if not task.cancelled():
-            self._write(task.result())
+    async def _finish(self, half: Half) -> None:
+        """Write the answer when it is there, and go on with what came meanwhile."""
+        try:
+            self._write(await self._route.later(half))
+        finally:
+            self._waiting = None
         held, self._held = self._held, b""
         transport = self._handler.transport
         if held and transport is not None:
