@@ -287,8 +287,8 @@ class Decider:
         )
 
 
-_TO_AGENT: Final = ReserveAgent(queue="", otherwise=End())
-"""An agent who is reserved already is told to a platform in one way, whatever was wanted."""
+_NOBODY: Final = End()
+"""Stands in for what an action that was carried out would have led to otherwise."""
 
 _WANTS_STORE: Final = (ReserveAgent, Ask, Menu)
 _MAY_WAIT: Final = (*_WANTS_STORE, Callback)
@@ -304,7 +304,6 @@ def _first(asked: Asked, ruleset: Ruleset, decision: Decision) -> Remembered | N
         at_s=asked.now_s,
         rule=decision.rule,
         digest=ruleset.digest,
-        agent="",
     )
 
 
@@ -313,7 +312,8 @@ def _again(asked: Asked, earlier: Remembered) -> Outcome | None:
     body: bytes | None = earlier.body
     if not body and earlier.agent is not None:  # remembered by the store as it reserved
         agent = asked.names.agent(earlier.agent)
-        body = None if agent is None else asked.dialect.express(_TO_AGENT, asked.names, agent)
+        reserved = ReserveAgent(queue=earlier.queue or "", otherwise=_NOBODY)
+        body = None if agent is None else asked.dialect.express(reserved, asked.names, agent)
     if body is None:
         return None
     return Outcome(

@@ -20,7 +20,10 @@ MOST_ROUNDS: Final = 10
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer given earlier in this call. `at_s` is seconds since the epoch."""
+    """An answer given earlier in this call. `at_s` is seconds since the epoch.
+
+    Where the store remembered it as it reserved an agent (of `queue`), the body is empty: it follows.
+    """
 
     body: bytes
     level: Level
@@ -28,6 +31,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     rule: str | None = None
     digest: str | None = None
     agent: str | None = None
+    queue: str | None = None
     asked: str | None = None
     again_after_s: float = 0.0
 

@@ -70,7 +70,7 @@ class CallStore:
             call.call_id or request_id,
             token,
             call.caller,
-            None if first is None else remembering(asked, first),
+            None if first is None else remembering(asked, first, wanted.queue),
         )
         wanted_here = self._wanted(asked, wanted)
         reserved = await self._agents.reserve_wanted(wanted_here, asker, deadline)

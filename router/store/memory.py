@@ -52,9 +52,20 @@ class Remembering(NamedTuple):
 _AGENT: Final = b'"agent":"'
 
 
-def remembering(asked: Asked, answer: Remembered) -> Remembering:
-    """`answer` has an empty body and agent: both follow from who is reserved."""
-    before, found, after = _encode(answer).partition(_AGENT)
+def remembering(asked: Asked, answer: Remembered, queue: str) -> Remembering:
+    """What to remember of a call to which an agent of `queue` is the answer, whoever that will be."""
+    text = _encode(
+        Remembered(
+            body=b"",
+            level=answer.level,
+            at_s=answer.at_s,
+            rule=answer.rule,
+            digest=answer.digest,
+            agent="",
+            queue=queue,
+        )
+    )
+    before, found, after = text.partition(_AGENT)
     return Remembering(scope_of(asked).encode(), before + found, after)
 
 

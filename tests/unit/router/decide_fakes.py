@@ -93,7 +93,7 @@ NAMES = FakeNames(
     AgentConfig(id="ada", name="Ada", user_id="3001", endpoint="PJSIP/1001"),
     AgentConfig(id="bob", name="Bob", endpoint="PJSIP/1002"),
     queues=[
-        QueueConfig(id="support", name="Support", call_center_id="8001"),
+        QueueConfig(id="support", name="Support", call_center_id="8001", ring_seconds=21),
         QueueConfig(id="inner", name="Inner"),
     ],
 )

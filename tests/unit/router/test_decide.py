@@ -4,12 +4,14 @@ import asyncio
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from router.deadline import Deadline, in_s
 from router.decide import Decider, ForeignError
 from router.dialogue import Memory, Remembered
 from router.errors import OutcomeUnknownError, StoreDownError, StoreRefusedError
 from router.http.decisions.afterwards import is_worth_telling
+from router.http.decisions.dialplan import DialplanDialect
 from router.outcome import Asked, ErrorCode, Level, Outcome
 from router.store.memory import CallMemory
 from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
@@ -212,6 +214,16 @@ async def test_an_agent_whom_the_store_remembers_is_answered_again_by_today_s_ad
     outcome = await service.ask()
     assert (wire(outcome), outcome.is_repeat) == (user("3001"), True)
     assert service.store.wanted == []
+
+
+async def test_a_dialplan_whose_agent_the_store_remembers_rings_as_long_as_the_queue_says() -> None:
+    service = Service(rule("all", agent()))
+    service.store.memory = Memory(
+        answers={"": Remembered(body=b"", level=Level.FULL, at_s=0.0, agent="ada", queue="support")}
+    )
+    dialplan = replace(asked(), dialect=DialplanDialect())
+    outcome = await service.decider.decide(dialplan, in_s(1))
+    assert (outcome.body, outcome.is_repeat) == (b"dial,PJSIP/1001,21", True)
 
 
 async def test_an_agent_whom_the_store_remembers_and_who_is_gone_is_replaced() -> None:
