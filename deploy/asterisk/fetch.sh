@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetch a real Asterisk 22, SIPp (the test phone) and eSpeak NG (speaks prompts) into a folder: no root, nothing
+# Fetch a real Asterisk (22), SIPp (the test phone) and eSpeak NG (speaks prompts) into a folder: no root, nothing
 # installed on the host.
 #
 #   deploy/asterisk/fetch.sh [DIR]        DIR defaults to .asterisk at the top of the project
@@ -11,13 +11,15 @@
 #
 #   DIR/run asterisk -V        DIR/run sipp -v        DIR/run espeak-ng --version
 #
+# CROSSPOINT_ASTERISK_SUITE names another suite, for an older Asterisk: bullseye has 16. Give it a DIR of its own.
+#
 # sid moves. What was found is pinned: DIR/packages lists every package with its version and SHA-256,
 # and DIR/.apt/cache keeps the packages. A second run does nothing unless a package wanted by now is missing;
 # remove DIR/packages to fetch anew.
 set -eu
 
 PROGRAM=fetch.sh
-SUITE=sid
+SUITE=${CROSSPOINT_ASTERISK_SUITE:-sid}
 WANTED="asterisk asterisk-modules asterisk-core-sounds-en-gsm sip-tester espeak-ng"
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -115,6 +117,11 @@ rm -rf "$DIR/root.old"
 loader=$(find "$DIR/root" -name 'ld-linux*.so.*' -path '*/lib/*-linux-gnu*' | head -n 1)
 [ -n "$loader" ] || fail "the unpacked tree has no loader for this machine ($(uname -m))"
 libraries=$(dirname "$loader")
+triplet=$(basename "$libraries")
+# Before Debian merged /usr, libraries stood in two places; a loader before glibc 2.33 gives its own name to programs.
+libraries="$DIR/root/lib/$triplet:$DIR/root/usr/lib/$triplet:$DIR/root/usr/lib/$triplet/pulseaudio:$DIR/root/usr/lib"
+argv0='--argv0 "$name"'
+"$loader" --help 2> /dev/null | grep -q -e --argv0 || argv0=
 voices=$(dirname "$(find "$DIR/root/usr/lib" "$DIR/root/usr/share" -type d -name espeak-ng-data -not -path '*/doc/*' | head -n 1)")
 cat > "$DIR/run" << END
 #!/bin/sh
@@ -123,7 +130,7 @@ name=\$1
 shift
 export ESPEAK_DATA_PATH="$voices"
 for folder in usr/sbin usr/bin; do
-    [ -x "$DIR/root/\$folder/\$name" ] && exec "$loader" --library-path "$libraries:$libraries/pulseaudio" --argv0 "\$name" \\
+    [ -x "$DIR/root/\$folder/\$name" ] && exec "$loader" --library-path "$libraries" $argv0 \\
         "$DIR/root/\$folder/\$name" "\$@"
 done
 echo "run: no \$name in $DIR/root" >&2

@@ -8,6 +8,7 @@ copies; only the values that differ per instance (ports, folders, secret, phones
 
 import array
 import math
+import os
 import re
 import secrets
 import shutil
@@ -23,6 +24,8 @@ from typing import Self
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent / ".asterisk"
+ASTERISK_TREE = Path(os.environ.get("CROSSPOINT_ASTERISK_TREE", TREE))
+"""Where Asterisk itself is taken from: another one, fetched into a folder of its own, to be tried."""
 SAMPLES_PER_S = 8000
 BOOT_LIMIT_S = 30.0
 STOP_LIMIT_S = 25.0  # Asterisk itself waits 15 s for a leaked channel
@@ -60,7 +63,7 @@ class Instance:
     silent_s: Mapping[str, int] = field(default_factory=dict)  # endpoint -> its own `rtp_timeout`
     trunk_port: int = 5060  # where calls to the outside are sent
     tls_file: Path | None = None  # certificate and key of the manager interface
-    tree: Path = TREE
+    tree: Path = ASTERISK_TREE
     _process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -181,7 +184,7 @@ class Instance:
     def _values(self, file: str) -> dict[str, str]:
         """The values that differ per instance: key -> value, each standing exactly once in the file."""
         folder, ports = self.folder, self.ports
-        modules = next((self.tree / "root" / "usr" / "lib").glob("*/asterisk/modules"))
+        modules = next((self.tree / "root" / "usr" / "lib").glob("**/asterisk/modules"))
         return {
             "asterisk.conf": {
                 "astetcdir": str(self.etc),
