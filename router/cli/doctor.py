@@ -242,7 +242,7 @@ def _clock(reply: "Reply", here_s: float) -> Finding:
     )
     skew_s = seconds + micros / 1e6 - here_s
     todo = None if abs(skew_s) < _MOST_SKEW_S else "let both machines follow one NTP server"
-    return Finding(what="clock", found=f"{skew_s * 1000:+.0f} ms from the store's", todo=todo)
+    return Finding(what="clock", found=f"{round(skew_s * 1000):+d} ms from the store's", todo=todo)
 
 
 def _server(info: dict[str, str]) -> Finding:
