@@ -54,17 +54,7 @@ _AGENT: Final = b'"agent":"'
 
 def remembering(asked: Asked, answer: Remembered, queue: str) -> Remembering:
     """What to remember of a call to which an agent of `queue` is the answer, whoever that will be."""
-    text = _encode(
-        Remembered(
-            body=b"",
-            level=answer.level,
-            at_s=answer.at_s,
-            rule=answer.rule,
-            digest=answer.digest,
-            agent="",
-            queue=queue,
-        )
-    )
+    text = _encode(msgspec.structs.replace(answer, agent="", queue=queue))
     before, found, after = text.partition(_AGENT)
     return Remembering(scope_of(asked).encode(), before + found, after)
 

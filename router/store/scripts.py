@@ -50,6 +50,29 @@ def make_script(name: str, source: str) -> Script:
     return Script(name=name, source=source, sha=sha)
 
 
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a script, but for its last words, as the protocol writes it down: see `prepare`.
+
+    `words` is how many stand in `head`: the number of keys, keys, arguments.
+    """
+
+    script: Script
+    by_digest: bytes
+    head: bytes
+    words: int
+
+
+def prepare(script: Script, keys: Sequence[str], args: Sequence[Word]) -> Prepared:
+    """Write down what is the same in every call of a script."""
+    words = (len(keys), *keys, *args)
+    return Prepared(
+        script=script,
+        by_digest=_written("EVALSHA", script.sha),
+        head=_written(*words),
+        words=len(words),
+    )
+
+
 async def run_script(  # noqa: PLR0917 - the order of EVALSHA, known by heart
     link: Link,
     script: Script,
@@ -63,32 +86,7 @@ async def run_script(  # noqa: PLR0917 - the order of EVALSHA, known by heart
     A server that does not know the script (restarted, flushed, failed over) is sent the source once,
     whoever and however many ask meanwhile; asking again is safe since nothing ran.
     """
-    words = ("EVALSHA", script.sha, len(keys), *keys, *args)
-    for _ in range(2):
-        try:
-            return await link.call(*words, deadline=deadline, on_late=on_late)
-        except StoreRefusedError as error:
-            if error.kind is not RefusalKind.NO_SCRIPT:
-                raise
-        await _teach(link, script, deadline)
-    # Forgotten again at once: send it along.
-    words = ("EVAL", script.source, *words[2:])
-    return await link.call(*words, deadline=deadline, on_late=on_late)
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a script of which only the last words are still to come: see `prepare`."""
-
-    script: Script
-    words: int
-    head: bytes
-
-
-def prepare(script: Script, keys: Sequence[str], args: Sequence[Word]) -> Prepared:
-    """Write down once what is the same in every call of a script."""
-    words = ("EVALSHA", script.sha, len(keys), *keys, *args)
-    _, _, head = packed(words).partition(b"\r\n")
-    return Prepared(script=script, words=len(words), head=head)
+    return await run_prepared(link, prepare(script, keys, args), 0, b"", deadline, on_late)
 
 
 async def run_prepared(  # noqa: PLR0917 - as run_script
@@ -99,16 +97,24 @@ async def run_prepared(  # noqa: PLR0917 - as run_script
     deadline: Deadline,
     on_late: OnLate | None = None,
 ) -> Reply:
-    """Run it with `words` further arguments, written down in `rest`; otherwise as `run_script`."""
-    command = b"*%d\r\n%b%b" % (prepared.words + words, prepared.head, rest)
+    """As `run_script`, with `words` further arguments that are written down in `rest`."""
+    script, head, count = prepared.script, prepared.head, 2 + prepared.words + words
+    command = b"*%d\r\n%b%b%b" % (count, prepared.by_digest, head, rest)
     for _ in range(2):
         try:
             return await link.send(command, deadline, on_late)
         except StoreRefusedError as error:
             if error.kind is not RefusalKind.NO_SCRIPT:
                 raise
-        await _teach(link, prepared.script, deadline)
+        await _teach(link, script, deadline)
+    # Forgotten again at once: send it along.
+    command = b"*%d\r\n%b%b%b" % (count, _written("EVAL", script.source), head, rest)
     return await link.send(command, deadline, on_late)
+
+
+def _written(*words: Word) -> bytes:
+    """Words as the protocol writes them down, without their number."""
+    return packed(words).partition(b"\r\n")[2]
 
 
 _under_way: WeakKeyDictionary[Link, dict[str, asyncio.Future[Reply]]] = WeakKeyDictionary()
