@@ -27,7 +27,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from router.deadline import in_s
-from router.outcome import ErrorCode, Level
+from router.decisions.outcome import ErrorCode, Level
 
 DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 

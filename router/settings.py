@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, inspect
 
-from router.resources import SecretRef, resolve_secret
-from router.typed_nodes import StructReader, read_bounded, secret_hook, type_info
+from router.site.resources import SecretRef, resolve_secret
+from router.site.typed_nodes import StructReader, read_bounded, secret_hook, type_info
 from rules.problems import Mark, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, read_tree
 

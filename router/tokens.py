@@ -17,7 +17,7 @@ import jwt
 import msgspec
 
 from router.errors import InvalidInputError, UnauthenticatedError
-from router.resources import Id
+from router.site.resources import Id
 
 LONGEST_TOKEN: Final = 8 * 1024
 """Characters; a longer token is refused before anything is computed."""

@@ -52,7 +52,7 @@ def key_of(leaf: Leaf, document: Document) -> object:
 
 
 class MaskedReading(PlainReading):
-    """Like PlainReading, of facts that `router.decisions_log` has masked."""
+    """Like PlainReading, of facts that `router.decisions.log` has masked."""
 
     is_masked = True
     learned: Learned = MappingProxyType({})

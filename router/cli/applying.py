@@ -10,7 +10,7 @@ import click
 from router.cli.shell import Shell, Store, json_option, print_json, soon
 
 if TYPE_CHECKING:
-    from router.site import Change, Plan
+    from router.site.difference import Change, Plan
 
 _LARGE_BYTES = 300_000
 _MANY = 500
@@ -38,9 +38,9 @@ def apply(  # noqa: PLR0917 - click's order
 
     What changes by itself (duty status, idle times, error counts) is left alone.
     """
-    from router import site as sites  # noqa: PLC0415 - start-up time
-    from router.site_at_start import ruleset_names  # noqa: PLC0415
-    from router.site_file import load_site, site_files  # noqa: PLC0415
+    from router.processes.site_at_start import ruleset_names  # noqa: PLC0415
+    from router.site import difference as sites  # noqa: PLC0415 - start-up time
+    from router.site.file import load_site, site_files  # noqa: PLC0415
 
     paths = list(files) or ([shell.settings.site] if shell.settings.site else [])
     if not paths:
@@ -96,7 +96,7 @@ _SIGNS = {"create": "+", "update": "~", "remove": "-"}
 
 
 def _print(made: "Plan", *, dry_run: bool) -> None:
-    from router.site import Action  # noqa: PLC0415 - start-up time
+    from router.site.difference import Action  # noqa: PLC0415 - start-up time
 
     for change in made.steps[:_LISTED]:
         click.echo(f"{_SIGNS[change.action.value]} {change.kind.value[:-1]} {change.id}")

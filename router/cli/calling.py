@@ -15,7 +15,7 @@ from router.cli.shell import UNREACHABLE, WRONG, Shell, Store, ended, json_optio
 from router.errors import CrosspointError, InvalidInputError
 
 if TYPE_CHECKING:
-    from router.directory import RouterEntry
+    from router.site.directory import RouterEntry
     from router.store.decisions import Page
     from rules.facts import CallFacts
 
@@ -192,8 +192,8 @@ def _refusal(status: int, call: _Call) -> str:
 
 def _entry(shell: Shell, router: str) -> "tuple[RouterEntry | None, str | None]":
     """The router with its secret: from the store, else from this machine's file, else unknown."""
-    from router.directory_keeper import DirectoryKeeper  # noqa: PLC0415 - start-up time
     from router.settings import secret_source  # noqa: PLC0415
+    from router.site.keeper import DirectoryKeeper  # noqa: PLC0415 - start-up time
 
     source = secret_source(shell.settings)
 
@@ -263,7 +263,7 @@ def _logged(shell: Shell, entry: "RouterEntry", call_id: str, rounds: int) -> ob
     import asyncio  # noqa: PLC0415 - start-up time
 
     from router.cli.shell import to_json  # noqa: PLC0415
-    from router.decisions_log import Filters  # noqa: PLC0415
+    from router.decisions.log import Filters  # noqa: PLC0415
     from router.store.decisions import list_decisions  # noqa: PLC0415
 
     filters = Filters(call_id=call_id, router=entry.config.id)

@@ -24,8 +24,8 @@ from router.cli.shell import (
 from router.errors import ConflictError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from router.call_control import Command
     from router.store.callbacks import About, Callback
+    from router.telephony.call_control import Command
     from router.telephony.promises import CallbackDesk
     from router.telephony.remote import LiveCall, Telephony
     from rules.actions import Action
@@ -95,7 +95,7 @@ def list_calls(  # noqa: PLR0917 - click's order
 @click.pass_obj
 def hangup(shell: Shell, call: str, tenant: str | None) -> None:
     """End CALL for everybody."""
-    from router.call_control import HangUp  # noqa: PLC0415 - start-up time
+    from router.telephony.call_control import HangUp  # noqa: PLC0415 - start-up time
 
     _control(shell, call, tenant, HangUp(call=call), "is ended")
 
@@ -106,7 +106,7 @@ def hangup(shell: Shell, call: str, tenant: str | None) -> None:
 @click.pass_obj
 def hold(shell: Shell, call: str, tenant: str | None) -> None:
     """Put the caller of CALL on hold."""
-    from router.call_control import Hold  # noqa: PLC0415 - start-up time
+    from router.telephony.call_control import Hold  # noqa: PLC0415 - start-up time
 
     _control(shell, call, tenant, Hold(call=call), "is on hold")
 
@@ -117,7 +117,7 @@ def hold(shell: Shell, call: str, tenant: str | None) -> None:
 @click.pass_obj
 def resume(shell: Shell, call: str, tenant: str | None) -> None:
     """Take the caller of CALL off hold."""
-    from router.call_control import Resume  # noqa: PLC0415 - start-up time
+    from router.telephony.call_control import Resume  # noqa: PLC0415 - start-up time
 
     _control(shell, call, tenant, Resume(call=call), "is off hold")
 
@@ -144,7 +144,7 @@ def transfer(  # noqa: PLR0917 - click's order
     tenant: str | None,
 ) -> None:
     """Send the caller of CALL elsewhere; the agent leaves."""
-    from router.call_control import Transfer  # noqa: PLC0415 - start-up time
+    from router.telephony.call_control import Transfer  # noqa: PLC0415 - start-up time
 
     given = [one for one in (agent, queue, number) if one is not None]
     if len(given) != 1:
@@ -182,7 +182,7 @@ def start(  # noqa: PLR0917 - click's order
     """Ring AGENT, then NUMBER, and let both talk."""
     import uuid  # noqa: PLC0415 - start-up time
 
-    from router.call_control import ClickToCall, PbxAwayError  # noqa: PLC0415
+    from router.telephony.call_control import ClickToCall, PbxAwayError  # noqa: PLC0415
 
     command = ClickToCall(
         call=uuid.uuid4().hex,
@@ -353,8 +353,8 @@ def _with_telephony(
     shell: Shell, tenant: str | None, work: "Callable[[Telephony, str], Awaitable[T]]"
 ) -> T:
     """Run `work` with the tenant's PBXs as the store shows them, and the tenant's name."""
-    from router.directory_keeper import DirectoryKeeper  # noqa: PLC0415 - start-up time
     from router.settings import secret_source  # noqa: PLC0415
+    from router.site.keeper import DirectoryKeeper  # noqa: PLC0415 - start-up time
     from router.telephony.remote import Telephony  # noqa: PLC0415
 
     settings = shell.settings

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from router.cli.explaining import print_explanation
 from router.cli.shell import (
     Shell,
     Store,
@@ -19,7 +20,7 @@ from router.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from router.decisions_log import Entry, LoggedDecision
+    from router.decisions.log import Entry, LoggedDecision
     from router.store.decisions import Page
     from rules.explain import Explanation
     from rules.ruleset import Ruleset
@@ -51,7 +52,7 @@ def decisions(  # noqa: PLR0917 - click's order
     as_json: bool,
 ) -> None:
     """List decisions, newest first, or explain one."""
-    from router.decisions_log import Filters  # noqa: PLC0415 - start-up time
+    from router.decisions.log import Filters  # noqa: PLC0415 - start-up time
     from router.store.decisions import get_decision, list_decisions  # noqa: PLC0415
 
     if decision_id is not None:
@@ -108,8 +109,7 @@ def _explain(
     as_json: bool,
 ) -> None:
     """The entry; and the rules read again with its inputs."""
-    from router.cli.ruling import print_explanation  # noqa: PLC0415 - start-up time
-    from router.decisions_log import NOTE_MASKED  # noqa: PLC0415
+    from router.decisions.log import NOTE_MASKED  # noqa: PLC0415 - start-up time
 
     entry = found.entry
     if as_json:
@@ -139,7 +139,7 @@ async def _again(
     shell: Shell, store: Store, tenant: str, entry: "Entry"
 ) -> "tuple[Explanation | None, str | None]":
     """The explanation, with the very version of the rules."""
-    from router.decisions_log import explain_entry, is_repeat  # noqa: PLC0415 - start-up time
+    from router.decisions.log import explain_entry, is_repeat  # noqa: PLC0415 - start-up time
 
     if entry.rules is None or entry.rule is None or entry.digest is None:
         return None, "no rules were asked"
@@ -155,7 +155,7 @@ async def version_of(
     shell: Shell, store: Store, tenant: str, name: str, digest: str
 ) -> "Ruleset | None":
     """One version of a ruleset: from the rules folder, if it is that one, else from the store."""
-    from router.rules_archive import load_version  # noqa: PLC0415 - start-up time
+    from router.rulesets.archive import load_version  # noqa: PLC0415 - start-up time
 
     on_disk = _version_on_disk(shell, name, digest)
     return on_disk or await load_version(store.link_for(tenant), tenant, digest, soon())

@@ -22,8 +22,8 @@ from router.cli.shell import (
 from router.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from router.directory import TenantResources
-    from router.error_budget import RouterHealth
+    from router.decisions.error_budget import RouterHealth
+    from router.site.directory import TenantResources
     from router.store.agents import AgentView
     from rules.facts import QueueFacts
 
@@ -169,7 +169,7 @@ def routers() -> None:
 @click.pass_obj
 def list_routers(shell: Shell, tenant: str | None, as_json: bool) -> None:
     """Show every call router, whether it is enabled, and its errors of the past hour."""
-    from router.resources import public_form  # noqa: PLC0415 - start-up time
+    from router.site.resources import public_form  # noqa: PLC0415 - start-up time
     from router.store.errors import read_health  # noqa: PLC0415
 
     async def work(store: Store) -> "tuple[TenantResources, Mapping[str, RouterHealth]]":

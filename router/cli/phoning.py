@@ -17,12 +17,11 @@ Examples:
 @click.pass_obj
 def pbx(shell: Shell) -> None:
     """Take the calls of the Asterisk in the settings, against the store in the settings."""
-    from router.serve import stop_signal  # noqa: PLC0415 - start-up time
-    from router.taking_calls import take_calls  # noqa: PLC0415 - start-up time
+    from router.processes.taking_calls import take_calls  # noqa: PLC0415 - start-up time
 
     settings = shell.settings
     if settings.pbx is None:
         raise ended("there is no Asterisk in the settings: give them a section pbx", UNUSABLE)
     if settings.store.url is None:
         raise ended("pbx needs a store: set store.url, or use `crosspoint up`", UNUSABLE)
-    take_calls(settings, settings.store.url, stop_signal)
+    take_calls(settings, settings.store.url)

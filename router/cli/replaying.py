@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from router.cli.deciding import version_of
 from router.cli.shell import (
     WRONG,
     Shell,
@@ -26,8 +27,8 @@ from router.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from router.decisions_log import LoggedDecision
-    from router.replay import Replayed
+    from router.decisions.log import LoggedDecision
+    from router.decisions.replay import Replayed
     from rules.ruleset import Ruleset
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -106,7 +107,7 @@ async def _logged(
     store: Store, tenant: str, router: str | None, since_s: float
 ) -> "AsyncIterator[LoggedDecision]":
     """Decisions, newest first."""
-    from router.decisions_log import Filters  # noqa: PLC0415 - start-up time
+    from router.decisions.log import Filters  # noqa: PLC0415 - start-up time
     from router.store.decisions import MOST_LISTED, list_decisions  # noqa: PLC0415
 
     before: str | None = None
@@ -130,8 +131,7 @@ async def _replayed(  # noqa: PLR0917 - private
     whose: tuple[str, int],
     logged: "AsyncIterator[LoggedDecision]",
 ) -> "list[Replayed]":
-    from router.cli.deciding import version_of  # noqa: PLC0415 - start-up time
-    from router.replay import Replay  # noqa: PLC0415
+    from router.decisions.replay import Replay  # noqa: PLC0415
 
     async def version(name: str, digest: str) -> "Ruleset | None":
         return await version_of(shell, store, tenant, name, digest)

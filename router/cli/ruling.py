@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from router.cli.explaining import print_explanation
 from router.cli.replaying import replay
 from router.cli.shell import (
     UNUSABLE,
@@ -22,7 +23,6 @@ from router.cli.shell import (
 from rules.problems import FileError, Problem
 
 if TYPE_CHECKING:
-    from rules.explain import Explanation, Reason
     from rules.facts import CallFacts, QueueFacts
     from rules.lint import KnownNames
 
@@ -99,7 +99,7 @@ class _Names:
 
 def known_names(site: Path) -> "KnownNames":
     """The queues and routers of a site; FileError."""
-    from router.site_file import load_site, site_files  # noqa: PLC0415 - start-up time
+    from router.site.file import load_site, site_files  # noqa: PLC0415 - start-up time
     from rules.lint import KnownNames  # noqa: PLC0415
 
     found = load_site(site_files(site))
@@ -196,28 +196,6 @@ def schema() -> None:
 rules.add_command(replay)
 
 
-def print_explanation(explanation: "Explanation") -> None:
-    """The decision, then every rule before it with its reason."""
-    click.echo(f"rule      {explanation.decision.rule}")
-    click.echo(f"action    {msgspec.json.encode(explanation.decision.action).decode()}")
-    click.echo(
-        f"at        {explanation.local_time} (rules {explanation.ruleset} {explanation.digest})"
-    )
-    if explanation.decision.missing:
-        names = ", ".join(sorted(explanation.decision.missing))
-        click.echo(f"unknown   live facts of {names}: they might have changed the decision")
-    for skipped in explanation.skipped:
-        click.echo(f"before    {skipped.rule}: {_words(skipped.reason)}")
-
-
-def _words(reason: "Reason") -> str:
-    found = "nothing" if reason.found is None else reason.found
-    text = f"{reason.condition} is {reason.outcome.value}: wanted {reason.wanted}, found {found}"
-    if reason.parts:
-        text += " [" + "; ".join(_words(part) for part in reason.parts) + "]"
-    return text
-
-
 def _read_call(path: Path) -> "CallFacts":
     from rules.fields import read_all  # noqa: PLC0415 - start-up time
     from rules.parse_cases import read_call  # noqa: PLC0415
@@ -233,7 +211,7 @@ def _read_queues(path: Path | None) -> "dict[str, QueueFacts] | None":
 
 
 def _bytes(path: Path) -> bytes:
-    from router.typed_nodes import read_bounded  # noqa: PLC0415 - start-up time
+    from router.site.typed_nodes import read_bounded  # noqa: PLC0415 - start-up time
     from rules.reader import LARGEST_FILE_BYTES  # noqa: PLC0415
 
     if str(path) == "-":

@@ -11,7 +11,7 @@ from router.cli.shell import UNUSABLE, Shell, ended, shorter
 
 if TYPE_CHECKING:
     from router.settings import Settings
-    from router.site_file import Site
+    from router.site.file import Site
 
 _CALLER: Final = "+12125550142"
 
@@ -28,8 +28,8 @@ Examples:
 @click.pass_obj
 def up(shell: Shell, port: int | None) -> None:
     """Run everything in one process: store (unless the settings name one), site, rules, HTTP."""
-    from router.serve import serve as run  # noqa: PLC0415 - start-up time
-    from router.site_at_start import make_missing_secrets, read_site  # noqa: PLC0415
+    from router.processes.serve import serve as run  # noqa: PLC0415 - start-up time
+    from router.processes.site_at_start import make_missing_secrets, read_site  # noqa: PLC0415
 
     settings = _with_port(shell.settings, port)
     site = read_site(settings)
@@ -47,7 +47,7 @@ Examples:
 @click.pass_obj
 def serve(shell: Shell, port: int | None) -> None:
     """Serve HTTP against the store in the settings; the site is applied by `crosspoint apply`."""
-    from router.serve import serve as run  # noqa: PLC0415 - start-up time
+    from router.processes.serve import serve as run  # noqa: PLC0415 - start-up time
 
     settings = _with_port(shell.settings, port)
     if settings.store.url is None:

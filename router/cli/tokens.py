@@ -54,8 +54,8 @@ def token(  # noqa: PLR0917 - click's order
 
 
 def _tenant(shell: Shell) -> str:
-    from router.site_at_start import read_site  # noqa: PLC0415 - start-up time
-    from router.site_file import DEFAULT_TENANT  # noqa: PLC0415
+    from router.processes.site_at_start import read_site  # noqa: PLC0415 - start-up time
+    from router.site.file import DEFAULT_TENANT  # noqa: PLC0415
 
     site = read_site(shell.settings)
     return site.tenant if site is not None else DEFAULT_TENANT

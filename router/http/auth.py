@@ -7,7 +7,7 @@ import msgspec
 
 from router.errors import ForbiddenError, InvalidInputError
 from router.http.roles import Access, Resource, access_of
-from router.resources import Id
+from router.site.resources import Id
 from router.tokens import Principal, Role, TokenRefusedError, Tokens
 
 TENANT: Final = "tenant_id"

@@ -6,8 +6,8 @@ from hashlib import blake2b
 from typing import Final
 
 from router.deadline import Deadline
-from router.dialogue import NOTHING_KNOWN, Memory, Remembered
-from router.outcome import Asked, Names, Taken
+from router.decisions.dialogue import NOTHING_KNOWN, Memory, Remembered
+from router.decisions.outcome import Asked, Names, Taken
 from router.store import keys
 from router.store.agents import Agents
 from router.store.facts import queue_facts
@@ -23,7 +23,7 @@ MOST_KNOWN: Final = 4096
 
 
 class CallStore:
-    """`router.decide.Store` over the fast links; `lease_ms` is how long an unconfirmed agent is kept."""
+    """`router.decisions.decide.Store` over the fast links; `lease_ms` is how long an unconfirmed agent is kept."""
 
     def __init__(self, links: Links, agents: Agents, *, lease_ms: int) -> None:
         self._links = links

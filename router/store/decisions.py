@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from router.deadline import Deadline
-from router.decisions_log import Entry, Filters, LoggedDecision, unfolded
+from router.decisions.log import Entry, Filters, LoggedDecision, unfolded
 from router.errors import InvalidInputError, NotFoundError
 from router.store import keys
 from router.store.link import Link, Reply

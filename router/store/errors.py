@@ -7,9 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from router.deadline import Deadline
-from router.error_budget import LAST_SHOWN, LIMIT, MOST_KEPT, WINDOW_S, RouterError, RouterHealth
+from router.decisions.error_budget import (
+    LAST_SHOWN,
+    LIMIT,
+    MOST_KEPT,
+    WINDOW_S,
+    RouterError,
+    RouterHealth,
+)
+from router.decisions.outcome import ErrorCode
 from router.errors import StoreRefusedError
-from router.outcome import ErrorCode
 from router.store import keys
 from router.store.link import Link, Reply
 from router.store.scripts import load_script, run_script

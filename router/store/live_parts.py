@@ -2,7 +2,7 @@
 
 from router.acd import agents as acd
 from router.deadline import Deadline
-from router.resources import AgentConfig, QueueConfig
+from router.site.resources import AgentConfig, QueueConfig
 from router.store.agents import Agents
 from rules.requirements import Requirement
 

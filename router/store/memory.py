@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from router.deadline import Deadline
-from router.dialogue import NOTHING_KNOWN, Memory, Remembered
+from router.decisions.dialogue import NOTHING_KNOWN, Memory, Remembered
+from router.decisions.outcome import Asked, Level, Outcome
 from router.errors import StoreRefusedError
-from router.outcome import Asked, Level, Outcome
 from router.store import keys
 from router.store.link import Link, Reply
 from router.store.scripts import load_script, run_script

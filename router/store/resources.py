@@ -12,9 +12,9 @@ from typing import Final, Protocol
 import msgspec
 
 from router.deadline import Deadline
-from router.directory import TenantResources
 from router.errors import ConflictError, InvalidInputError, NotFoundError
-from router.resources import (
+from router.site.directory import TenantResources
+from router.site.resources import (
     TYPES,
     AgentConfig,
     Kind,

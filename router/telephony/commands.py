@@ -32,7 +32,14 @@ from pbx.machine.events import Supervise as SuperviseCall
 from pbx.machine.plans import DialPlan, LegId, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Leg
 from pbx.session import Session
-from router.call_control import (
+from router.deadline import Deadline, in_s
+from router.errors import CrosspointError
+from router.store import keys
+from router.store.announcements import Announcements
+from router.store.pbx_commands import DeposedError, PbxCommands, TakenCommand
+from router.store.pbx_line import Took
+from router.telephony.by_name import ByName
+from router.telephony.call_control import (
     DONE,
     UNKNOWN,
     Add,
@@ -55,13 +62,6 @@ from router.call_control import (
     decode,
     encode,
 )
-from router.deadline import Deadline, in_s
-from router.errors import CrosspointError
-from router.store import keys
-from router.store.announcements import Announcements
-from router.store.pbx_commands import DeposedError, PbxCommands, TakenCommand
-from router.store.pbx_line import Took
-from router.telephony.by_name import ByName
 from router.telephony.effects import Watch, effect_of, means_nothing
 from router.telephony.setting_out import DIAL_RING_S, Planner, Trunk, new_leg
 from rules.actions import Forward, Route, TargetType

@@ -16,13 +16,13 @@ from pbx.machine.events import Decided, Planned
 from pbx.machine.plans import DialPlan, EndPlan, LoginPlan, Plan
 from pbx.machine.state import CallState
 from router.deadline import in_s, left_s
-from router.decide import Decider
-from router.dialogue import fingerprint
-from router.directory import Directory
-from router.outcome import Asked, Names, Outcome
-from router.resources import AgentConfig
+from router.decisions.decide import Decider
+from router.decisions.dialogue import fingerprint
+from router.decisions.outcome import Asked, Names, Outcome
+from router.decisions.views import View
+from router.site.directory import Directory
+from router.site.resources import AgentConfig
 from router.telephony.setting_out import Planner
-from router.views import View
 from rules.actions import DEFAULT_RULE, Action, Callback, End, ReserveAgent, Route
 from rules.facts import CallFacts
 from rules.numbers import normalise
@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PbxDialect:
-    """`router.outcome.Dialect` of the PBX: it can be told everything."""
+    """`router.decisions.outcome.Dialect` of the PBX: it can be told everything."""
 
     address = "endpoint"
 
@@ -48,7 +48,7 @@ class PbxDialect:
 
 
 class Views(Protocol):
-    """`router.views.Views`."""
+    """`router.decisions.views.Views`."""
 
     def find(self, router_id: str, now_s: float) -> View | None: ...
 

@@ -20,8 +20,8 @@ from pbx.machine.plans import QueuePlan
 from pbx.machine.state import CallState, Kind, Leg
 from router.deadline import in_s
 from router.errors import CrosspointError
-from router.resources import QueueConfig
 from router.settings import CallbackSettings
+from router.site.resources import QueueConfig
 from router.store.agents import Agents, Reserved, new_token
 from router.store.callbacks import ID_PREFIX, Callback, Callbacks, Status
 from router.store.line import Line, Offered

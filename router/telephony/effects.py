@@ -30,7 +30,7 @@ from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Phase
 from pbx.machine.table import on
 from pbx.session import Session
-from router.call_control import DONE, Answer, Refusal
+from router.telephony.call_control import DONE, Answer, Refusal
 
 Effect = Callable[[CallState], Answer | None]
 """What a state says about a control: done, failed, or None: not yet."""

@@ -17,9 +17,9 @@ from pbx.ami.settings import AmiSettings
 from pbx.controller import Controller
 from pbx.machine.state import CallState
 from pbx.ports import Outside, Speech
-from router.decide import Decider
-from router.directory import Directory
+from router.decisions.decide import Decider
 from router.settings import PbxSettings
+from router.site.directory import Directory
 from router.store.agents import Agents
 from router.store.announcements import Announcements
 from router.store.call_records import CallRecords

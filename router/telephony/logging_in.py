@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from router.deadline import in_s
-from router.directory import Directory
 from router.errors import CrosspointError, NotFoundError
-from router.resources import AgentConfig
+from router.site.directory import Directory
+from router.site.resources import AgentConfig
 from router.store.agents import Agents
 from router.store.phones import Phones
 

@@ -21,7 +21,7 @@ from pbx.ports import Records
 from router.call_record import QUEUED
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
-from router.resources import QueueConfig
+from router.site.resources import QueueConfig
 from router.store.agents import Agents, CallSeen, Reserved, new_token
 from router.store.facts import queue_facts
 from router.store.line import Line, Offered

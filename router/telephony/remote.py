@@ -6,10 +6,9 @@ from pathlib import Path
 import msgspec
 
 from pbx.machine.state import CallState
-from router.call_control import CallControl
 from router.deadline import Deadline
-from router.directory import Directory
 from router.settings import PbxSettings
+from router.site.directory import Directory
 from router.store.call_labels import CallLabels
 from router.store.call_records import CallRecords
 from router.store.callbacks import Callbacks
@@ -17,6 +16,7 @@ from router.store.line import Line
 from router.store.live_calls import LiveCalls
 from router.store.operations import HasLinks
 from router.store.pbx_commands import PbxCommands
+from router.telephony.call_control import CallControl
 from router.telephony.numbers import Dialable
 from router.telephony.promises import CallbackDesk
 from router.telephony.setting_out import Planner, Trunk

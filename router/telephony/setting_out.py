@@ -21,8 +21,8 @@ from pbx.machine.plans import (
     VoicemailPlan,
 )
 from pbx.machine.state import CallState, Kind
-from router.directory import Directory, QueueEntry
-from router.resources import AgentConfig, QueueConfig
+from router.site.directory import Directory, QueueEntry
+from router.site.resources import AgentConfig, QueueConfig
 from router.telephony.numbers import Dialable
 from rules.actions import (
     Action,

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from router.deadline import in_s
-from router.resources import AgentConfig, Membership
+from router.site.resources import AgentConfig, Membership
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.links import Links

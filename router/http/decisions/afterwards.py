@@ -17,11 +17,11 @@ import msgspec
 import structlog
 
 from router.deadline import Deadline, in_s, left_s
-from router.decisions_log import entry_of
-from router.error_budget import ErrorBudget
+from router.decisions.error_budget import ErrorBudget
+from router.decisions.log import entry_of
+from router.decisions.outcome import Asked, ErrorCode, Outcome, Taken, Why
 from router.errors import CrosspointError, OutcomeUnknownError
 from router.metrics import AfterAnswer, ForeignAsk, Observer, Reservation
-from router.outcome import Asked, ErrorCode, Outcome, Taken, Why
 from router.store import decisions, errors, memory
 from router.store.link import Link
 

@@ -6,15 +6,15 @@ from typing import Final, Protocol
 
 import msgspec
 
-from router import dialogue, fallback
 from router.deadline import Deadline
-from router.decide import Begun, Decider
-from router.outcome import Asked, Level, Outcome, Why
+from router.decisions import dialogue, fallback
+from router.decisions.decide import Begun, Decider
+from router.decisions.outcome import Asked, Level, Outcome, Why
+from router.decisions.views import View
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.incoming import read_incoming
 from router.platforms.dialpad.signature import BadSignatureError
 from router.platforms.dialpad.wire import RoutingRequest, UnreadableError
-from router.views import View
 from rules.facts import CallFacts
 
 LONGEST_BODY: Final = 64 * 1024

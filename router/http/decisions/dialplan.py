@@ -9,9 +9,9 @@ An answer to a menu or question comes back as `digits.NAME=…` in the next requ
 from collections.abc import Mapping
 from typing import Final, assert_never
 
-from router.dialogue import most_digits
-from router.outcome import Names
-from router.resources import AgentConfig
+from router.decisions.dialogue import most_digits
+from router.decisions.outcome import Names
+from router.site.resources import AgentConfig
 from rules.actions import (
     Action,
     Ask,

@@ -11,13 +11,13 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
-from router import dialogue
+from router.decisions import dialogue
+from router.decisions.outcome import Asked, Level
 from router.errors import ForbiddenError, NotFoundError
 from router.http.auth import authenticate
 from router.http.decisions import answering
 from router.http.decisions.answering import LONGEST_BODY, Answering, Half, Reply
 from router.http.decisions.dialplan import DialplanDialect, digits_of
-from router.outcome import Asked, Level
 from router.tokens import Role, Tokens
 from rules.facts import CallFacts
 

@@ -6,7 +6,6 @@ from typing import Final, assert_never
 import msgspec
 
 from router.deadline import Deadline
-from router.directory import Directory
 from router.platforms.dialpad.events import (
     AgentCallEvent,
     AgentStatusEvent,
@@ -14,6 +13,7 @@ from router.platforms.dialpad.events import (
     Meaningless,
     QueueCallEvent,
 )
+from router.site.directory import Directory
 from router.store.agents import Agents, CallSeen, Observed
 from router.store.legs import Legs
 from router.store.line import Line

@@ -9,7 +9,6 @@ import structlog
 from aiohttp import web
 
 from router.deadline import in_s
-from router.directory import Directory, RouterEntry
 from router.errors import CrosspointError, NotFoundError, UnauthenticatedError
 from router.http.bodies import EVENT_LIMIT, read_body
 from router.http.envelope import request_id_of, success
@@ -23,6 +22,7 @@ from router.platforms.dialpad.signature import (
     verify,
 )
 from router.platforms.dialpad.wire import bare_token, read_json
+from router.site.directory import Directory, RouterEntry
 
 BODY_S: Final = 5.0
 """A client gets so long to send its event."""

@@ -9,7 +9,7 @@ What the app factory (`router/http/app.py`) does with it:
     )
     app.add_routes(router.http.v1.routes.routes(Management(...)))     # /api/v1/... and /openapi.json
     app.add_routes(router.http.events.routes.routes(EventDoor(...)))  # POST /events/{router_id}
-    app.add_routes(router.health.routes(parts))                       # /healthz /readyz
+    app.add_routes(router.http.health.routes(parts))                       # /healthz /readyz
     app.add_routes(router.metrics.routes(observer))                   # /metrics
 
 `Management` (router/http/v1/endpoints.py) is a frozen record of what the handlers stand on:
@@ -19,11 +19,11 @@ What the app factory (`router/http/app.py`) does with it:
     resources   router.store.resources.Resources
     agents      router.store.agents.Agents
     links       link_for(tenant) -> Link
-    rulesets    router.rulesets.Rulesets
+    rulesets    router.rulesets.in_force.Rulesets
     telephony   router.telephony.remote.Telephony    live calls, records, callbacks, control
 
 `EventDoor`: `directory` as above, `applier=EventApplier(agents, line, legs)`, `observer`.
-`parts()` returns a list of `router.health.Part`: what is well, what is degraded. `observer.run()` is a
+`parts()` returns a list of `router.http.health.Part`: what is well, what is degraded. `observer.run()` is a
 task of the process; the parent of several workers puts `metrics.multiprocess_environment(data_dir)`
 into their environment.
 

@@ -26,7 +26,7 @@ from router.http.v1.resources import (
     picture,
     with_live,
 )
-from router.resources import AgentConfig, Id, Level, from_document, merged
+from router.site.resources import AgentConfig, Id, Level, from_document, merged
 from router.store.agents import AgentView
 from router.store.resources import Mode
 

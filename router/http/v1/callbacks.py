@@ -13,7 +13,7 @@ from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
 from router.http.v1.parties import Number
 from router.http.v1.resources import Nothing, not_found
 from router.http.v1.shown import number_shown
-from router.resources import Id
+from router.site.resources import Id
 from router.store.callbacks import MOST_OPEN, Callback, Status
 from router.telephony.promises import CallbackDesk
 

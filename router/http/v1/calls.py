@@ -13,24 +13,6 @@ import msgspec
 from msgspec import Meta
 
 from pbx.machine.state import CallState, Kind, Leg, Phase
-from router.call_control import (
-    Add,
-    ClickToCall,
-    Command,
-    Complete,
-    Consult,
-    HangUp,
-    Hold,
-    Park,
-    Party,
-    PbxAwayError,
-    PlayMenu,
-    Record,
-    Resume,
-    Supervise,
-    Transfer,
-    Unpark,
-)
 from router.call_record import Direction
 from router.errors import ForbiddenError, InvalidInputError, OutcomeUnknownError
 from router.http.envelope import Page, page_of, timestamp
@@ -49,7 +31,25 @@ from router.http.v1.parties import (
 )
 from router.http.v1.resources import not_found, picture
 from router.http.v1.shown import number_shown
-from router.resources import Id
+from router.site.resources import Id
+from router.telephony.call_control import (
+    Add,
+    ClickToCall,
+    Command,
+    Complete,
+    Consult,
+    HangUp,
+    Hold,
+    Park,
+    Party,
+    PbxAwayError,
+    PlayMenu,
+    Record,
+    Resume,
+    Supervise,
+    Transfer,
+    Unpark,
+)
 from router.telephony.remote import LiveCall
 from rules.actions import Action, End
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from router.decisions_log import (
+from router.decisions.log import (
     NOTE_MASKED,
     NOTE_REPEAT,
     Entry,
@@ -14,12 +14,12 @@ from router.decisions_log import (
     explain_entry,
     is_repeat,
 )
+from router.decisions.outcome import Level
 from router.errors import InvalidInputError
 from router.http.envelope import Page, moment, timestamp
 from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
-from router.outcome import Level
-from router.rules_archive import load_version
+from router.rulesets.archive import load_version
 from router.store.decisions import MOST_LISTED, get_decision, list_decisions
 from rules.explain import Explanation, Reason
 from rules.facts import CallFacts, QueueFacts

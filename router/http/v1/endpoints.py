@@ -11,13 +11,13 @@ import msgspec
 from aiohttp import web
 
 from router.deadline import Deadline, in_s
-from router.directory import Directory
 from router.errors import InvalidInputError
 from router.http import auth, downloads
 from router.http.bodies import MANAGEMENT_LIMIT, check_fields, decode_as, decode_object, read_body
 from router.http.envelope import LIMIT_DEFAULT, LIMIT_MOST, OFFSET_MOST, success, whole_number
 from router.http.roles import Access, Resource
-from router.rulesets import Rulesets
+from router.rulesets.in_force import Rulesets
+from router.site.directory import Directory
 from router.store.agents import Agents
 from router.store.link import Link
 from router.store.operations import HasLinks

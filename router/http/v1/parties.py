@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from router.call_control import Party
 from router.errors import InvalidInputError
 from router.http.v1.endpoints import Asked
 from router.http.v1.resources import picture
-from router.resources import Id, Key
+from router.site.resources import Id, Key
+from router.telephony.call_control import Party
 from rules.actions import Action, End, Enqueue, Forward, Menu, Route, Target, TargetType
 
 Number = Annotated[str, Meta(min_length=2, max_length=32, pattern=r"^\+?[0-9 ().-]+(?!\n)$")]

@@ -20,7 +20,7 @@ from router.http.v1.resources import (
     picture,
     with_live,
 )
-from router.resources import QueueConfig, from_document, merged
+from router.site.resources import QueueConfig, from_document, merged
 from router.store.facts import MAX_QUEUES, queue_facts
 from router.store.resources import Mode
 from rules.conditions import CalendarState

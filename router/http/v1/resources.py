@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from router.directory import TenantResources
 from router.errors import NotFoundError
 from router.http.envelope import Page, page_of
 from router.http.v1.endpoints import Asked
-from router.resources import Resource, public_form
+from router.site.directory import TenantResources
+from router.site.resources import Resource, public_form
 
 Raw = dict[str, object]
 """A decoded body whose fields were checked, values not yet."""

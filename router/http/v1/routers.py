@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from router.error_budget import LIMIT, WINDOW_S, RouterHealth
+from router.decisions.error_budget import LIMIT, WINDOW_S, RouterHealth
 from router.errors import InvalidInputError
 from router.http.envelope import Page, timestamp
 from router.http.roles import Resource
@@ -26,7 +26,7 @@ from router.http.v1.resources import (
     with_live,
     without,
 )
-from router.resources import RouterConfig, from_document, merged, with_literal_secrets
+from router.site.resources import RouterConfig, from_document, merged, with_literal_secrets
 from router.store import errors
 from router.store.resources import Mode
 

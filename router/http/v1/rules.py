@@ -12,7 +12,7 @@ from router.http.envelope import Page, timestamp
 from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
 from router.http.v1.resources import not_found, page, picture
-from router.rulesets import LoadState, RulesetState
+from router.rulesets.in_force import LoadState, RulesetState
 from rules.lint import KnownNames, unknown_names
 from rules.problems import Problem
 

@@ -3,10 +3,10 @@
 import functools
 from typing import assert_never
 
-from router.dialogue import most_digits
-from router.outcome import Names
+from router.decisions.dialogue import most_digits
+from router.decisions.outcome import Names
 from router.platforms.dialpad.wire import TARGET_TYPES, Answer, write_answer
-from router.resources import AgentConfig
+from router.site.resources import AgentConfig
 from rules.actions import (
     Action,
     Ask,

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from router.attributes import LONGEST_TEXT, LateAttributes
+from router.decisions.attributes import LONGEST_TEXT, LateAttributes
 from router.platforms.dialpad.wire import (
     LONGEST_ID,
     RoutingRequest,

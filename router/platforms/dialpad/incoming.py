@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from router.outcome import RouterView
+from router.decisions.outcome import RouterView
 from router.platforms.dialpad.documented import facts_of, read_documented
 from router.platforms.dialpad.signature import (
     BadSignatureError,

@@ -4,7 +4,7 @@ Parts of the format are uncertain, so every name stands in a table at the top an
 package knows one. Reading is lenient (variants, numbers or text for ids), writing emits only what is
 documented: `route`, `forward`, `ask`, `end`.
 
-A field we have no use for becomes an attribute (`router/attributes.py`).
+A field we have no use for becomes an attribute (`router/decisions/attributes.py`).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from router.attributes import LONGEST_KEY, LONGEST_TEXT, flatten
+from router.decisions.attributes import LONGEST_KEY, LONGEST_TEXT, flatten
 from router.errors import CrosspointError, Fault
 from router.platforms.dialpad.keyed import CONTAINERS, read_keyed
 from rules.actions import Ask, End, Forward, Route, Target, TargetType

@@ -12,7 +12,6 @@ import msgspec
 
 from deploy.asterisk.instance import Instance, write_tone
 from pbx.machine.state import CallState, Phase
-from router.call_control import CallControl, Command
 from router.call_record import CallRecord
 from router.deadline import in_s
 from router.errors import CrosspointError
@@ -24,6 +23,7 @@ from router.store.links import Links
 from router.store.live_calls import LiveCalls
 from router.store.operations import list_of, text_of
 from router.store.pbx_commands import PbxCommands
+from router.telephony.call_control import CallControl, Command
 from tests.integration.asterisk.capture import keys, write_capture
 from tests.integration.asterisk.ear import Ear
 from tests.integration.asterisk.play import play

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pbx.machine.state import Phase
-from router.call_control import Consult, Party
+from router.telephony.call_control import Consult, Party
 from tests.chaos.pbx.conftest import PHONES, Fate
 from tests.chaos.pbx.lines import TALKS
 from tests.chaos.pbx.switchboard import QUEUE_NUMBER, Switchboard, eventually

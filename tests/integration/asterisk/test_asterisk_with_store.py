@@ -15,18 +15,18 @@ from pbx.machine.state import Phase
 from pbx.ports import SpokenPrompt
 from router.call_record import CallRecord, Direction, Disposition
 from router.deadline import in_s
-from router.foreign import ForeignRouters
+from router.platforms.dialpad.foreign import ForeignRouters
+from router.processes.site_at_start import apply_site
+from router.processes.taking_calls import exchange
+from router.processes.wiring import Service, running
 from router.settings import CallbackSettings, PbxSettings, Settings
-from router.site_at_start import apply_site
 from router.store.call_records import CallRecords, RecordFilters
 from router.store.callbacks import Callback, Callbacks, Status
 from router.store.live_parts import AgentsAndQueues
 from router.store.mailboxes import Pins
 from router.store.resources import Resources
-from router.taking_calls import exchange
 from router.telephony.exchange import Exchange
 from router.telephony.pins import hash_pin
-from router.wiring import Service, running
 from tests.integration.asterisk import audio
 from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES

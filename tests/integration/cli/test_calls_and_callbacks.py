@@ -12,9 +12,9 @@ import pytest
 
 from pbx.machine.state import Kind, Phase
 from router.deadline import in_s
-from router.directory_keeper import DirectoryKeeper
-from router.resources import AgentConfig, QueueConfig, resolve_secret
 from router.settings import PbxSettings
+from router.site.keeper import DirectoryKeeper
+from router.site.resources import AgentConfig, QueueConfig, resolve_secret
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.links import Links

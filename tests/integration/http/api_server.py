@@ -10,19 +10,19 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from router import health, metrics
+from router import metrics
 from router.deadline import in_s
-from router.directory_keeper import DirectoryKeeper
-from router.http import envelope
+from router.http import envelope, health
 from router.http.events.apply import EventApplier
 from router.http.events.routes import EventDoor
 from router.http.events.routes import routes as event_routes
 from router.http.v1.endpoints import Management
 from router.http.v1.routes import routes as api_routes
 from router.metrics import Observer
-from router.resources import AgentConfig, QueueConfig, RouterConfig, SecretRef, resolve_secret
-from router.rulesets import Rulesets
+from router.rulesets.in_force import Rulesets
 from router.settings import PbxSettings
+from router.site.keeper import DirectoryKeeper
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig, SecretRef, resolve_secret
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.legs import Legs

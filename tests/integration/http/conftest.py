@@ -12,15 +12,15 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
-from router.directory import TenantResources
-from router.directory_keeper import write_directory
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.platforms.dialpad.signature import sign
-from router.resources import AgentConfig, Membership, QueueConfig, RouterConfig, SecretRef
-from router.serve import hold_port
+from router.processes.serve import hold_port
+from router.processes.wiring import Service, application, running
 from router.settings import ForeignSettings, Settings, StoreSettings
-from router.wiring import Service, application, running
+from router.site.directory import TenantResources
+from router.site.keeper import write_directory
+from router.site.resources import AgentConfig, Membership, QueueConfig, RouterConfig, SecretRef
 from rules.actions import Target, TargetType
 
 SECRET = "0123456789abcdef0123456789abcdef-new"

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
-from router.decisions_log import Entry, Filters, entry_of, masked
+from router.decisions.log import Entry, Filters, entry_of, masked
+from router.decisions.outcome import Level, Outcome
 from router.http.decisions import afterwards as afterwards_module
-from router.outcome import Level, Outcome
 from router.settings import PrivacySettings
 from router.store import decisions
 from rules.facts import CallFacts, Contact

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
-from router.hours import OpeningHours
-from router.resources import QueueConfig
+from router.site.hours import OpeningHours
+from router.site.resources import QueueConfig
 from router.store.callbacks import Status
 from tests.integration.http.api_server import ApiServer, api_server
 

@@ -12,11 +12,11 @@ from ivr.hold import HoldPolicy
 from pbx.machine import commands as do
 from pbx.machine.plans import DialPlan, QueuePlan
 from pbx.machine.state import Kind, Phase
-from router import call_control
-from router.call_control import CallControl
 from router.deadline import in_s
-from router.resources import AgentConfig, QueueConfig, RouterConfig
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig
 from router.store.pbx_commands import PbxCommands
+from router.telephony import call_control
+from router.telephony.call_control import CallControl
 from rules.actions import End, Enqueue, Forward, Strategy
 from tests.integration.http.api_server import PBX, TARGET, ApiServer, api_server
 from tests.integration.http.pbx_double import PbxDouble, at_work, holding, talking

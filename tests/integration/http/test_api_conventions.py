@@ -7,8 +7,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from router.health import Part
 from router.http import bodies
+from router.http.health import Part
 from router.http.roles import Access, access_of
 from router.http.v1.endpoints import AnyEndpoint
 from router.http.v1.routes import ENDPOINTS

@@ -8,10 +8,10 @@ import pytest
 
 from router.acd.agents import AgentState
 from router.deadline import in_s
-from router.decisions_log import Entry
-from router.error_budget import RouterError
+from router.decisions.error_budget import RouterError
+from router.decisions.log import Entry
+from router.decisions.outcome import ErrorCode, Level
 from router.errors import NotFoundError
-from router.outcome import ErrorCode, Level
 from router.store.agents import StatusSeen
 from router.store.decisions import append_decisions, written
 from router.store.errors import record_errors

@@ -6,8 +6,8 @@ from pathlib import Path
 import aiohttp
 
 from router.deadline import in_s
+from router.processes.wiring import Requirements, running
 from router.store import keys
-from router.wiring import Requirements, running
 from rules.requirements import Requirement
 from tests.integration.http.conftest import TENANT, Running, Start, apply, settings_in, until
 from tests.servers import Server

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from router.deadline import in_s
-from router.resources import AgentConfig, SecretRef
 from router.settings import TokenSettings
+from router.site.resources import AgentConfig, SecretRef
 from router.store.phones import Phones
 from router.tokens import Tokens
 from tests.integration.http.conftest import TENANT, Running, Start, apply

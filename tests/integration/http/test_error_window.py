@@ -5,8 +5,8 @@ import time
 import pytest
 
 from router.deadline import in_s
-from router.error_budget import LIMIT
-from router.outcome import ErrorCode
+from router.decisions.error_budget import LIMIT
+from router.decisions.outcome import ErrorCode
 from router.store import errors
 from tests.integration.http.conftest import DEFAULT, TENANT, Running, Start, apply, until
 from tests.servers import Server

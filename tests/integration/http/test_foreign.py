@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 from router.deadline import in_s
-from router.decide import ForeignError
-from router.foreign import ForeignRouters
-from router.outcome import ErrorCode
+from router.decisions.decide import ForeignError
+from router.decisions.outcome import ErrorCode
+from router.platforms.dialpad.foreign import ForeignRouters
 from router.platforms.dialpad.signature import verify
-from router.resources import RouterConfig
+from router.site.resources import RouterConfig
 from rules.actions import Route, Target, TargetType
 from tests.integration.http.conftest import DEFAULT, Running, apply
 from tests.unit.router.decide_fakes import asked

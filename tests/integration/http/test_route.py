@@ -8,7 +8,7 @@ import pytest
 
 from router.acd.agents import AgentState
 from router.deadline import in_s
-from router.decisions_log import Filters
+from router.decisions.log import Filters
 from router.platforms.dialpad.signature import sign
 from router.store.decisions import list_decisions
 from tests.integration.http.conftest import (

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from router.cli.main import cli as command
 from router.deadline import in_s
-from router.decisions_log import Filters
-from router.rules_archive import LARGEST_PACKED, load_version, pack, unpack
+from router.decisions.log import Filters
+from router.rulesets.archive import LARGEST_PACKED, load_version, pack, unpack
 from router.settings import PrivacySettings
 from router.store import keys, rules_versions
 from router.store.decisions import list_decisions

@@ -32,7 +32,7 @@ from tests.servers import Server
 
 LAUNCH = """
 import sys, msgspec
-from router.serve import serve
+from router.processes.serve import serve
 from router.settings import Settings
 if __name__ == "__main__":
     given = msgspec.json.decode(sys.argv[1], type=Settings, dec_hook=lambda kind, value: kind(value))
@@ -130,7 +130,7 @@ async def test_two_workers_share_a_port_and_one_that_is_killed_is_started_again(
             return (await ask(session, url))[:2] == (200, "full")
 
     await until(is_answered)
-    assert len(process.events("worker_died")) == 1
+    assert len(process.events("process_died")) == 1
     process.child.terminate()
     assert await process.ended() == 0
 

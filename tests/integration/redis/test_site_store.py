@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
-from router.directory_keeper import DirectoryKeeper, KeeperState
 from router.errors import ConflictError, InvalidInputError, NotFoundError, StoreDownError
-from router.resources import (
+from router.site.difference import Action, Plan, carry_out, plan
+from router.site.file import Site
+from router.site.keeper import DirectoryKeeper, KeeperState
+from router.site.resources import (
     AgentConfig,
     Membership,
     QueueConfig,
@@ -21,8 +23,6 @@ from router.resources import (
     SecretRef,
     resolve_secret,
 )
-from router.site import Action, Plan, carry_out, plan
-from router.site_file import Site
 from router.store import keys
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
@@ -36,7 +36,7 @@ from rules.actions import Target, TargetType
 from tests.servers import Server
 
 if TYPE_CHECKING:
-    from router.directory import Directory
+    from router.site.directory import Directory
 
 TENANT = "acme"
 LONG = "s" * 32

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from router.decisions_log import masked
+from router.decisions.log import masked
 from rules import masked as masked_reading
 from rules.actions import DEFAULT_RULE
 from rules.document import Document, Rule

@@ -9,7 +9,7 @@ from router.errors import InvalidInputError
 from router.http.bodies import BadJsonError, check_fields, decode_as, decode_object
 from router.http.envelope import Page, failure, moment, page_of, success, timestamp, whole_number
 from router.http.v1.agents import Skills
-from router.resources import QueueConfig, RouterConfig
+from router.site.resources import QueueConfig, RouterConfig
 
 
 @pytest.mark.parametrize(

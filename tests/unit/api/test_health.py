@@ -1,6 +1,6 @@
 """Ready unless nothing at all can be decided."""
 
-from router.health import Part, readiness
+from router.http.health import Part, readiness
 
 
 def test_a_degraded_part_that_is_not_needed_leaves_the_service_ready():

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from router import metrics
+from router.decisions.outcome import ErrorCode, Level
 from router.metrics import AfterAnswer, ForeignAsk, Observer, PlatformEvent, Reload, Reservation
-from router.outcome import ErrorCode, Level
 
 Samples = dict[str, float]
 
@@ -144,7 +144,7 @@ WORKER = """
 import sys, json
 from pathlib import Path
 from router.metrics import Observer
-from router.outcome import Level
+from router.decisions.outcome import Level
 observer = Observer(shared_in=Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     observer.decided(Level.FULL, 0.001, "acme", "vip")

@@ -24,7 +24,7 @@ from pbx.machine.events import (
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Leg, Phase
 from pbx.machine.table import on
-from router.call_control import DONE, Refusal, decode, encode
+from router.telephony.call_control import DONE, Refusal, decode, encode
 from router.telephony.effects import Watch, effect_of, means_nothing
 from rules.actions import End
 
@@ -162,7 +162,7 @@ async def test_several_may_watch_one_call_and_its_owner_still_hears_of_every_mov
 
 
 def test_a_command_survives_the_way_through_the_store():
-    from router import call_control as control  # noqa: PLC0415 - its names are common words
+    from router.telephony import call_control as control  # noqa: PLC0415 - its names are common words
 
     party = control.Party(agent="ada")
     for command in (

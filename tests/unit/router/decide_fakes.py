@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from router.deadline import Deadline
-from router.dialogue import NOTHING_KNOWN, Memory, Remembered, fingerprint
+from router.decisions.dialogue import NOTHING_KNOWN, Memory, Remembered, fingerprint
+from router.decisions.outcome import Asked, Outcome, RouterView, Taken
 from router.errors import CrosspointError, RememberedError
-from router.outcome import Asked, Outcome, RouterView, Taken
 from router.platforms.dialpad.dialect import DialpadDialect
-from router.resources import AgentConfig, QueueConfig
+from router.site.resources import AgentConfig, QueueConfig
 from rules.actions import Action, Ask, End, Menu, ReserveAgent, Route, Target, TargetType
 from rules.conditions import AllOf, Comparison, Condition, DigitsAre, QueueCompares, QueueFact
 from rules.document import Document, Rule

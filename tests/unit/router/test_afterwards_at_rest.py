@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from router.error_budget import ErrorBudget
+from router.decisions.error_budget import ErrorBudget
 from router.http.decisions import afterwards
 from router.http.decisions.afterwards import Afterwards
 from router.store.link import Link

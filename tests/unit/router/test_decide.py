@@ -7,12 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from router.deadline import Deadline, in_s
-from router.decide import Decider, ForeignError
-from router.dialogue import Memory, Remembered
+from router.decisions.decide import Decider, ForeignError
+from router.decisions.dialogue import Memory, Remembered
+from router.decisions.outcome import Asked, ErrorCode, Level, Outcome
 from router.errors import OutcomeUnknownError, StoreDownError, StoreRefusedError
 from router.http.decisions.afterwards import is_worth_telling
 from router.http.decisions.dialplan import DialplanDialect
-from router.outcome import Asked, ErrorCode, Level, Outcome
 from router.store.memory import CallMemory
 from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
 from rules.facts import QueueFacts

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decisions_log import Entry, entry_of, unfolded
-from router.outcome import Asked, Level, Outcome, RouterView
+from router.decisions.log import Entry, entry_of, unfolded
+from router.decisions.outcome import Asked, Level, Outcome, RouterView
+from router.decisions.views import TenantNames
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.documented import Documented, facts_of, read_documented
 from router.platforms.dialpad.wire import RoutingRequest, read_json, read_request
-from router.views import TenantNames
 from rules.actions import Target, TargetType
 
 PARTY = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.attributes import MOST_ATTRIBUTES
+from router.decisions.attributes import MOST_ATTRIBUTES
 from router.platforms.dialpad.wire import (
     UnreadableError,
     bare_token,

@@ -1,7 +1,7 @@
 """More than ten errors in an hour switch a router off; only a reset forgets them."""
 
-from router.error_budget import LIMIT, MOST_KEPT, WINDOW_S, ErrorBudget, RouterHealth
-from router.outcome import ErrorCode
+from router.decisions.error_budget import LIMIT, MOST_KEPT, WINDOW_S, ErrorBudget, RouterHealth
+from router.decisions.outcome import ErrorCode
 
 NOW_S = 1_770_000_000.0
 

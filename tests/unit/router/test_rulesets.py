@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.rulesets import LoadState, Rulesets, RulesetState
+from router.rulesets.in_force import LoadState, Rulesets, RulesetState
 
 GOOD = """
 version: 1

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from router.deadline import Deadline, in_s
-from router.seatbelt import Seatbelts
+from router.decisions.seatbelt import Seatbelts
 
 
 async def waits_until(belts: Seatbelts, deadline: Deadline) -> str:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from router.errors import InvalidInputError
-from router.resources import (
+from router.site.resources import (
     AgentConfig,
     QueueConfig,
     RouterConfig,

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from router.errors import InvalidInputError
-from router.resources import SecretRef
 from router.settings import (
     Settings,
     StoreSettings,
@@ -15,6 +14,7 @@ from router.settings import (
     parse_settings,
     secret_source,
 )
+from router.site.resources import SecretRef
 from rules.problems import FileError
 
 FOLDER = Path("/srv/crosspoint")

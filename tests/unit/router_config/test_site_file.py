@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.errors import InvalidInputError
-from router.hours import OpeningHours, calendar_of
-from router.resources import SecretRef, check
 from router.settings import parse_settings
-from router.site_file import Site, load_site, parse_site, site_files
+from router.site.file import Site, load_site, parse_site, site_files
+from router.site.hours import OpeningHours, calendar_of
+from router.site.resources import SecretRef, check
 from rules.actions import Strategy, Target, TargetType
 from rules.conditions import CalendarState
 from rules.problems import FileError

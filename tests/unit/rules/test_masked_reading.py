@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.decisions_log import masked
+from router.decisions.log import masked
 from rules.facts import CallFacts, QueueFacts
 from rules.loader import parse_document
 from rules.replay import action_of, redecide

@@ -9,18 +9,18 @@ from pbx.machine.events import Decided, Planned
 from pbx.machine.plans import DialPlan, LegId, LoginPlan, VoicemailPlan
 from pbx.machine.state import CallState, Kind
 from router.deadline import Deadline
-from router.decide import Decider, ForeignError
-from router.dialogue import NOTHING_KNOWN, Memory
-from router.directory import Directory, TenantResources, build
-from router.error_budget import ErrorBudget
+from router.decisions.decide import Decider, ForeignError
+from router.decisions.dialogue import NOTHING_KNOWN, Memory
+from router.decisions.error_budget import ErrorBudget
+from router.decisions.outcome import Asked, ErrorCode, Level, Outcome, Taken
+from router.decisions.views import Views
 from router.errors import StoreDownError
-from router.outcome import Asked, ErrorCode, Level, Outcome, Taken
-from router.resources import AgentConfig, QueueConfig, RouterConfig
+from router.site.directory import Directory, TenantResources, build
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig
 from router.store.memory import CallMemory
 from router.telephony.deciding import CARRIED_OUT, RuleDeciding
 from router.telephony.numbers import Dialable
 from router.telephony.setting_out import Planner, Trunk
-from router.views import Views
 from rules.actions import (
     Action,
     Ask,

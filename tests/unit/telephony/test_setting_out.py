@@ -14,8 +14,8 @@ from pbx.machine.plans import (
     VoicemailPlan,
 )
 from pbx.machine.state import CallState, Kind
-from router.directory import TenantResources, build
-from router.resources import (
+from router.site.directory import TenantResources, build
+from router.site.resources import (
     AgentConfig,
     HoldQueue,
     QueueConfig,

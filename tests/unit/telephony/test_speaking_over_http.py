@@ -7,9 +7,9 @@ from pathlib import Path
 from aiohttp import web
 
 from ivr.prompts import Speech
-from router.resources import SecretRef
+from router.processes.taking_calls import speaking
 from router.settings import PbxSettings
-from router.taking_calls import speaking
+from router.site.resources import SecretRef
 
 
 def a_second_of_sound() -> bytes:

@@ -12,10 +12,10 @@ from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Kind
 from router.acd.agents import Membership
 from router.deadline import in_s
-from router.directory import Directory, TenantResources, build
-from router.resources import AgentConfig, HoldQueue, QueueConfig, RouterConfig
-from router.resources import Membership as Member
 from router.settings import CallbackSettings
+from router.site.directory import Directory, TenantResources, build
+from router.site.resources import AgentConfig, HoldQueue, QueueConfig, RouterConfig
+from router.site.resources import Membership as Member
 from router.store import keys
 from router.store.agents import Agents
 from router.store.announcements import Announcements

@@ -10,8 +10,8 @@ from pbx.machine.events import Matched, Placed
 from pbx.machine.state import Kind
 from router.deadline import in_s
 from router.errors import ConflictError, InvalidInputError, NotFoundError
-from router.hours import OpeningHours
 from router.settings import CallbackSettings
+from router.site.hours import OpeningHours
 from router.store.callbacks import Callback, DuplicateCallbackError, Status
 from router.store.scripts import Script, load_script, make_script
 from router.telephony.promises import ClosedError

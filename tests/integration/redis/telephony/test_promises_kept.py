@@ -11,8 +11,8 @@ from pbx.machine.events import Matched, Placed
 from pbx.machine.plans import QueuePlan
 from pbx.machine.state import CallState
 from router.deadline import in_s
-from router.directory import TenantResources, build
-from router.resources import AgentConfig
+from router.site.directory import TenantResources, build
+from router.site.resources import AgentConfig
 from router.store.callbacks import Status
 from router.store.mailboxes import LOCKED_MS, WRONG_PINS, Mailboxes, Pins
 from router.store.phones import Phones

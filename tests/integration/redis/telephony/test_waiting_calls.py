@@ -15,8 +15,8 @@ from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Leg, Phase
 from router.deadline import in_s
 from router.errors import OutcomeUnknownError, StoreDownError
-from router.hours import OpeningHours
-from router.resources import HoldQueue
+from router.site.hours import OpeningHours
+from router.site.resources import HoldQueue
 from router.store.scripts import Script, load_script, make_script
 from router.telephony import queueing
 from rules.actions import End, Enqueue, ReserveAgent

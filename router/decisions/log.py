@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from router.attributes import LateAttributes, flatten
-from router.outcome import Asked, Level, Outcome, Why
+from router.decisions.attributes import LateAttributes, flatten
+from router.decisions.outcome import Asked, Level, Outcome, Why
 from rules.explain import Explanation
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
 from rules.numbers import is_anonymous, is_plain_e164

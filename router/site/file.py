@@ -10,8 +10,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from router.hours import OpeningHours, read_opening_hours
-from router.resources import (
+from router.site.hours import OpeningHours, read_opening_hours
+from router.site.resources import (
     E164,
     AgentConfig,
     Id,
@@ -20,7 +20,7 @@ from router.resources import (
     RouterConfig,
     router_problems,
 )
-from router.typed_nodes import Hook, StructReader, Wrong, read_bounded, secret_hook
+from router.site.typed_nodes import Hook, StructReader, Wrong, read_bounded, secret_hook
 from rules.actions import Target, TargetType
 from rules.problems import FileError, Mark, Problem, ProblemList
 from rules.reader import MappingNode, Node, SequenceNode, read_tree

@@ -18,14 +18,13 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from router import health, metrics
+from router import metrics
 from router.deadline import in_s
-from router.decide import Decider
-from router.directory import Directory
-from router.directory_keeper import DirectoryKeeper, KeeperState
-from router.error_budget import ErrorBudget, RouterHealth
+from router.decisions.decide import Decider
+from router.decisions.error_budget import ErrorBudget, RouterHealth
+from router.decisions.views import Views
 from router.errors import CrosspointError, InvalidInputError
-from router.foreign import ForeignRouters
+from router.http import health
 from router.http.app import make_application
 from router.http.decisions.afterwards import Afterwards
 from router.http.decisions.answering import Answering
@@ -36,9 +35,12 @@ from router.http.events.apply import EventApplier
 from router.http.v1 import routes as v1
 from router.http.v1.endpoints import Management
 from router.metrics import Observer, Reload
-from router.rules_archive import RulesArchive
-from router.rulesets import LoadState, Rulesets, RulesetState
+from router.platforms.dialpad.foreign import ForeignRouters
+from router.rulesets.archive import RulesArchive
+from router.rulesets.in_force import LoadState, Rulesets, RulesetState
 from router.settings import Settings, TokenSettings, secret_source
+from router.site.directory import Directory
+from router.site.keeper import DirectoryKeeper, KeeperState
 from router.store import errors
 from router.store.agents import Agents
 from router.store.call_store import CallStore
@@ -53,7 +55,6 @@ from router.store.resources import Resources
 from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
 from router.tokens import Tokens
-from router.views import Views
 from rules.requirements import Requirement
 
 LAST_GOOD_RULES: Final = "last_good_rules"

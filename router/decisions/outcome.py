@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from router.resources import AgentConfig, QueueConfig
+from router.site.resources import AgentConfig, QueueConfig
 from rules.actions import Action, Target
 from rules.facts import CallFacts, LiveFacts
 

@@ -13,10 +13,10 @@ from typing import Final, Protocol
 import msgspec
 
 from router.deadline import Deadline, in_s
-from router.directory import TenantResources
 from router.errors import ConflictError, CrosspointError, NotFoundError
-from router.resources import TYPES, Kind, Resource, kind_of, public_form
-from router.site_file import Site
+from router.site.directory import TenantResources
+from router.site.file import Site
+from router.site.resources import TYPES, Kind, Resource, kind_of, public_form
 
 STEP_S: Final = 10.0
 """Seconds one write may take."""

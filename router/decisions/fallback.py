@@ -1,6 +1,6 @@
 """The ladder of answers when something is late or broken: pure, without await, always an answer."""
 
-from router.outcome import Asked, ErrorCode, Level, Outcome, Why
+from router.decisions.outcome import Asked, ErrorCode, Level, Outcome, Why
 from rules.actions import Action, Route
 from rules.document import Document
 

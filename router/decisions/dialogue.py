@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from router.outcome import Level, Why
+from router.decisions.outcome import Level, Why
 from rules.actions import Action, Ask, Menu
 from rules.facts import CallFacts
 

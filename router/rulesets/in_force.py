@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from router import last_good_rules
-from router.rules_archive import pack
+from router.rulesets import last_good as last_good_rules
+from router.rulesets.archive import pack
 from rules.cases import run_cases
 from rules.loader import load_source
 from rules.problems import FileError, Mark, Problem

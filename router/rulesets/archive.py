@@ -71,7 +71,7 @@ def _compile(packed: bytes, digest: str) -> Ruleset | None:
 
 
 class InForce(Protocol):
-    """The rules in force: `router.rulesets.Rulesets`."""
+    """The rules in force: `router.rulesets.in_force.Rulesets`."""
 
     def get(self, name: str) -> Ruleset | None: ...
     def packed(self, name: str) -> bytes | None: ...

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from router.errors import InvalidInputError
-from router.hours import OpeningHours, calendar_of
+from router.site.hours import OpeningHours, calendar_of
 from rules.actions import Strategy, Target, TargetType
 
 SECRET_LEAST_CHARACTERS: Final = 32

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from router.rules_archive import LARGEST_PACKED, unpack
+from router.rulesets.archive import LARGEST_PACKED, unpack
 from rules.cases import run_cases
 from rules.loader import parse_source
 from rules.ruleset import Ruleset, compile_ruleset

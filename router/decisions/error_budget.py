@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from router.outcome import ErrorCode
+from router.decisions.outcome import ErrorCode
 
 LIMIT: Final = 10
 """More errors than this in WINDOW_S disable the router."""

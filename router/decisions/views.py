@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from router.directory import Directory, RouterEntry, TenantDirectory
-from router.error_budget import ErrorBudget
-from router.outcome import RouterView
-from router.resources import AgentConfig, QueueConfig
+from router.decisions.error_budget import ErrorBudget
+from router.decisions.outcome import RouterView
+from router.site.directory import Directory, RouterEntry, TenantDirectory
+from router.site.resources import AgentConfig, QueueConfig
 
 MOST_UNREACHABLE = 100
 """Agents that one reservation can leave out."""
@@ -26,7 +26,7 @@ def _no_phones(_: str) -> Mapping[str, str]:
 
 
 class TenantNames:
-    """`router.outcome.Names` of one tenant in one directory; agents have the phone where they are now."""
+    """`router.decisions.outcome.Names` of one tenant in one directory; agents have the phone where they are now."""
 
     def __init__(self, tenant: TenantDirectory, phones: Phones = _no_phones) -> None:
         self._tenant = tenant

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from router.deadline import in_s
-from router.resources import SecretRef
 from router.settings import Settings
-from router.site import Change, Plan, carry_out, plan
-from router.site_file import Site, load_site, site_files
+from router.site.difference import Change, Plan, carry_out, plan
+from router.site.file import Site, load_site, site_files
+from router.site.resources import SecretRef
 from router.store.resources import Resources
 
 LOAD_S = 10.0

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import msgspec
 
-from router import dialogue, fallback
-from router.dialogue import Memory, Remembered
+from router.decisions import dialogue, fallback
+from router.decisions.dialogue import Memory, Remembered
+from router.decisions.outcome import Asked, Level, Outcome, Taken, Why
 from router.errors import CrosspointError, OutcomeUnknownError
-from router.outcome import Asked, Level, Outcome, Taken, Why
 from rules.actions import Action, Ask, Callback, Decision, Menu, ReserveAgent
 from rules.facts import LiveFacts
 from rules.ruleset import Ruleset

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import inspect
 
-from router.resources import EnvName, FileName, SecretRef
+from router.site.resources import EnvName, FileName, SecretRef
 from rules.problems import Mark, ProblemList
 from rules.reader import LARGEST_FILE_BYTES, MappingNode, Node, ScalarNode, SequenceNode
 

@@ -8,7 +8,7 @@ same Asterisk waits until the first is gone.
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import aiohttp
 import structlog
@@ -17,11 +17,14 @@ import uvloop
 from pbx.ami.settings import AmiSettings
 from pbx.ports import Speech
 from pbx.speech import SpeechSettings, SpokenSounds
-from router.decide import Decider
+from router.decisions.decide import Decider
+from router.decisions.views import Views
 from router.errors import InvalidInputError
-from router.foreign import ForeignRouters
-from router.garbage import keep_what_there_is
 from router.logs import configure
+from router.platforms.dialpad.foreign import ForeignRouters
+from router.processes.ending import stop_signal
+from router.processes.garbage import keep_what_there_is
+from router.processes.wiring import Service, running
 from router.settings import LogFormat, PbxSettings, Settings, secret_source
 from router.store.call_store import CallStore
 from router.store.endpoints import parse_store_url
@@ -30,24 +33,22 @@ from router.store.memory import CallMemory
 from router.telephony.deciding import CARRIED_OUT
 from router.telephony.exchange import Exchange, Given, ami_settings, lead
 from router.telephony.leading import Leading
-from router.views import Views
-from router.wiring import Service, running
 
 _log = structlog.get_logger(__name__)
 
 
-def take_calls(settings: Settings, store_url: str, stop: Callable[[], asyncio.Event]) -> None:
-    """Take calls until `stop()`'s event is set. `InvalidInputError`: no `pbx` section, no AMI secret."""
+def take_calls(settings: Settings, store_url: str) -> None:
+    """Take calls until a signal says stop. `InvalidInputError`: no `pbx` section, no AMI secret."""
     pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until(settings, store_url, stop))
+            runner.run(_until_stopped(settings, store_url))
     finally:
         pipe.close()
 
 
-async def _until(settings: Settings, store_url: str, stop: Callable[[], asyncio.Event]) -> None:
-    stopped = asyncio.ensure_future(stop().wait())
+async def _until_stopped(settings: Settings, store_url: str) -> None:
+    stopped = asyncio.ensure_future(stop_signal().wait())
     work = asyncio.ensure_future(taking_calls(settings, store_url))
     try:
         await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)

@@ -18,8 +18,8 @@ from aiohttp.connector import AddrInfoType
 from yarl import URL
 
 from router.deadline import Deadline, left_s
-from router.decide import ForeignError
-from router.outcome import Asked, ErrorCode
+from router.decisions.decide import ForeignError
+from router.decisions.outcome import Asked, ErrorCode
 from router.platforms.dialpad.signature import sign
 from router.platforms.dialpad.wire import UnreadableError, read_answer, write_request
 from rules.actions import Action

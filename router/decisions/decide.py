@@ -5,7 +5,7 @@ answered without leaving this process. Only when a rule wants live facts, an age
 caller is the store asked: call memory and live facts in one round trip, then one reserve per agent
 wanted. Where the rules go straight to an agent, that reserve is the first round trip: it does nothing
 if the call is remembered, and the memory is looked up then. Whatever fails takes the next rung of the
-ladder (`router/fallback.py`).
+ladder (`router/decisions/fallback.py`).
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from typing import Final, Protocol
 
 import msgspec
 
-from router import dialogue, fallback
 from router.deadline import Deadline
-from router.dialogue import Memory, Remembered
+from router.decisions import dialogue, fallback
+from router.decisions.dialogue import Memory, Remembered
+from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
+from router.decisions.rungs import Rungs, request_id_of
+from router.decisions.seatbelt import Seatbelts
 from router.errors import CrosspointError, RememberedError
-from router.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
-from router.rungs import Rungs, request_id_of
-from router.seatbelt import Seatbelts
 from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
 from rules.facts import LiveFacts
 from rules.ruleset import Ruleset

@@ -19,9 +19,9 @@ import msgspec
 import structlog
 
 from router.deadline import Deadline, in_s
-from router.directory import Directory, TenantResources, build, without_literals
 from router.errors import CrosspointError
 from router.settings import SecretSource
+from router.site.directory import Directory, TenantResources, build, without_literals
 
 LOOK_EVERY_S: Final = 0.25
 LOOK_S: Final = 5.0  # a look that reads ten thousand agents takes its time; one without news none

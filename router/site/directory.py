@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from router.errors import InvalidInputError
-from router.hours import calendar_of
-from router.resources import AgentConfig, QueueConfig, RouterConfig, SecretRef
 from router.settings import SecretSource
+from router.site.hours import calendar_of
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig, SecretRef
 from rules.calendars import Calendar
 
 

@@ -9,10 +9,8 @@ signal ends at once. A worker whose supervisor is killed ends itself.
 
 import asyncio
 import contextlib
-import ctypes
 import multiprocessing
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
@@ -25,31 +23,27 @@ import uvloop
 from router import metrics
 from router.deadline import in_s
 from router.errors import CrosspointError, InvalidInputError
-from router.garbage import keep_what_there_is
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.logs import LogPipe, configure
-from router.pbx_beside import PbxBeside
+from router.processes.children import keep_alive, readable
+from router.processes.ending import end_with_parent, stop_signal
+from router.processes.garbage import keep_what_there_is
+from router.processes.pbx_beside import pbx_beside
+from router.processes.site_at_start import apply_site, make_missing_secrets, read_site
+from router.processes.wiring import application, running
 from router.settings import LogFormat, Settings
-from router.site_at_start import apply_site, make_missing_secrets, read_site
 from router.store.agents import Agents
 from router.store.embedded import EmbeddedStore
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.resources import Resources
-from router.wiring import application, running
 from rules.problems import FileError
-
-BACKOFF_S: Final = (0.1, 5.0)
-STEADY_S: Final = 30.0
-"""A worker that lived this long is started again without delay."""
 
 STORE_AT_START_S: Final = 10.0
 KILL_AFTER_S: Final = 5.0
 """Beyond the time to drain; then a worker is killed."""
-
-_PR_SET_PDEATHSIG: Final = 1
 
 OnReady = Callable[[str], None]
 """Told the URL once the service listens."""
@@ -82,8 +76,10 @@ async def _supervise(
         held = hold_port(settings.http.host, settings.http.port)
         with held:
             host, port = held.getsockname()[:2]
+            takes_calls = with_site and settings.pbx is not None
+            beside = pbx_beside(settings, url) if takes_calls else contextlib.nullcontext()
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            async with _pbx_beside(settings, url, is_wanted=with_site):
+            async with beside:
                 if settings.http.workers == 1:
                     await work(
                         settings,
@@ -126,16 +122,6 @@ async def work(
             await stop.wait()
         finally:
             await server.close()
-
-
-@contextlib.asynccontextmanager
-async def _pbx_beside(settings: Settings, url: str, *, is_wanted: bool) -> AsyncIterator[None]:
-    """Calls are taken in a process beside this one, if the settings name an Asterisk."""
-    if settings.pbx is None or not is_wanted:
-        yield
-        return
-    async with PbxBeside(settings, url):
-        yield
 
 
 def hold_port(host: str, port: int) -> socket.socket:
@@ -187,101 +173,52 @@ def _ready(where: str, on_ready: OnReady | None) -> None:
         on_ready(where)
 
 
-def stop_signal() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT; the second one ends the process at once."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    return stop
-
-
 class _Workers:
     """Keeps the wanted number of workers alive."""
 
     def __init__(self, settings: Settings, store_url: str, address: tuple[str, int]) -> None:
         self._settings = settings
         self._arguments = (settings, store_url, address)
-        self._context = multiprocessing.get_context("spawn")
+        self._spawn = multiprocessing.get_context("spawn")
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
-        """Start them, watch them until `stop`, then end them."""
+        """Start them, keep them alive until `stop`, then end them."""
         os.environ.update(metrics.multiprocess_environment(self._settings.data_dir))
-        reader, writer = self._context.Pipe(duplex=False)
+        reader, writer = self._spawn.Pipe(duplex=False)
         with reader, writer:
             async with asyncio.TaskGroup() as group:
-                for number in range(self._settings.http.workers):
-                    group.create_task(self._keep(number, stop, writer), name=f"worker-{number}")
-                await _first(_readable(reader.fileno()), stop)
-                if not stop.is_set():
-                    on_ready()
+                kept = [
+                    group.create_task(self._keep(number, writer), name=f"worker-{number}")
+                    for number in range(self._settings.http.workers)
+                ]
+                telling = group.create_task(_tell(reader, on_ready), name="ready")
+                await stop.wait()
+                for task in (*kept, telling):
+                    task.cancel()
 
-    async def _keep(self, number: int, stop: asyncio.Event, ready: Connection) -> None:
-        loop, backoff_s = asyncio.get_running_loop(), BACKOFF_S[0]
-        while not stop.is_set():
-            began = loop.time()
-            process = self._context.Process(
-                target=_worker, args=(*self._arguments, ready), name=f"crosspoint-{number}"
-            )
-            process.start()
-            await self._watch(process, stop)
+    async def _keep(self, number: int, ready: Connection) -> None:
+        def make() -> BaseProcess:
+            arguments = (*self._arguments, ready)
+            return self._spawn.Process(target=_worker, args=arguments, name=f"crosspoint-{number}")
+
+        def on_end(process: BaseProcess) -> None:
             metrics.worker_ended(self._settings.data_dir, process.pid or 0)
-            if stop.is_set():
-                return
-            _log.error("worker_died", pid=process.pid, exit_code=process.exitcode)
-            backoff_s = BACKOFF_S[0] if loop.time() - began > STEADY_S else backoff_s * 2
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(backoff_s, BACKOFF_S[1])):
-                    await stop.wait()
 
-    async def _watch(self, process: BaseProcess, stop: asyncio.Event) -> None:
-        """Until the process has ended, by itself or because it was told to."""
-        ended = _readable(process.sentinel)
-        await _first(ended, stop)
-        if not ended.is_set():
-            process.terminate()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.http.drain_seconds + KILL_AFTER_S):
-                    await ended.wait()
-        if not ended.is_set():
-            process.kill()
-        process.join()
+        stop_s = self._settings.http.drain_seconds + KILL_AFTER_S
+        await keep_alive(make, stop_s=stop_s, on_end=on_end)
 
 
-def _readable(descriptor: int) -> asyncio.Event:
-    """Set once there is something to read, or the end, on a file descriptor."""
-    seen, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def on_readable() -> None:
-        loop.remove_reader(descriptor)
-        seen.set()
-
-    loop.add_reader(descriptor, on_readable)
-    return seen
-
-
-async def _first(*events: asyncio.Event) -> None:
-    """Wait for any of the events."""
-    tasks = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
+async def _tell(ready: Connection, on_ready: Callable[[], None]) -> None:
+    """Say so once the first worker listens."""
+    await readable(ready.fileno())
+    on_ready()
 
 
 def _worker(
     settings: Settings, store_url: str, address: tuple[str, int], ready: Connection
 ) -> None:
     """The main function of a worker process."""
-    supervisor = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != supervisor:
+    if not end_with_parent():
         return
     pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from router.decisions_log import LoggedDecision, is_repeat
+from router.decisions.log import LoggedDecision, is_repeat
 from rules.actions import Action, Decision
 from rules.cases import is_same_action
 from rules.replay import Then, action_of, redecide

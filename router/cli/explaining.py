@@ -1,0 +1,31 @@
+"""An explanation in words, as `rules explain` and `decisions --explain` print it."""
+
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from rules.explain import Explanation, Reason
+
+
+def print_explanation(explanation: "Explanation") -> None:
+    """The decision, then every rule before it with its reason."""
+    click.echo(f"rule      {explanation.decision.rule}")
+    click.echo(f"action    {msgspec.json.encode(explanation.decision.action).decode()}")
+    click.echo(
+        f"at        {explanation.local_time} (rules {explanation.ruleset} {explanation.digest})"
+    )
+    if explanation.decision.missing:
+        names = ", ".join(sorted(explanation.decision.missing))
+        click.echo(f"unknown   live facts of {names}: they might have changed the decision")
+    for skipped in explanation.skipped:
+        click.echo(f"before    {skipped.rule}: {_words(skipped.reason)}")
+
+
+def _words(reason: "Reason") -> str:
+    found = "nothing" if reason.found is None else reason.found
+    text = f"{reason.condition} is {reason.outcome.value}: wanted {reason.wanted}, found {found}"
+    if reason.parts:
+        text += " [" + "; ".join(_words(part) for part in reason.parts) + "]"
+    return text

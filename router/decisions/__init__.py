@@ -1,0 +1,1 @@
+"""One routing request, from its facts to its answer: in time, whatever is broken."""

@@ -1,0 +1,1 @@
+"""The processes of the service, put together and run."""

@@ -1,0 +1,1 @@
+"""The rules in force: watched, replaced in one step, kept for those who ask later."""
