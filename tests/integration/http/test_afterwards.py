@@ -14,7 +14,7 @@ from router.store import decisions
 from rules.facts import CallFacts, Contact
 from tests.integration.http.conftest import TENANT, Running, Start, apply, until
 from tests.servers import Server
-from tests.unit.router.decide_fakes import asked
+from tests.unit.decisions.decide_fakes import asked
 
 USER = {"action": "route", "target_type": "user", "target_id": "3001"}
 

@@ -18,7 +18,7 @@ from router.platforms.dialpad.signature import verify
 from router.site.resources import RouterConfig
 from rules.actions import Route, Target, TargetType
 from tests.integration.http.conftest import DEFAULT, Running, apply
-from tests.unit.router.decide_fakes import asked
+from tests.unit.decisions.decide_fakes import asked
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 GOOD = {"action": "route", "target_type": "department", "target_id": "9"}

@@ -16,7 +16,7 @@ from router.http.decisions.dialplan import DialplanDialect
 from router.store.memory import CallMemory
 from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
 from rules.facts import QueueFacts
-from tests.unit.router.decide_fakes import (
+from tests.unit.decisions.decide_fakes import (
     FakeRulesets,
     FakeStore,
     agent,
