@@ -9,6 +9,7 @@ from typing import Final
 from router.processes.children import keep_alive
 from router.processes.ending import end_with_parent
 from router.settings import Settings
+from router.tasks import end
 
 STOP_S: Final = 10.0
 """For the calls in progress to be left as they are, to whoever takes over."""
@@ -28,9 +29,7 @@ async def pbx_beside(settings: Settings, store_url: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        kept.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await kept
+        await end(kept)
 
 
 def _take_calls(settings: Settings, store_url: str) -> None:

@@ -30,6 +30,7 @@ from router.store.call_store import CallStore
 from router.store.endpoints import parse_store_url
 from router.store.live_calls import LiveCalls
 from router.store.memory import CallMemory
+from router.tasks import end
 from router.telephony.deciding import CARRIED_OUT
 from router.telephony.exchange import Exchange, Given, ami_settings, lead
 from router.telephony.leading import Leading
@@ -56,9 +57,7 @@ async def _until_stopped(settings: Settings, store_url: str) -> None:
             work.result()
     finally:
         stopped.cancel()
-        work.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
+        await end(work)
 
 
 async def taking_calls(settings: Settings, store_url: str) -> None:

@@ -26,6 +26,7 @@ import structlog
 from router.deadline import Deadline, in_s, left_s
 from router.errors import ConflictError, CrosspointError, StoreDownError
 from router.store.link import Endpoint, RedisLink
+from router.tasks import end
 
 START_S: Final = 30.0  # a long append-only file takes its time to load
 STOP_S: Final = 10.0
@@ -117,9 +118,7 @@ class EmbeddedStore:
     async def close(self) -> None:
         """Stop the server with SIGTERM, which saves everything, and wait for its end."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             self._task = None
         if self._server is not None:
             await self._server.stop()

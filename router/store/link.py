@@ -22,6 +22,7 @@ from router.deadline import Deadline, in_s, left_s
 from router.errors import CrosspointError, RefusalKind, StoreDownError, StoreRefusedError
 from router.store.clock import RedisClock
 from router.store.wire import OnLate, Reply, Wire, Word, failed
+from router.tasks import end
 
 __all__ = ["Credentials", "Endpoint", "Link", "LinkStats", "OnLate", "RedisLink", "Reply"]
 
@@ -186,9 +187,7 @@ class RedisLink:
         if wire is not None:
             await self._drain(wire)
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             self._task = None
 
     async def __aenter__(self) -> Self:

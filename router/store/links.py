@@ -29,6 +29,7 @@ from router.store.endpoints import (
 )
 from router.store.link import Endpoint, Link, LinkStats, OnLate, RedisLink, Reply
 from router.store.wire import Word, failed
+from router.tasks import end
 
 _REFRESH_S: Final = 10.0
 _SOONEST_S: Final = 0.05
@@ -194,9 +195,7 @@ class _Cluster:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             self._task = None
         await _close_all(self._links.values())
         self._links.clear()

@@ -15,6 +15,7 @@ import structlog
 from router.deadline import in_s
 from router.errors import CrosspointError
 from router.store.live_calls import LiveCalls
+from router.tasks import end
 
 _log = structlog.get_logger(__name__)
 
@@ -42,9 +43,7 @@ class Leading:
                 await self._while_ours(task)
             finally:
                 self.is_leading = False
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                await end(task)
 
     async def give_up(self) -> None:
         """Let the next one begin at once; otherwise the lease lapses."""

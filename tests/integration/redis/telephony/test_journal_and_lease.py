@@ -210,6 +210,12 @@ async def test_the_second_controller_waits_until_the_first_is_gone(redis_url: st
         await asyncio.gather(one, two, return_exceptions=True)
 
 
+async def take_away(store: LiveCalls, leading: Leading) -> None:
+    """Somebody else has the lease now, however often it is renewed meanwhile."""
+    while not await store.lead(TENANT, ID, token="b", lease_ms=5000, deadline=in_s(5)):
+        await store.lead(TENANT, ID, token=leading.token, lease_ms=0, deadline=in_s(5))
+
+
 async def test_who_lost_the_lease_stops(redis_url: str):
     async with Links(parse_store_url(redis_url)) as links:
         await links.wait_open(in_s(5))
@@ -217,14 +223,35 @@ async def test_who_lost_the_lease_stops(redis_url: str):
         leading = Leading(store, TENANT, ID, lease_s=0.3)
         task = asyncio.create_task(leading.run(work.run))
         await work.until(1)
-        await store.lead(TENANT, ID, token=leading.token, lease_ms=0, deadline=in_s(5))
-        assert await store.lead(TENANT, ID, token="b", lease_ms=5000, deadline=in_s(5))
+        await take_away(store, leading)
         async with asyncio.timeout(5):
             while work.at_work:
                 await asyncio.sleep(0.005)
         assert not leading.is_leading
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_who_is_ended_while_the_work_ends_does_not_go_on_waiting_for_the_lease(
+    redis_url: str,
+):
+    async with Links(parse_store_url(redis_url)) as links:
+        await links.wait_open(in_s(5))
+        store, begun = LiveCalls(links), asyncio.Event()
+        leading = Leading(store, TENANT, ID, lease_s=0.3)
+
+        async def work() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                task.cancel()
+
+        task = asyncio.create_task(leading.run(work))
+        await begun.wait()
+        await take_away(store, leading)
+        await asyncio.wait([task], timeout=3)
+        assert task.cancelled()
 
 
 async def test_without_a_store_the_controller_in_charge_goes_on(
