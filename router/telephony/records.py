@@ -29,6 +29,7 @@ from rules.wording import mask_digits
 EVERY_S: Final = 0.05
 """What was noted while the call stayed where it was is written after so long; a process that is killed
 before loses it."""
+AGAIN_S: Final = 0.25
 STORE_S: Final = 2.0
 MOST_WAITING: Final = 100_000
 """Events kept while the store is away, of all calls together."""
@@ -73,6 +74,7 @@ class StoreRecords:
         self._count = 0
         self._unwritten = 0
         self._dropped = 0
+        self._is_late = False
         self._open: dict[str, _Open] = {}
         self._changed = asyncio.Event()
         self.on_closed: OnClosed = lambda _state, _words: None
@@ -100,6 +102,7 @@ class StoreRecords:
                 continue  # the journal has taken it along
             await asyncio.sleep(EVERY_S)
             if not await self.flush():
+                await asyncio.sleep(AGAIN_S)
                 self._changed.set()
 
     async def flush(self) -> bool:
@@ -110,9 +113,20 @@ class StoreRecords:
         changed = [one for one in self._open.values() if not one.is_written]
         for start in range(0, len(changed), _AT_ONCE):
             some = changed[start : start + _AT_ONCE]
-            if not all(await asyncio.gather(*(self._flush_one(one) for one in some))):
+            failed = set(filter(None, await asyncio.gather(*map(self._flush_one, some))))
+            if failed:
+                self._late(sorted(failed))
                 return False
+        if self._is_late:
+            self._is_late = False
+            _log.info("call_records_caught_up")
         return True
+
+    def _late(self, reasons: list[str]) -> None:
+        """Said once, not with every try."""
+        if not self._is_late:
+            self._is_late = True
+            _log.warning("call_records_late", reasons=reasons)
 
     async def write(self, call_id: str, stands: Stands, deadline: Deadline) -> bool:
         """Write what is left of a call at once with where it stands. CrosspointError: it is still left.
@@ -127,13 +141,13 @@ class StoreRecords:
             self._open.pop(call_id, None)
         return False
 
-    async def _flush_one(self, call: _Open) -> bool:
+    async def _flush_one(self, call: _Open) -> str | None:
+        """Why the store did not take it; None: it did."""
         try:
             await self._write(call, None, in_s(STORE_S))
         except CrosspointError as error:
-            _log.info("call_record_late", reason=error.code)
-            return False
-        return True
+            return error.code
+        return None
 
     async def _write(self, call: _Open, stands: Stands | None, deadline: Deadline) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Records that the journal takes along cost no second look."""
+"""Records that the journal takes along cost no second look; a store that is away costs no flood of words."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,14 @@ from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
 import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from pbx.machine.commands import Note
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind
 from router.deadline import in_s
+from router.errors import StoreDownError
 from router.store.call_records import Stands
 from router.telephony import records
 from router.telephony.records import StoreRecords
@@ -44,3 +47,22 @@ async def test_what_the_journal_writes_at_once_is_not_waited_for(monkeypatch: py
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_a_store_that_is_away_is_spoken_of_twice_and_all_is_written_in_the_end():
+    store = AsyncMock()
+    store.append.side_effect = StoreDownError()
+    kept = StoreRecords(store, "acme", "pbx")
+    with capture_logs() as said:
+        for number in range(3):
+            call = replace(CALL, id=f"c{number}")
+            kept.note(call, Note(what="decided"))
+            assert not await kept.flush()
+        store.append.side_effect = None
+        assert await kept.flush()
+    assert [(one["event"], one["log_level"]) for one in said] == [
+        ("call_records_late", "warning"),
+        ("call_records_caught_up", "info"),
+    ]
+    written = {each.args[1].id for each in store.append.await_args_list[-3:]}
+    assert written == {"c0", "c1", "c2"}
