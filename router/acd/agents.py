@@ -1,7 +1,7 @@
 """The states of an agent, and the one table that says which event leads where.
 
 How it works: a record holds *flags* that last until somebody changes them (off duty, do not
-disturb, disabled) and at most one *activity* with an end (reserved, ringing, on_call, wrap_up).
+disturb, disabled, phone lost) and at most one *activity* with an end (reserved, ringing, on_call, wrap_up).
 The flags say where the agent rests; the activity covers that until it ends. So the end of a lease,
 of a wrap-up, of a call whose hang-up never arrived needs nobody to notice it: `effective_state`
 simply stops seeing it. `TRANSITIONS` is the only place that knows what may happen in which state.
@@ -32,6 +32,8 @@ class AgentState(StrEnum):
     WRAP_UP = "wrap_up"
     DO_NOT_DISTURB = "do_not_disturb"
     DISABLED = "disabled"
+    UNREACHABLE = "unreachable"
+    """The phone is not there: switched off, unplugged, not registered."""
 
 
 ACTIVITIES = frozenset(
@@ -54,6 +56,8 @@ class AgentEvent(StrEnum):
     CLEAR_DND = "clear_dnd"
     DISABLE = "disable"
     ENABLE = "enable"
+    LOSE_PHONE = "lose_phone"
+    FIND_PHONE = "find_phone"
 
     RESERVE = "reserve"
     RING = "ring"
@@ -85,6 +89,8 @@ FLAG_EVENTS = frozenset(
         AgentEvent.CLEAR_DND,
         AgentEvent.DISABLE,
         AgentEvent.ENABLE,
+        AgentEvent.LOSE_PHONE,
+        AgentEvent.FIND_PHONE,
     }
 )
 
@@ -114,6 +120,7 @@ TRANSITIONS: Mapping[AgentState, Mapping[AgentEvent, AgentState | Rest]] = {
     _S.OFF_DUTY: _AT_REST,
     _S.DO_NOT_DISTURB: _AT_REST,
     _S.DISABLED: _AT_REST,
+    _S.UNREACHABLE: _AT_REST,
     _S.AVAILABLE: {**_AT_REST, _E.RESERVE: _S.RESERVED},
     # A flag changed during a call lies in wait beneath it.
     _S.RESERVED: {**dict.fromkeys(FLAG_EVENTS, _S.RESERVED), **_OFFERED},
@@ -160,6 +167,7 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
     do_not_disturb: bool = False
     disabled: bool = False
     disabled_until_ms: int | None = None
+    phone_lost: bool = False
     unanswered: int = 0
     idle_since_ms: int = 0
     activity: AgentState | None = None
@@ -191,7 +199,7 @@ def resting_state(record: AgentRecord, now_ms: int) -> AgentState:
         return AgentState.DISABLED
     if record.do_not_disturb:
         return AgentState.DO_NOT_DISTURB
-    return AgentState.AVAILABLE
+    return AgentState.UNREACHABLE if record.phone_lost else AgentState.AVAILABLE
 
 
 def effective_state(record: AgentRecord, now_ms: int) -> EffectiveState:
@@ -212,7 +220,7 @@ def effective_state(record: AgentRecord, now_ms: int) -> EffectiveState:
 
 def ready_at_ms(record: AgentRecord) -> int | None:
     """From when on the agent can be offered a call; in the past: idle since. None: not by itself."""
-    if not record.on_duty or record.do_not_disturb:
+    if not record.on_duty or record.do_not_disturb or record.phone_lost:
         return None
     if record.disabled and record.disabled_until_ms is None:
         return None

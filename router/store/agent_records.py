@@ -28,6 +28,7 @@ def record_of(agent: str, flat: Sequence[Reply]) -> AgentRecord | None:
         do_not_disturb="dnd" in fields,
         disabled="disabled" in fields,
         disabled_until_ms=_number(fields, "disabled_until"),
+        phone_lost="phone_lost" in fields,
         unanswered=_number(fields, "unanswered") or 0,
         idle_since_ms=_number(fields, "idle_since") or 0,
         activity=AgentState(activity) if activity else None,

@@ -99,6 +99,14 @@ class StatusSeen(StrEnum):
     WRAPUP = "wrapup"
 
 
+class PhoneSeen(StrEnum):
+    """What a PBX sees of an agent's phone; `busy` is with a call that is none of ours."""
+
+    LOST = "lost"
+    BUSY = "busy"
+    FREE = "free"
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a report changed anything (late ones and copies do not), and where the agent is now."""
 
@@ -352,6 +360,13 @@ class Agents(Operations):
         )
         key_names = [keys.agent(tenant, agent)]
         return _observed(await self._run(tenant, "agent_observe_status", key_names, args, deadline))
+
+    async def observe_phone(
+        self, tenant: str, agent: str, *, seen: PhoneSeen, pbx: str, deadline: Deadline
+    ) -> AgentState:
+        """Apply what a PBX sees of the agent's phone; the last report holds. `NotFoundError`."""
+        args = (seen.value, pbx, str(LONGEST_CALL_MS))
+        return await self._set(tenant, "agent_phone", agent, args, deadline)
 
     # configuration
 

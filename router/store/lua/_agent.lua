@@ -20,6 +20,8 @@ off_duty clear_dnd rest
 off_duty disable rest
 off_duty go_on_duty rest
 off_duty set_dnd rest
+off_duty lose_phone rest
+off_duty find_phone rest
 off_duty see_ringing ringing
 off_duty see_connected on_call
 off_duty see_busy on_call
@@ -31,6 +33,8 @@ do_not_disturb clear_dnd rest
 do_not_disturb disable rest
 do_not_disturb go_on_duty rest
 do_not_disturb set_dnd rest
+do_not_disturb lose_phone rest
+do_not_disturb find_phone rest
 do_not_disturb see_ringing ringing
 do_not_disturb see_connected on_call
 do_not_disturb see_busy on_call
@@ -42,17 +46,34 @@ disabled clear_dnd rest
 disabled disable rest
 disabled go_on_duty rest
 disabled set_dnd rest
+disabled lose_phone rest
+disabled find_phone rest
 disabled see_ringing ringing
 disabled see_connected on_call
 disabled see_busy on_call
 disabled see_wrap_up wrap_up
 disabled see_free rest
+unreachable go_off_duty rest
+unreachable enable rest
+unreachable clear_dnd rest
+unreachable disable rest
+unreachable go_on_duty rest
+unreachable set_dnd rest
+unreachable lose_phone rest
+unreachable find_phone rest
+unreachable see_ringing ringing
+unreachable see_connected on_call
+unreachable see_busy on_call
+unreachable see_wrap_up wrap_up
+unreachable see_free rest
 available go_off_duty rest
 available enable rest
 available clear_dnd rest
 available disable rest
 available go_on_duty rest
 available set_dnd rest
+available lose_phone rest
+available find_phone rest
 available see_ringing ringing
 available see_connected on_call
 available see_busy on_call
@@ -64,6 +85,8 @@ reserved clear_dnd reserved
 reserved disable reserved
 reserved go_on_duty reserved
 reserved set_dnd reserved
+reserved lose_phone reserved
+reserved find_phone reserved
 reserved ring ringing
 reserved connect on_call
 reserved release rest
@@ -77,6 +100,8 @@ ringing clear_dnd ringing
 ringing disable ringing
 ringing go_on_duty ringing
 ringing set_dnd ringing
+ringing lose_phone ringing
+ringing find_phone ringing
 ringing ring ringing
 ringing connect on_call
 ringing release rest
@@ -90,6 +115,8 @@ on_call clear_dnd on_call
 on_call disable on_call
 on_call go_on_duty on_call
 on_call set_dnd on_call
+on_call lose_phone on_call
+on_call find_phone on_call
 on_call connect on_call
 on_call hang_up wrap_up
 on_call see_connected on_call
@@ -102,6 +129,8 @@ wrap_up clear_dnd wrap_up
 wrap_up disable wrap_up
 wrap_up go_on_duty wrap_up
 wrap_up set_dnd wrap_up
+wrap_up lose_phone wrap_up
+wrap_up find_phone wrap_up
 wrap_up see_ringing ringing
 wrap_up see_connected on_call
 wrap_up see_busy on_call
@@ -116,31 +145,31 @@ local function next_state(state, event)
   return at and match(TRANSITIONS, '^[a-z_]+', at + 1)
 end
 
--- What the agent's places and the decision to reserve depend on, from the first nine values.
+-- What the agent's places and the decision to reserve depend on, from the first ten values.
 local function standing_of(key, v)
   if not v[1] then return nil end
   return {
     key = key, reqs = v[1], duty = v[2], dnd = v[3], dnd_queues = v[4], disabled = v[5],
     disabled_until = tonumber(v[6] or nil), idle_since = tonumber(v[7]), activity = v[8],
-    until_ms = tonumber(v[9] or nil),
+    until_ms = tonumber(v[9] or nil), phone_lost = v[10],
   }
 end
 
 -- Half of the record: each field costs Redis a search, and every routed call pays for it.
 local function read_standing(key)
   return standing_of(key, call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled',
-    'disabled_until', 'idle_since', 'activity', 'until'))
+    'disabled_until', 'idle_since', 'activity', 'until', 'phone_lost'))
 end
 
 local function read_agent(key)
   local v = call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled', 'disabled_until',
-    'idle_since', 'activity', 'until', 'since', 'token', 'request', 'call', 'queue', 'caller',
-    'wrap_up_ms', 'seen_ms')
+    'idle_since', 'activity', 'until', 'phone_lost', 'since', 'token', 'request', 'call', 'queue',
+    'caller', 'wrap_up_ms', 'seen_ms')
   local a = standing_of(key, v)
   if not a then return nil end
-  a.since, a.token, a.request, a.call = tonumber(v[10] or nil), v[11], v[12], v[13]
-  a.queue, a.caller, a.wrap_up_ms = v[14], v[15], tonumber(v[16] or nil)
-  a.seen_ms = tonumber(v[17] or nil) or 0
+  a.since, a.token, a.request, a.call = tonumber(v[11] or nil), v[12], v[13], v[14]
+  a.queue, a.caller, a.wrap_up_ms = v[15], v[16], tonumber(v[17] or nil)
+  a.seen_ms = tonumber(v[18] or nil) or 0
   return a
 end
 
@@ -148,7 +177,7 @@ local function resting_state(a, now)
   if not a.duty then return 'off_duty' end
   if a.disabled and (not a.disabled_until or now < a.disabled_until) then return 'disabled' end
   if a.dnd then return 'do_not_disturb' end
-  return 'available'
+  return a.phone_lost and 'unreachable' or 'available'
 end
 
 local function state_of(a, now)
@@ -158,7 +187,7 @@ end
 
 -- From when on the agent can be offered a call; nil: not by itself.
 local function ready_at(a)
-  if not a.duty or a.dnd or (a.disabled and not a.disabled_until) then return nil end
+  if not a.duty or a.dnd or a.phone_lost or (a.disabled and not a.disabled_until) then return nil end
   local at = a.idle_since
   if a.activity and a.until_ms > at then at = a.until_ms end
   if a.disabled and a.disabled_until > at then at = a.disabled_until end

@@ -41,10 +41,10 @@ if is_new and ARGV[4] == 'longest_idle' and ARGV[7] == '0' and not ARGV[19] then
   if not id or tonumber(head[2]) > now then return nil end
   local key = prefix .. 'agent:' .. id
   local v = call('HMGET', key, 'reqs', 'duty', 'dnd', 'dnd_queues', 'disabled', 'idle_since',
-    'activity', 'until')
+    'activity', 'until', 'phone_lost')
   local at = v[6]
   if v[7] and tonumber(v[8]) > tonumber(at) then at = v[8] end
-  if v[1] and v[2] and not (v[3] or v[4] or v[5]) and tonumber(at) <= now then
+  if v[1] and v[2] and not (v[3] or v[4] or v[5] or v[9]) and tonumber(at) <= now then
     call('HSET', key, 'activity', 'reserved', 'since', string.format('%.0f', now), 'until', until_text,
       'idle_since', at, 'token', token, 'request', ARGV[12], 'call', call_id, 'queue', ARGV[3],
       'caller', caller, 'wrap_up_ms', ARGV[8])

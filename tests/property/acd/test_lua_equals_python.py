@@ -43,7 +43,7 @@ class Asked:
 
 FLAGS = st.sampled_from(
     [{}, {}, {}, {}, {"duty": 0}, {"dnd": 1}, {"disabled": 1}, {"busy": 1}, {"lapsed": 1},
-     {"pause": 1}, {"paused": 1}, {"disturbed": 1}]
+     {"pause": 1}, {"paused": 1}, {"disturbed": 1}, {"phone_lost": 1}]
 )  # fmt: skip
 SOMEONE = st.builds(
     Someone,
@@ -81,7 +81,7 @@ def plant(world: World, people: list[Someone]) -> None:
         world.put(f"a{number}", queues=queues, skills=one.skills)
         fields: dict[str, int | str] = {"idle_since": now - one.idle}
         kind = next(iter(one.flags), "")
-        if kind in {"duty", "dnd", "disabled"}:
+        if kind in {"duty", "dnd", "disabled", "phone_lost"}:
             fields |= one.flags
         elif kind in {"busy", "lapsed"}:
             until = now + FAR_MS if kind == "busy" else now - one.idle // 2

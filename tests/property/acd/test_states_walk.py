@@ -17,14 +17,23 @@ from router.acd.agents import (
     resting_state,
 )
 from router.store import keys
-from router.store.agents import CallSeen, StatusSeen
+from router.store.agents import CallSeen, PhoneSeen, StatusSeen
 from router.store.scripts import Script
 from tests.integration.redis.acd_world import LONG_MS, QUEUE, World, broken, soon
 
 E = AgentEvent
 STEPS = 80
 LINE_MS = 1_000_000
-TOWARDS_CALLS = {E.GO_ON_DUTY, E.CLEAR_DND, E.ENABLE, E.RESERVE, E.RING, E.CONNECT, E.HANG_UP}
+TOWARDS_CALLS = {
+    E.GO_ON_DUTY,
+    E.CLEAR_DND,
+    E.ENABLE,
+    E.FIND_PHONE,
+    E.RESERVE,
+    E.RING,
+    E.CONNECT,
+    E.HANG_UP,
+}
 WITH_TOKEN = {E.RING, E.CONNECT, E.RELEASE, E.MISS, E.HANG_UP}
 
 
@@ -55,6 +64,9 @@ class Walk:
             case E.DISABLE | E.ENABLE:
                 on = event is E.ENABLE
                 await agents.set_enabled(tenant, "ada", on=on, deadline=soon())
+            case E.LOSE_PHONE | E.FIND_PHONE:
+                seen = PhoneSeen.LOST if event is E.LOSE_PHONE else PhoneSeen.FREE
+                await agents.observe_phone(tenant, "ada", seen=seen, pbx="pbx", deadline=soon())
             case E.RING:
                 await agents.ring(tenant, "ada", token, ring_ms=LONG_MS, deadline=soon())
             case E.CONNECT:
@@ -141,6 +153,7 @@ def test_a_random_walk_stays_on_the_table(world: World):
         ("agent_ended", ("\non_call hang_up wrap_up\n", "\n")),
         ("agent_ring", ("\nreserved ring ringing\n", "\navailable ring ringing\n")),
         ("agent_duty", ("  place_and_rank(ARGV[2], ARGV[3], a, now)\n", "")),
+        ("agent_phone", ("  place_and_rank(prefix, id, a, now)\n", "")),
         ("agent_reserve", ("\navailable reserve reserved\n", "\navailable reserve rest\n")),
     ],
 )  # fmt: skip
@@ -155,6 +168,7 @@ STANDINGS: dict[str, dict[str, str | int]] = {
     "do not disturb": {"dnd": 1},
     "not from this queue": {"dnd_queues": f"\n{QUEUE}\n"},
     "disabled": {"disabled": 1},
+    "phone lost": {"phone_lost": 1},
     "on a call": {"activity": "on_call", "until": 9_999_999_999_999},
 }
 
@@ -184,9 +198,10 @@ def test_a_record_wins_over_a_wrong_set_and_puts_it_right(world: World):
         ),
         ("or is_disturbed(a, about.queue) then", "then"),
         ("if v[1] and v[2] and not (", "if v[1] and not ("),
-        ("(v[3] or v[4] or v[5])", "(v[4] or v[5])"),
-        ("(v[3] or v[4] or v[5])", "(v[3] or v[5])"),
-        ("(v[3] or v[4] or v[5])", "(v[3] or v[4])"),
+        ("(v[3] or v[4] or v[5] or v[9])", "(v[4] or v[5] or v[9])"),
+        ("(v[3] or v[4] or v[5] or v[9])", "(v[3] or v[5] or v[9])"),
+        ("(v[3] or v[4] or v[5] or v[9])", "(v[3] or v[4] or v[9])"),
+        ("(v[3] or v[4] or v[5] or v[9])", "(v[3] or v[4] or v[5])"),
         ("and tonumber(at) <= now then", "then"),
     ],
 )

@@ -24,25 +24,27 @@ from rules.requirements import Requirement
 
 # One row per state, one column per event; "-" is refused.
 GRID = """
-event          off_duty  available do_not_disturb disabled  reserved  ringing   on_call   wrap_up
-go_on_duty     rest      rest      rest           rest      reserved  ringing   on_call   wrap_up
-go_off_duty    rest      rest      rest           rest      reserved  ringing   on_call   wrap_up
-set_dnd        rest      rest      rest           rest      reserved  ringing   on_call   wrap_up
-clear_dnd      rest      rest      rest           rest      reserved  ringing   on_call   wrap_up
-disable        rest      rest      rest           rest      reserved  ringing   on_call   wrap_up
-enable         rest      rest      rest           rest      reserved  ringing   on_call   wrap_up
-reserve        -         reserved  -              -         -         -         -         -
-ring           -         -         -              -         ringing   ringing   -         -
-connect        -         -         -              -         on_call   on_call   on_call   -
-release        -         -         -              -         rest      rest      -         -
-miss           -         -         -              -         rest      rest      -         -
-hang_up        -         -         -              -         rest      rest      wrap_up   -
-end_wrap_up    -         -         -              -         -         -         -         rest
-see_ringing    ringing   ringing   ringing        ringing   ringing   ringing   -         ringing
-see_connected  on_call   on_call   on_call        on_call   on_call   on_call   on_call   on_call
-see_busy       on_call   on_call   on_call        on_call   -         -         on_call   on_call
-see_wrap_up    wrap_up   wrap_up   wrap_up        wrap_up   -         -         wrap_up   wrap_up
-see_free       rest      rest      rest           rest      -         -         rest      rest
+event          off_duty  available do_not_disturb disabled  unreachable reserved  ringing   on_call   wrap_up
+go_on_duty     rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+go_off_duty    rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+set_dnd        rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+clear_dnd      rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+disable        rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+enable         rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+lose_phone     rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+find_phone     rest      rest      rest           rest      rest        reserved  ringing   on_call   wrap_up
+reserve        -         reserved  -              -         -           -         -         -         -
+ring           -         -         -              -         -           ringing   ringing   -         -
+connect        -         -         -              -         -           on_call   on_call   on_call   -
+release        -         -         -              -         -           rest      rest      -         -
+miss           -         -         -              -         -           rest      rest      -         -
+hang_up        -         -         -              -         -           rest      rest      wrap_up   -
+end_wrap_up    -         -         -              -         -           -         -         -         rest
+see_ringing    ringing   ringing   ringing        ringing   ringing     ringing   ringing   -         ringing
+see_connected  on_call   on_call   on_call        on_call   on_call     on_call   on_call   on_call   on_call
+see_busy       on_call   on_call   on_call        on_call   on_call     -         -         on_call   on_call
+see_wrap_up    wrap_up   wrap_up   wrap_up        wrap_up   wrap_up     -         -         wrap_up   wrap_up
+see_free       rest      rest      rest           rest      rest        -         -         rest      rest
 """
 
 
