@@ -53,6 +53,9 @@ PRIVATE_FIELDS: Final = frozenset(
 _ID_FIELDS: Final = frozenset({"call_id", "digest", "request_id", "timestamp"})
 """Fields whose long digits are ids; they are cut to what an id may be, never read as a number."""
 
+_QUOTES_REQUESTS: Final = "aiohttp."
+"""Loggers of a library whose errors quote what a client sent: a refused line may hold its token."""
+
 _NUMBER: Final = re.compile(r"\+?\d(?:[ ().-]?\d){6,}")
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -176,7 +179,10 @@ class _Foreign(logging.Handler):
             "text": text,
             "exc_info": record.exc_info[1] if record.exc_info else None,
         }
-        event = strip_private(None, "", add_exception(None, "", event))
+        event = add_exception(None, "", event)
+        if record.name.startswith(_QUOTES_REQUESTS):
+            event.pop("error_text", None)
+        event = strip_private(None, "", event)
         self._pipe.put(self._render_line(add_timestamp(None, "", event)))
 
 

@@ -19,15 +19,13 @@ from aiohttp.typedefs import Middleware
 from aiohttp.web_protocol import RequestHandler
 
 from router.http import front
+from router.http.connection import Connection, Malformed
 from router.http.decisions.routes import PREFIX, RouteHandler
-
-LINGER_S: Final = 1.0
-"""How long the rest of a refused body is read and thrown away, so that the refusal arrives."""
+from router.http.envelope import SERVER, SERVER_HEADER
 
 LAST_ANSWERS_S: Final = 1.0
 """How long open connections may bring one more request after the end has begun."""
 
-KEEP_ALIVE_S: Final = 75.0
 _LOOK_S: Final = 0.02
 BACKLOG: Final = 1024
 
@@ -54,10 +52,6 @@ class HttpServer:
         self._listening: list[asyncio.Server] = []
         self._runner = web.AppRunner(
             application,
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE_S,
-            lingering_time=LINGER_S,
-            auto_decompress=False,
             shutdown_timeout=drain_s,
         )
 
@@ -67,10 +61,10 @@ class HttpServer:
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup has made it
         self._dispatch(server)
-        loop = asyncio.get_running_loop()
+        loop, malformed = asyncio.get_running_loop(), Malformed()
 
         def connection() -> asyncio.Protocol:
-            return front.put_before(server(), self._route)
+            return front.put_before(Connection(server, malformed), self._route)
 
         for sock in sockets:
             self._listening.append(await loop.create_server(connection, sock=sock, backlog=BACKLOG))
@@ -113,8 +107,10 @@ class HttpServer:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             if isinstance(request, web.Request):
                 response = await handle_other(request)
-                if self._route.is_closing and not response.prepared:
-                    response.force_close()
+                if not response.prepared:
+                    response.headers[SERVER_HEADER] = SERVER
+                    if self._route.is_closing:
+                        response.force_close()
                 return response
             return await handle_route(request)
 

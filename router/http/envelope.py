@@ -23,6 +23,10 @@ from router.http.error_replies import public_message, status_of
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
+SERVER_HEADER: Final = "Server"
+SERVER: Final = "crosspoint"
+"""What all our answers call themselves; the library would name its version and Python's."""
+
 LIMIT_DEFAULT: Final = 50
 LIMIT_MOST: Final = 500
 OFFSET_MOST: Final = 1_000_000_000

@@ -18,6 +18,7 @@ from router.http.auth import authenticate
 from router.http.decisions import answering
 from router.http.decisions.answering import LONGEST_BODY, Answering, Half, Reply
 from router.http.decisions.dialplan import DialplanDialect, digits_of
+from router.http.envelope import SERVER, SERVER_HEADER
 from router.tokens import Role, Tokens
 from rules.facts import CallFacts
 
@@ -114,6 +115,7 @@ def respond(reply: Reply, request: web.BaseRequest, *, ends: bool) -> web.Stream
     if reply.level is not None and is_usual:
         return AnswerResponse(answer_bytes(reply.body, reply.level, reply.timing))
     response = web.Response(status=reply.status, body=reply.body, content_type=_JSON)
+    response.headers[SERVER_HEADER] = SERVER
     if reply.level is not None:
         response.headers[LEVEL_HEADER] = reply.level.value
         response.headers["Server-Timing"] = reply.timing
@@ -164,14 +166,14 @@ def refusal_bytes(reply: Reply) -> bytes:
     status = HTTPStatus(reply.status)
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-        f"Server: crosspoint\r\nDate: {rfc822_formatted_time()}\r\n"
+        f"{SERVER_HEADER}: {SERVER}\r\nDate: {rfc822_formatted_time()}\r\n"
         f"Content-Length: {len(reply.body)}\r\n\r\n"
     )
     return head.encode("ascii") + reply.body
 
 
 _HEADS: Final = {
-    level: "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: crosspoint\r\n"
+    level: f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{SERVER_HEADER}: {SERVER}\r\n"
     f"{LEVEL_HEADER}: {level.value}\r\nServer-Timing: "
     for level in Level
 }

@@ -5,6 +5,7 @@ import logging
 
 import msgspec
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -69,12 +70,13 @@ async def test_hostile_bodies_are_answered_at_once(
     assert "Traceback" not in caplog.text
 
 
-async def raw(main: Running, data: bytes) -> bytes:
+async def raw(main: Running, data: bytes, *, then_eof: bool = True) -> bytes:
     host, port = main.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(data)
-        writer.write_eof()
+        if then_eof:
+            writer.write_eof()
         async with asyncio.timeout(5):
             return await reader.read()
     except ConnectionError:
@@ -106,6 +108,42 @@ async def test_any_http_gets_an_answer_that_is_no_5xx(main: Running, head: bytes
     answer = await raw(main, head)
     assert answer == b"" or answer.split(b" ")[1][:1] in {b"2", b"4"}, answer[:80]
     assert (await main.call()).status == 200
+
+
+TOKEN = b"eyJhbGciOiJIUzI1NiJ9"
+NO_HTTP = [
+    b"GET /api/v1/agents HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer " + TOKEN + b"\r\n\r\n",
+    b"GET /api/v1/agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKEN + b"\0\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Name: " + TOKEN * 1000 + b"\r\n\r\n",
+    b"POST /route/main HTTP/1.1\r\nHost : " + TOKEN + b"\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("head", NO_HTTP, ids=lambda head: head[:60])
+async def test_what_is_no_http_is_refused_in_our_words_and_never_repeated(
+    main: Running, caplog: pytest.LogCaptureFixture, head: bytes
+) -> None:
+    with structlog.testing.capture_logs() as told, caplog.at_level(logging.INFO):
+        answers = [await raw(main, head, then_eof=False) for _ in range(20)]
+    for answer in answers:
+        fields, _, body = answer.partition(b"\r\n\r\n")
+        assert fields.partition(b" ")[2].startswith(b"400 ")
+        assert b"Server: crosspoint" in fields
+        assert msgspec.json.decode(body)["data"]["code"] == "bad_http"
+        assert TOKEN[:10] not in answer
+    assert TOKEN.decode()[:10] not in f"{told}{caplog.text}"
+    assert [(one["event"], one["log_level"], one["count"]) for one in told] == [
+        ("requests_malformed", "info", 1)
+    ]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/api/v1/agents", "/metrics"])
+async def test_no_answer_names_the_versions_of_libraries(main: Running, path: str) -> None:
+    async with main.session.get(main.url + path) as got:
+        assert got.headers["Server"] == "crosspoint"
+    async with main.session.get(f"{main.url}/route/main") as got:  # not answered by the fast way
+        assert (got.status, got.headers["Server"]) == (405, "crosspoint")
 
 
 async def test_a_gigabyte_is_refused_without_being_read(main: Running) -> None:

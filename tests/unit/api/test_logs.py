@@ -97,6 +97,13 @@ def test_messages_of_libraries_are_stripped_too(written: list[bytes]):
     assert second["text"] == "unreadable message"
 
 
+def test_an_error_that_quotes_a_request_is_told_by_its_kind_only(written: list[bytes]):
+    error = ValueError("Invalid header token: b'Authorization : Bearer eyJhbGciOi'")
+    logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)
+    (line,) = flushed(written)
+    assert (line["error"], "eyJ" in str(line)) == ("ValueError", False)
+
+
 def test_levels_below_the_wanted_one_are_not_written():
     lines: list[bytes] = []
     before = logging.getLogger().handlers[:]
