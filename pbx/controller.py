@@ -10,7 +10,7 @@ reported up, then each session goes on where it was. **The caller stays on the l
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -23,6 +23,7 @@ from pbx.ami.events import (
     BridgeEntered,
     BridgeLeft,
     ChannelListed,
+    DeviceChanged,
     Event,
     HungUp,
     KeyPressed,
@@ -41,6 +42,7 @@ from pbx.machine.events import Begin, Bridged, Gone, LegGone, LegUp, Recovered
 from pbx.machine.events import Event as CallEvent
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Phase
+from pbx.phones import PhoneState, phone_state
 from pbx.ports import Outside
 from pbx.session import Gate, Session
 
@@ -87,6 +89,7 @@ class Controller:
         self._gate = Gate()
         self._arrived_meanwhile: dict[str, AgiStarted] = {}
         self._gone_meanwhile: set[str] = set()
+        self._phones_meanwhile: dict[str, PhoneState] = {}
 
     async def run(self) -> None:
         """Take over the calls of before, then carry out whatever comes; ends by cancellation only."""
@@ -109,6 +112,10 @@ class Controller:
 
     def find(self, call_id: str) -> Session | None:
         return self.sessions.get(call_id)
+
+    def calls(self) -> Iterator[CallState]:
+        """Where each call stands; not to be kept while anything else happens."""
+        return (session.state for session in self.sessions.values())
 
     @property
     def is_ready(self) -> bool:
@@ -193,6 +200,8 @@ class Controller:
             case BridgeLeft():
                 channel = self.channels.seen(event.uniqueid, event.channel)
                 channel.bridge = ""
+            case DeviceChanged():
+                self._phone(event)
             case NewChannel() | NewState():
                 channel = self.channels.seen(event.uniqueid, event.channel)
                 channel.is_up = event.channel_state == UP
@@ -297,19 +306,31 @@ class Controller:
         session = self._by_leg.get(channel.id.lower()) if channel.has_left else None
         return session is not None and session.state.phase is not Phase.CONFERENCE
 
+    def _phone(self, event: DeviceChanged) -> None:
+        state = phone_state(event.state)
+        if state is None:
+            return
+        if self._gate.is_open:
+            self._outside.phones.learn(event.device, state)
+        else:
+            self._phones_meanwhile[event.device] = state
+
     # --- after a connect --------------------------------------------------------------------------------
 
     def _on_state(self, state: LinkState) -> None:
         self._gate.shut()
         self._arrived_meanwhile.clear()
         self._gone_meanwhile.clear()
+        self._phones_meanwhile.clear()
         if state is LinkState.READY:
             self._ready.set()
 
     async def _reconcile(self) -> None:
         """Compare what is alive with what we know, and let every session go on."""
         try:
-            rows = await self.client.channels(asyncio.get_running_loop().time() + LIST_S)
+            by_s = asyncio.get_running_loop().time() + LIST_S
+            rows = await self.client.channels(by_s)
+            devices = await self.client.device_states(by_s)
         except PbxError as error:
             # Broken again: the next connect asks anew. Too slow: ask again now.
             log.warning("reconcile_failed", code=error.code)
@@ -318,6 +339,9 @@ class Controller:
             return
         if self._ready.is_set():
             return  # connected anew meanwhile: the list is of before
+        known = ((device.device, phone_state(device.state)) for device in devices)
+        phones = {endpoint: state for endpoint, state in known if state is not None}
+        self._outside.phones.know({**phones, **self._phones_meanwhile})
         # Whoever hung up after the list was written is in it, but gone.
         rows = [row for row in rows if row.uniqueid.lower() not in self._gone_meanwhile]
         self.channels.clear()

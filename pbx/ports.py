@@ -4,7 +4,7 @@ None of them raises for an outside that is down: each says in its answer what a 
 then, so that a call never ends in an exception.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from pbx.machine.commands import Note
 from pbx.machine.events import Decided, Gone, Matched, NotPlaced, Placed, Planned
 from pbx.machine.plans import Plan, QueuePlan
 from pbx.machine.state import CallState
+from pbx.phones import PhoneState
 from rules.actions import Action
 
 
@@ -112,6 +113,16 @@ class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class Phones(Protocol):
+    """Whoever wants to know where phones stand. Never waits."""
+
+    def know(self, phones: Mapping[str, PhoneState]) -> None:
+        """Endpoint -> state of all there are, after a connect: what was known before may be wrong."""
+
+    def learn(self, endpoint: str, state: PhoneState) -> None:
+        """One of them stands otherwise now."""
+
+
 class Recordings(Protocol):
     """Recording files from Asterisk's folder to their final place."""
 
@@ -131,3 +142,4 @@ class Outside(msgspec.Struct, frozen=True, kw_only=True):
     records: Records
     speech: Speech
     recordings: Recordings
+    phones: Phones

@@ -149,7 +149,7 @@ class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     logout_number: Annotated[str, Meta(pattern=FEATURE_NUMBER)] | None = None
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$")] | None = None
     trunk_endpoint: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:{}+-]{1,100}(?!\n)$")] | None
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:/{}+-]{1,100}(?!\n)$")] | None
     ) = None
     dial_countries: Annotated[tuple[str, ...], Meta(max_length=250)] = ()
     caller_id: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}(?!\n)$")] | None = None

@@ -59,7 +59,9 @@ class Instance:
     name: str = "pbx1"
     user: str = "crosspoint"
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    phones: Mapping[str, int] = field(default_factory=dict)  # endpoint -> SIP port of that phone
+    phones: Mapping[str, int] = field(
+        default_factory=dict
+    )  # endpoint -> SIP port of that phone; 0: it registers
     silent_s: Mapping[str, int] = field(default_factory=dict)  # endpoint -> its own `rtp_timeout`
     trunk_port: int = 5060  # where calls to the outside are sent
     tls_file: Path | None = None  # certificate and key of the manager interface
@@ -216,12 +218,12 @@ class Instance:
         }
 
     def _local_sip(self) -> str:
-        """Phones without registration, and media that stays on this machine."""
+        """Phones without passwords, and media that stays on this machine."""
         media = "media_address = 127.0.0.1\nbind_rtp_to_media_address = yes\n"
         parts = [f"[trunk](+type=endpoint)\n{media}"]
         parts += [
             f"[{phone}](phone)\naors = {phone}\n{media}{self._silence(phone)}\n"
-            f"[{phone}]\ntype = aor\ncontact = sip:{phone}@127.0.0.1:{port}\n"
+            f"[{phone}]\ntype = aor\n{_where(phone, port)}\n"
             for phone, port in self.phones.items()
         ]
         return "\n".join(parts)
@@ -250,6 +252,12 @@ class Instance:
     def _last_words(self) -> str:
         console = self.folder / "log" / "console"
         return console.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+
+def _where(phone: str, port: int) -> str:
+    if not port:
+        return "max_contacts = 1\nremove_existing = yes"
+    return f"contact = sip:{phone}@127.0.0.1:{port}"
 
 
 def free_ports(*, rtp_count: int = 400) -> Ports:

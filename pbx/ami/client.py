@@ -179,10 +179,10 @@ class Client:
         rows = await self.send_list(Status(variables=variables), deadline)
         return _converted(rows, events.StatusListed)
 
-    async def device_states(self, deadline: float) -> list[events.DeviceListed]:
+    async def device_states(self, deadline: float) -> list[events.DeviceChanged]:
         """The state of every phone. Raises as `send`."""
         rows = await self.send_list(DeviceStateList(), deadline)
-        return _converted(rows, events.DeviceListed)
+        return _converted(rows, events.DeviceChanged)
 
     async def variable(self, channel: ChannelName | UniqueId, name: str, deadline: float) -> str:
         """The value of a channel's variable, empty when it has none. Raises as `send`."""

@@ -123,8 +123,8 @@ class HungUp(ChannelEvent, frozen=True, kw_only=True):
     tech_cause: str = ""
 
 
-class DeviceListed(Event, frozen=True, kw_only=True):
-    """A phone, of DeviceStateList: NOT_INUSE, INUSE, BUSY, RINGING, RINGINUSE, ONHOLD, UNAVAILABLE, INVALID, UNKNOWN."""
+class DeviceChanged(Event, frozen=True, kw_only=True):
+    """A phone stands otherwise than before, or is a row of DeviceStateList: NOT_INUSE, INUSE, BUSY, RINGING, RINGINUSE, ONHOLD, UNAVAILABLE, INVALID, UNKNOWN."""
 
     device: str
     state: str
@@ -184,6 +184,7 @@ _TYPES: dict[str, type[Event]] = {
     "fullybooted": FullyBooted,
     "shutdown": ShutDown,
     "softhanguprequest": SoftHangupRequested,
+    "devicestatechange": DeviceChanged,
 }
 
 READ = frozenset(_TYPES)

@@ -85,6 +85,10 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
         found = self.tenants.get(tenant)
         return found.resources.agents.get(agent_id) if found else None
 
+    def agents_of(self, tenant: str) -> Iterable[AgentConfig]:
+        found = self.tenants.get(tenant)
+        return found.resources.agents.values() if found else ()
+
     def agent_by_user_id(self, tenant: str, user_id: str) -> AgentConfig | None:
         found = self.tenants.get(tenant)
         return found.agents_by_user_id.get(user_id) if found else None

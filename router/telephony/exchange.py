@@ -6,7 +6,7 @@ Only the controller in charge of the Asterisk works; a second process waits (`le
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from router.telephony.journal import LiveJournal
 from router.telephony.leading import Leading
 from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
+from router.telephony.phones_seen import PhonesSeen
 from router.telephony.promises import CallbackDesk, StorePromises
 from router.telephony.queueing import StoreQueueing, is_open
 from router.telephony.recordings import RecordingFiles
@@ -180,6 +181,14 @@ class Exchange:
             dialable=dialable,
             tenant=tenant,
         )
+        self.phones_seen = PhonesSeen(
+            given.agents,
+            given.directory,
+            self.logins.placed,
+            self._calls,
+            tenant=tenant,
+            pbx=pbx,
+        )
         outside = Outside(
             deciding=deciding,
             queueing=self.queueing,
@@ -188,6 +197,7 @@ class Exchange:
             records=self.records,
             speech=given.speech,
             recordings=self.recordings,
+            phones=self.phones_seen,
         )
         self.controller = Controller(
             given.ami,
@@ -238,6 +248,7 @@ class Exchange:
                     self.dialler.run,
                     self.remote.run,
                     self.by_name.run,
+                    self.phones_seen.run,
                 ):
                     tasks.create_task(work(), name=work.__qualname__)
         finally:
@@ -253,6 +264,9 @@ class Exchange:
     def _find(self, call: str) -> CallState | None:
         session = self.controller.find(call)
         return None if session is None else session.state
+
+    def _calls(self) -> Iterable[CallState]:
+        return self.controller.calls()
 
     def _closed(self, state: CallState, words: tuple[str, ...]) -> None:
         self.by_name.ended(state.id)

@@ -21,6 +21,8 @@ from tests.servers import wait_for
 E = TypeVar("E", bound=events.Event)
 MISSING = "no Asterisk: run deploy/asterisk/fetch.sh once (no root needed, about 80 MB)"
 PHONES = {name: free_udp_port() for name in ("6001", "6002", "6003")}
+PHONES["6004"] = 0
+"""It registers, see `phones.register`."""
 OWN_PHONES = {name: free_udp_port() for name in ("6001", "6002")}
 
 

@@ -4,7 +4,7 @@ It outlives the controllers of a test, as a store does. `is_down` makes it a sto
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -27,6 +27,7 @@ from pbx.machine.plans import (
     VoicemailPlan,
 )
 from pbx.machine.state import CallState
+from pbx.phones import PhoneState
 from pbx.ports import Outside, RecordingStarted, SpokenPrompt
 from pbx.session import Session
 from rules.actions import (
@@ -86,6 +87,7 @@ class World:
         self.saved: dict[str, CallState] = {}
         self.closed: list[str] = []
         self.tokens: dict[str, str] = {}
+        self.phones: dict[str, PhoneState] = {}
         self._wakes: asyncio.Queue[str] = asyncio.Queue()
         self._matches: dict[str, Matched] = {}
         self._down_since: dict[str, float] = {}
@@ -99,7 +101,14 @@ class World:
             records=self,
             speech=self,
             recordings=self,
+            phones=self,
         )
+
+    def know(self, phones: Mapping[str, PhoneState]) -> None:
+        self.phones = dict(phones)
+
+    def learn(self, endpoint: str, state: PhoneState) -> None:
+        self.phones[endpoint] = state
 
     def set_free(self, agent: str) -> None:
         self.free.append(agent)

@@ -75,6 +75,31 @@ class Phone:
         self._process.kill()
 
 
+def register(asterisk: Instance, name: str, port: int, *, expires_s: int = 300) -> None:
+    """The phone `name` is at this port from now on; `expires_s` 0: nowhere any more."""
+    here = f"127.0.0.1:{port}"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.connect(("127.0.0.1", asterisk.ports.sip))
+        via = f"127.0.0.1:{sock.getsockname()[1]};branch=z9hG4bK{next(_numbers)}"
+        lines = (
+            f"REGISTER sip:127.0.0.1:{asterisk.ports.sip} SIP/2.0",
+            f"Via: SIP/2.0/UDP {via}",
+            "Max-Forwards: 70",
+            f"From: <sip:{name}@127.0.0.1>;tag=1",
+            f"To: <sip:{name}@127.0.0.1>",
+            f"Call-ID: register-{next(_numbers)}@127.0.0.1",
+            "CSeq: 1 REGISTER",
+            f"Contact: <sip:{name}@{here}>;expires={expires_s}",
+            "Content-Length: 0",
+            "",
+            "",
+        )
+        sock.send("\r\n".join(lines).encode())
+        answer = sock.recv(4096)
+    assert answer.startswith(b"SIP/2.0 200"), answer
+
+
 def caller(
     asterisk: Instance,
     folder: Path,

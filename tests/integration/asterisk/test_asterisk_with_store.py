@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.asterisk.instance import Instance, write_tone
+from deploy.asterisk.instance import Instance, free_udp_port, write_tone
 from ivr.prompts import Prompt, Speech
+from pbx.ami.actions import Hangup, Originate, new_channel_id
 from pbx.ami.settings import AmiSettings
 from pbx.machine.state import Phase
 from pbx.ports import SpokenPrompt
@@ -20,6 +21,7 @@ from router.processes.site_at_start import apply_site
 from router.processes.taking_calls import exchange
 from router.processes.wiring import Service, running
 from router.settings import CallbackSettings, PbxSettings, Settings
+from router.store.agents import PhoneSeen
 from router.store.call_records import CallRecords, RecordFilters
 from router.store.callbacks import Callback, Callbacks, Status
 from router.store.live_parts import AgentsAndQueues
@@ -30,7 +32,7 @@ from router.telephony.pins import hash_pin
 from tests.integration.asterisk import audio
 from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES
-from tests.integration.asterisk.phones import caller, phone
+from tests.integration.asterisk.phones import caller, phone, register
 from tests.integration.asterisk.whole_calls import AGENT_HZ, CALLER_HZ, MUSIC_HZ, the_call, until
 from tests.servers import Server
 
@@ -68,6 +70,7 @@ agents:
   - {id: ada, name: Ada, endpoint: PJSIP/6001, queues: {support: {}}}
   - {id: ben, name: Ben, endpoint: PJSIP/6002, queues: {support: {}}}
   - {id: eve, name: Eve, number: "42", queues: {support: {}}}
+  - {id: fay, name: Fay, endpoint: PJSIP/6004, queues: {support: {}}}
 """
 
 
@@ -257,6 +260,78 @@ async def test_callers_hear_music_while_the_store_is_away_and_go_on_when_it_is_b
             record = await the_record(one)
     assert record.agents == ("ada",)
     assert [wait.outcome for wait in record.waits] == ["talking"]
+
+
+async def is_in(service: Service, agent: str, state: str) -> None:
+    async with asyncio.timeout(15):
+        while await state_of(service, agent) != state:
+            await asyncio.sleep(0.02)
+
+
+async def test_an_agent_whose_phone_is_lost_is_offered_no_call_until_it_is_back(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    one, make = service
+    for agent in ("fay", "ben"):
+        await duty(one, agent)
+    await one.agents.observe_phone(
+        TENANT, "ben", seen=PhoneSeen.BUSY, pbx="another", deadline=in_s(5)
+    )  # somebody is there at least
+    port = free_udp_port()
+    says = [Silence(1.0), *keys("1"), Tone(CALLER_HZ, 12)]
+    async with at_work(make) as board:
+        await is_in(one, "fay", "unreachable")
+        register(asterisk, "6004", port)
+        await is_in(one, "fay", "available")
+        register(asterisk, "6004", port, expires_s=0)
+        await is_in(one, "fay", "unreachable")
+        async with (
+            phone(phones_folder, "phone_hangs_up", port=port, hold_ms=800),
+            caller(asterisk, phones_folder, called="+12125550100", says=says) as customer,
+        ):
+            await the_call(board.controller, Phase.HOLDING)
+            await asyncio.sleep(0.5)
+            assert not _offers(board)
+            register(asterisk, "6004", port)
+            await the_call(board.controller, Phase.TALKING)
+            await customer.ended()
+        record = await the_record(one)
+    register(asterisk, "6004", port, expires_s=0)
+    assert [(offer.agent, offer.outcome) for offer in record.offers] == [("fay", "answered")]
+
+
+async def test_an_agent_who_talks_on_a_call_of_somebody_elses_is_offered_none(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    one, make = service
+    await duty(one, "ada")
+    says = [Silence(1.0), *keys("1"), Tone(CALLER_HZ, 12)]
+    async with at_work(make) as board:
+        await is_in(one, "ada", "available")
+        async with phone(phones_folder, port=PHONES["6001"]) as own:
+            client, loop = board.controller.client, asyncio.get_running_loop()
+            call = Originate(
+                channel="PJSIP/6001",
+                channel_id=new_channel_id(),
+                context="crosspoint-conference",
+                exten="abc",
+            )
+            await client.send(call, loop.time() + 5)
+            await is_in(one, "ada", "on_call")
+            async with caller(
+                asterisk, phones_folder, called="+12125550100", says=says
+            ) as customer:
+                await the_call(board.controller, Phase.HOLDING)
+                await asyncio.sleep(0.3)
+                assert not _offers(board)
+                await client.send(Hangup(channel=call.channel_id), loop.time() + 5)
+                await own.ended()
+                async with phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=800):
+                    await the_call(board.controller, Phase.TALKING)
+                    await customer.ended()
+        record = await the_record(one)
+    assert record.agents == ("ada",)
+    assert await state_of(one, "ada") == "wrap_up"
 
 
 @pytest.mark.parametrize("phase", [Phase.HOLDING, Phase.TALKING])

@@ -7,6 +7,7 @@ import pytest
 
 from pbx.ami import events
 from pbx.ami.actions import UNHEARD
+from pbx.phones import phone_state
 
 CONF = Path(__file__).parents[3] / "deploy/asterisk/etc/manager.conf"
 FILTERS = re.findall(r"^eventfilter = (.*)$", CONF.read_text(), re.MULTILINE)
@@ -17,6 +18,7 @@ READ = {
     "BridgeEnter",
     "BridgeLeave",
     "DTMFEnd",
+    "DeviceStateChange",
     "FullyBooted",
     "Hangup",
     "Newchannel",
@@ -42,7 +44,8 @@ def is_sent(name: str, *headers: str) -> bool:
 
 def test_every_event_that_is_read_is_sent():
     assert {name.lower() for name in READ} == events.READ
-    assert all(is_sent(name, "Cause: 1") for name in READ)
+    headers = ("Cause: 1", "Device: PJSIP/6001", "State: INUSE")
+    assert all(is_sent(name, *headers) for name in READ)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,26 @@ def test_of_phones_that_were_rung_only_those_that_failed_are_sent():
     assert is_sent("OriginateResponse", "Response: Failure")
     assert is_sent("OriginateResponse", "Response: Failure", "CallerIDName: Response: Success")
     assert not is_sent("OriginateResponse", "Response: Success")
+
+
+@pytest.mark.parametrize("state", ["NOT_INUSE", "INUSE", "BUSY", "ONHOLD", "UNAVAILABLE"])
+def test_where_a_phone_stands_is_sent(state: str):
+    assert is_sent("DeviceStateChange", "Device: PJSIP/6001", f"State: {state}")
+    assert phone_state(state) is not None
+
+
+@pytest.mark.parametrize(
+    ("device", "state"),
+    [
+        ("PJSIP/6001", "RINGING"),
+        ("PJSIP/6001", "UNKNOWN"),
+        ("PJSIP/trunk", "INUSE"),
+        ("Local/1@x", "INUSE"),
+        ("confbridge:1", "INUSE"),
+    ],
+)
+def test_what_says_nothing_of_a_phone_is_not_sent(device: str, state: str):
+    assert not is_sent("DeviceStateChange", f"Device: {device}", f"State: {state}")
 
 
 def test_results_that_nobody_wants_are_not_sent():
