@@ -4,7 +4,8 @@
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id 4 '1': on duty, '0': off 5 reason or ''
 -- Result the agent's state | nil: no such agent | 'EXPIRED'
 -- Keeps  Who is on duty already keeps the idle time; who comes on duty starts anew: unanswered offers
---        forgotten, idle from now on. A call that goes on is not touched.
+--        forgotten, idle from now on. A call that goes on is not touched. No report of what was before
+--        changes what is set here.
 -- Shared: _agent _ends
 
 local now = time_ms()
@@ -14,6 +15,7 @@ local a = read_agent(KEYS[1])
 if not a then return nil end
 local on = ARGV[4] == '1'
 if not next_state(state_of(a, now), on and 'go_on_duty' or 'go_off_duty') then return nil end
+call('HSET', a.key, 'duty_set_ms', now)
 if ARGV[5] == '' then call('HDEL', a.key, 'reason') else call('HSET', a.key, 'reason', ARGV[5]) end
 if on ~= (a.duty ~= false) then
   if on then

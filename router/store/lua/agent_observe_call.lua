@@ -8,15 +8,18 @@
 -- Result {1 applied | 0 ignored, state} | nil: no such agent | 'EXPIRED'
 -- Keeps  An event older than the last applied one, or of a call that is over, changes nothing; a second
 --        copy changes nothing. A hang-up ends only the call it names, however late it comes.
+--        An event dated in the future makes no later one late.
 --        A connected call confirms the agent's reservation for it without the token.
--- Shared: _agent _ends
+-- Shared: _agent _ends _reported
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-local prefix, id, kind, at = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local prefix, id, kind, told = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local a = read_agent(KEYS[1])
 if not a then return nil end
+local at
+at, a.seen_ms = reported_ms(told, a.seen_ms, now)
 local state = state_of(a, now)
 local is_same = false
 for i = 14, #ARGV do is_same = is_same or ARGV[i] == a.call end
@@ -35,6 +38,7 @@ if kind == 'hangup' or kind == 'missed' then
 else
   local over_ms = tonumber(call('GET', KEYS[2]) or nil) or 0
   if at <= a.seen_ms or at <= over_ms then return { 0, state } end --@late-check
+  if at ~= told and over_ms > 0 then return { 0, state } end --@no-date
   local next = next_state(state, kind == 'ringing' and 'see_ringing' or 'see_connected')
   if not next then return { 0, state } end
   if kind == 'ringing' and not is_same and state == 'reserved' then

@@ -8,19 +8,25 @@
 -- Keeps  An older or repeated event changes nothing. A reservation of ours outlives every report;
 --        `available` ends a call whose hang-up never came, unless a newer call event says otherwise.
 --        A report clears only a do-not-disturb that a report has set, not one that was set here.
--- Shared: _agent _ends
+--        Duty that was set here is changed only by a report of what happened since.
+-- Shared: _agent _ends _reported
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-local prefix, id, status, at = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local prefix, id, status, told = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local a = read_agent(KEYS[1])
 if not a then return nil end
-local last = tonumber(call('HGET', a.key, 'status_ms') or nil) or 0
-if at <= last then return { 0, state_of(a, now) } end
+local kept = call('HMGET', a.key, 'status_ms', 'duty_set_ms')
+local at, last = reported_ms(told, tonumber(kept[1] or nil) or 0, now)
+local before = state_of(a, now)
+if at <= last then return { 0, before } end
 call('HSET', a.key, 'status_ms', at)
 
+local is_of_now = is_later(told, tonumber(kept[2] or nil) or 0, now)
 local on = status ~= 'unavailable'
+local is_overruled = not is_of_now and on ~= (a.duty ~= false)
+if is_overruled then on = not on end
 local dnd = a.dnd
 if ARGV[6] == '1' and not dnd then
   call('HSET', a.key, 'dnd_reported', 1)
@@ -28,10 +34,12 @@ if ARGV[6] == '1' and not dnd then
 elseif ARGV[6] == '0' and dnd and call('HDEL', a.key, 'dnd_reported') == 1 then
   dnd = false
 end
-if not on and ARGV[7] ~= '' then
-  call('HSET', a.key, 'reason', ARGV[7])
-else
-  call('HDEL', a.key, 'reason')
+if is_of_now then
+  if not on and ARGV[7] ~= '' then
+    call('HSET', a.key, 'reason', ARGV[7])
+  else
+    call('HDEL', a.key, 'reason')
+  end
 end
 if on ~= (a.duty ~= false) or dnd ~= a.dnd then
   if on ~= (a.duty ~= false) then call('HSET', a.key, 'duty_since', now) end
@@ -47,7 +55,7 @@ if status == 'wrapup' then event = 'see_wrap_up' end
 if status == 'available' or status == 'unavailable' then event = 'see_free' end
 local state = state_of(a, now)
 local next = next_state(state, event)
-local is_news = at > a.seen_ms and next and next ~= state
+local is_news = is_later(told, a.seen_ms, now) and next and next ~= state
 if is_news and next == 'rest' then
   if a.activity and now < a.until_ms and status == 'available' then free(prefix, id, a, now, now) end
 elseif is_news and next == 'wrap_up' then
@@ -60,4 +68,5 @@ elseif is_news then
   call('HDEL', a.key, 'token', 'request', 'call', 'queue', 'caller', 'wrap_up_ms')
   engage(prefix, id, a, 'on_call', now, now + tonumber(ARGV[8]))
 end
-return { 1, state_of(a, now) }
+local after = state_of(a, now)
+return { is_overruled and after == before and 0 or 1, after }

@@ -8,12 +8,14 @@
 -- Keeps  What is united stays united, whichever pair of ids each event knew; bounded by the 16.
 --        The end of an agent's earlier leg, told late, stands alone: it must not end the later leg of
 --        the same conversation to the same agent.
+-- Shared: _reported
 
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
 local MOST = 16
-local prefix, lifetime, agent, at = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
+local prefix, lifetime, agent = ARGV[2], ARGV[3], ARGV[4]
+local at = reported_ms(tonumber(ARGV[6]), 0, now)
 local own = ARGV[7]
 
 local all, known = {}, {}

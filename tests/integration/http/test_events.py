@@ -15,7 +15,7 @@ import structlog
 from router import logs
 from router.deadline import in_s
 from router.platforms.dialpad.signature import sign
-from router.store.agents import Reserved
+from router.store.agents import Reserved, StatusSeen
 from router.store.facts import queue_facts
 from router.tokens import sign_as_platform
 from rules.actions import Strategy
@@ -31,7 +31,9 @@ async def api(redis_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
     async with api_server(redis_url, tmp_path) as server:
         await server.furnish()
         for agent in ("ada", "bea"):
-            await server.agents.set_duty("acme", agent, on=True, deadline=in_s(5))
+            await server.agents.observe_status(
+                "acme", agent, status=StatusSeen.AVAILABLE, at_ms=BEGAN_MS, deadline=in_s(5)
+            )
         yield server
 
 
@@ -62,8 +64,11 @@ async def waiting(api: ApiServer) -> int:
     return facts["support"].waiting
 
 
+BEGAN_MS = 1_770_000_000_000
+
+
 def at(ms: int) -> dict[str, int]:
-    return {"event_timestamp": 1_770_000_000_000 + ms}
+    return {"event_timestamp": BEGAN_MS + ms}
 
 
 async def did(api: ApiServer, body: Body) -> str:
@@ -110,6 +115,18 @@ async def test_who_talked_with_a_caller_is_asked_first_next_time(api: ApiServer)
     reserved = await reserve(api, "9900", sticky_s=3600)
     assert reserved is not None
     assert reserved.agents == ("ada",)
+
+
+async def test_an_event_dated_in_the_future_does_not_blind_an_agent(api: ApiServer):
+    future = {"event_timestamp": 99_999_999_999_999}
+    for state in ("ringing", "hangup"):
+        await api.event(agent_leg(state, **future) | {"call_id": 9001})
+    now = {"event_timestamp": int(time.time() * 1000) + 1_000}
+    reply = await api.event(agent_leg("connected", **now) | {"call_id": 9009})
+    assert (reply.data["did"], reply.data["state"]) == ("applied", "on_call")
+    reserved = await reserve(api, "9900")
+    assert reserved is not None
+    assert reserved.agents == ("bea",)
 
 
 async def test_a_leg_that_came_through_a_call_center_brings_its_wrap_up(api: ApiServer):

@@ -195,6 +195,105 @@ def test_busy_and_wrap_up_reports_keep_calls_away(world: World):
     assert status(world, StatusSeen.AVAILABLE, 30) == Observed(applied=True, state="available")
 
 
+DECADES_MS = 10**14 - 1 - T0
+
+
+def a_report_dated_in_the_future_blinds_nobody(world: World, scripts: Any) -> None:
+    world.begin(scripts)
+    world.put("ada")
+    assert see(world, S.RINGING, DECADES_MS, "9001") == Observed(applied=True, state="ringing")
+    assert see(world, S.HANGUP, DECADES_MS, "9001") == Observed(applied=True, state="available")
+    soon_ms = world.now_ms() + 100 - T0  # after those, by a clock that is right
+    assert see(world, S.RINGING, soon_ms, "9009") == Observed(applied=True, state="ringing")
+    assert see(world, S.CONNECTED, soon_ms + 1, "9009") == Observed(applied=True, state="on_call")
+    assert see(world, S.CONNECTED, DECADES_MS, "9001") == Observed(applied=False, state="on_call")
+    assert world.reserve("r") is None
+
+
+def test_a_call_event_dated_in_the_future_blinds_nobody(world: World):
+    a_report_dated_in_the_future_blinds_nobody(world, {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("at, a.seen_ms = reported_ms(told, a.seen_ms, now)", "at = told"),
+        ("if at ~= told and over_ms > 0 then", "if false then"),
+    ],
+)
+def test_believing_a_date_in_the_future_is_found_out(world: World, change: tuple[str, str]):
+    scripts = broken("agent_observe_call", change=change)
+    with pytest.raises(AssertionError):
+        a_report_dated_in_the_future_blinds_nobody(world, scripts)
+
+
+def test_a_clock_that_is_fast_orders_its_reports_by_their_coming(world: World):
+    world.put("ada")
+    hour = world.now_ms() + 3_600_000 - T0
+    for _ in range(3):
+        assert see(world, S.RINGING, hour, "9001") == Observed(applied=True, state="ringing")
+        assert see(world, S.CONNECTED, hour, "9001") == Observed(applied=True, state="on_call")
+        assert status(world, StatusSeen.WRAPUP, hour) == Observed(applied=True, state="wrap_up")
+        assert status(world, StatusSeen.AVAILABLE, hour) == Observed(
+            applied=True, state="available"
+        )
+
+
+def test_what_was_kept_before_the_clock_was_set_back_makes_nothing_late(world: World):
+    world.put("ada", on_duty=False)
+    world.plant("ada", seen_ms=10**14 - 1, status_ms=10**14 - 1, duty_set_ms=10**14 - 1)
+    assert status(world, StatusSeen.AVAILABLE, 10) == Observed(applied=True, state="available")
+    assert see(world, S.CONNECTED, 20) == Observed(applied=True, state="on_call")
+
+
+def test_a_status_dated_in_the_future_makes_no_later_one_late(world: World):
+    world.put("ada")
+    status(world, StatusSeen.UNAVAILABLE, DECADES_MS)
+    soon_ms = world.now_ms() + 100 - T0
+    assert status(world, StatusSeen.AVAILABLE, soon_ms) == Observed(applied=True, state="available")
+
+
+def set_duty(world: World, *, on: bool, reason: str | None = None) -> None:
+    world.run(world.agents.set_duty(world.tenant, "ada", on=on, reason=reason, deadline=soon()))
+
+
+def what_was_set_by_hand_outlives_older_reports(
+    world: World, scripts: Any, *, before_ms: int = 600_000
+) -> None:
+    world.begin(scripts)
+    world.put("ada")
+    set_duty(world, on=False, reason="lunch")
+    set_at = int(world.client.hget(keys.agent(world.tenant, "ada"), "duty_set_ms")) - T0
+    late = status(world, StatusSeen.AVAILABLE, set_at - before_ms)
+    assert late == Observed(applied=False, state="off_duty")
+    assert world.records()[0].reason == "lunch"
+    assert world.reserve("r") is None
+    since = status(world, StatusSeen.AVAILABLE, set_at + 1)
+    assert since == Observed(applied=True, state="available")
+
+
+@pytest.mark.parametrize("before_ms", [600_000, 0])
+def test_a_status_from_before_duty_was_set_by_hand_does_not_undo_it(world: World, before_ms: int):
+    what_was_set_by_hand_outlives_older_reports(world, {}, before_ms=before_ms)
+
+
+@pytest.mark.parametrize(
+    "change", [("not is_of_now and", "false and"), ("if is_of_now then", "do")]
+)
+def test_undoing_what_was_set_by_hand_is_found_out(world: World, change: tuple[str, str]):
+    scripts = broken("agent_observe_status", change=change)
+    with pytest.raises(AssertionError):
+        what_was_set_by_hand_outlives_older_reports(world, scripts)
+
+
+def test_a_status_from_before_coming_on_duty_still_tells_that_the_agent_is_busy(world: World):
+    world.put("ada", on_duty=False)
+    set_duty(world, on=True)
+    assert status(world, StatusSeen.UNAVAILABLE, 10) == Observed(applied=False, state="available")
+    assert status(world, StatusSeen.BUSY, 20) == Observed(applied=True, state="on_call")
+    assert status(world, StatusSeen.AVAILABLE, 30) == Observed(applied=True, state="available")
+
+
 def test_reports_about_nobody_we_know_are_ignored(world: World):
     assert see(world, S.CONNECTED, 20) is None
     assert status(world, StatusSeen.BUSY, 20) is None

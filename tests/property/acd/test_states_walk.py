@@ -23,7 +23,6 @@ from tests.integration.redis.acd_world import LONG_MS, QUEUE, World, broken, soo
 
 E = AgentEvent
 STEPS = 80
-LINE_MS = 1_000_000
 TOWARDS_CALLS = {
     E.GO_ON_DUTY,
     E.CLEAR_DND,
@@ -82,7 +81,7 @@ class Walk:
             case E.SEE_RINGING | E.SEE_CONNECTED:
                 seen = CallSeen.RINGING if event is E.SEE_RINGING else CallSeen.CONNECTED
                 calls = [self._call or f"call {self.steps}"]
-                at_ms = self.world.now_ms() + LINE_MS + self.at_ms
+                at_ms = self.world.now_ms() + self.at_ms
                 await agents.observe_call(
                     tenant, "ada", seen=seen, calls=calls, at_ms=at_ms, deadline=soon()
                 )
@@ -92,7 +91,7 @@ class Walk:
                     E.SEE_WRAP_UP: StatusSeen.WRAPUP,
                     E.SEE_FREE: StatusSeen.AVAILABLE,
                 }[event]
-                at_ms = self.world.now_ms() + LINE_MS + self.at_ms
+                at_ms = self.world.now_ms() + self.at_ms
                 await agents.observe_status(
                     tenant, "ada", status=status, at_ms=at_ms, deadline=soon()
                 )
