@@ -40,7 +40,8 @@ MOST_RULES: Final = 5_000
 """Series of rule hits; further rules are counted together as `other`."""
 
 MOST_ROUTERS: Final = 500
-"""Routers with series of their own; the rest is left out of the per-router gauges."""
+"""Routers with series of their own; the rest is left out of the per-router gauges, and counted together
+as `other`."""
 
 FLUSH_S: Final = 1.0
 LAG_S: Final = 0.25
@@ -108,6 +109,7 @@ class Observer:
         self._tallies = {level: [0] * (len(DECISION_BUCKETS_S) + 1) for level in Level}
         self._sums = dict.fromkeys(Level, 0.0)
         self._reservation_counts = dict.fromkeys(Reservation, 0)
+        self._refused: dict[str, int] = {}
         self._hits: dict[tuple[str, str], int] = {}
         self._known_hits: set[tuple[str, str]] = set()
 
@@ -123,6 +125,9 @@ class Observer:
         self._rule_hits = self._counter("rule_hits", "Decisions by rule", "ruleset", "rule")
         self._reservations = self._counter("reservations", "Reservations by outcome", "outcome")
         self._errors = self._counter("router_errors", "Errors of routers by kind", "kind")
+        self._unsigned = self._counter(
+            "unsigned_requests", "Routing requests not signed as the router demands", "router"
+        )
         self._foreign = self._counter("foreign_asks", "Foreign routing_urls asked", "outcome")
         self._reloads = self._counter("rules_reloads", "Rules files read", "outcome")
         self._dropped = self._counter("after_answer_dropped", "Dropped after the answer", "what")
@@ -130,6 +135,13 @@ class Observer:
         # Several workers report the same facts of the store; the largest is the newest or the worst.
         self._window = self._gauge("router_error_window", "Errors in the past hour", "router")
         self._disabled = self._gauge("routers_disabled", "Routers that are switched off")
+        self._secrets_missing = self._gauge(
+            "routers_refusing_all", "Signed routers without any secret: all requests are refused"
+        )
+        self._secrets_unreadable = self._gauge(
+            "routers_secret_unreadable",
+            "Signed routers that go on with the secrets they still have",
+        )
         self._ruleset_loaded = self._gauge(
             "ruleset_loaded_timestamp_seconds", "When the ruleset in force was loaded", "ruleset"
         )
@@ -163,6 +175,15 @@ class Observer:
 
     def router_error(self, kind: ErrorCode) -> None:
         self._errors.labels(kind.value).inc()
+
+    def refused(self, router_id: str) -> None:
+        """A routing request was not signed as its router, one of the directory's, demands."""
+        self._refused[router_id] = self._refused.get(router_id, 0) + 1
+
+    def secrets(self, *, missing: int, unreadable: int) -> None:
+        """Signed routers that refuse all requests, and those that go on with what they have."""
+        self._secrets_missing.set(missing)
+        self._secrets_unreadable.set(unreadable)
 
     def foreign_ask(self, outcome: ForeignAsk) -> None:
         self._foreign.labels(outcome.value).inc()
@@ -217,12 +238,22 @@ class Observer:
             if count:
                 self._reservation_children[outcome].inc(count)
                 self._reservation_counts[outcome] = 0
+        refused, self._refused = self._refused, {}
+        for router_id, count in refused.items():
+            self._unsigned.labels(self._router_label(router_id)).inc(count)
         hits, self._hits = self._hits, {}
         for key, count in hits.items():
             known = key in self._known_hits or len(self._known_hits) < MOST_RULES
             if known:
                 self._known_hits.add(key)
             self._rule_hits.labels(*(key if known else ("other", "other"))).inc(count)
+
+    def _router_label(self, router_id: str) -> str:
+        if router_id not in self._seen_routers:
+            if len(self._seen_routers) >= MOST_ROUTERS:
+                return "other"
+            self._seen_routers.add(router_id)
+        return router_id
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format. Reads files with several workers: off the loop then."""

@@ -95,6 +95,11 @@ class Tokens:
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
 
+    @property
+    def can_verify(self) -> bool:
+        """Whether there is anything to verify a token with."""
+        return bool(self._secrets) or self._jwks_file is not None
+
     async def verify(self, token: str) -> Principal:
         """Who the token speaks for; TokenRefusedError without a reason, which would help forgers."""
         if len(token) > LONGEST_TOKEN:

@@ -23,7 +23,7 @@ from router.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from router.decisions.error_budget import RouterHealth
-    from router.site.directory import TenantResources
+    from router.site.directory import RouterEntry, TenantResources
     from router.store.agents import AgentView
     from rules.facts import QueueFacts
 
@@ -168,8 +168,13 @@ def routers() -> None:
 @json_option
 @click.pass_obj
 def list_routers(shell: Shell, tenant: str | None, as_json: bool) -> None:
-    """Show every call router, whether it is enabled, and its errors of the past hour."""
-    from router.site.resources import public_form  # noqa: PLC0415 - start-up time
+    """Show every call router, whether it is enabled, and its errors of the past hour.
+
+    Secrets are looked for on this machine; those of others may have them, or not.
+    """
+    from router.settings import secret_source  # noqa: PLC0415 - start-up time
+    from router.site.directory import build  # noqa: PLC0415
+    from router.site.resources import public_form  # noqa: PLC0415
     from router.store.errors import read_health  # noqa: PLC0415
 
     async def work(store: Store) -> "tuple[TenantResources, Mapping[str, RouterHealth]]":
@@ -180,15 +185,25 @@ def list_routers(shell: Shell, tenant: str | None, as_json: bool) -> None:
 
     known, health = shell.with_store(work)
     found = known.routers.values()
+    here = build({"": known}, secret_source(shell.settings)).routers
     if as_json:
-        print_json([{**public_form(one), "health": to_json(health.get(one.id))} for one in found])
+        print_json(
+            [
+                {
+                    **public_form(one),
+                    "health": to_json(health.get(one.id)),
+                    "secret_problem": here[one.id].secret_problem,
+                }
+                for one in found
+            ]
+        )
         return
     rows = [
         (
             router.id,
             router.name,
             router.rules or router.routing_url or "",
-            "signed" if router.secret is not None else "unsigned",
+            _requests(here[router.id]),
             "enabled" if health[router.id].is_enabled else "DISABLED",
             str(health[router.id].error_count),
         )
@@ -290,6 +305,12 @@ def _agent_row(view: "AgentView", known: "TenantResources") -> tuple[str, ...]:
     skills = ", ".join(f"{skill} {level}" for skill, level in sorted(record.skills.items()))
     name = agent.name if agent is not None else ""
     return (record.id, name, state, _seconds(since_s), ", ".join(sorted(record.queues)), skills)
+
+
+def _requests(router: "RouterEntry") -> str:
+    if router.secret_problem is None:
+        return "signed" if router.is_signed else "unsigned"
+    return "signed, NO SECRET here" if router.refuses_all else "signed, a secret is missing here"
 
 
 def _number(value: int | None) -> str:

@@ -62,28 +62,40 @@ def _with_port(settings: "Settings", port: int | None) -> "Settings":
     return msgspec.structs.replace(settings, http=http)
 
 
+def _signed(settings: "Settings", site: "Site") -> dict[str, str | None]:
+    """Signed routers, and what is wrong with their secrets."""
+    from router.settings import secret_source  # noqa: PLC0415 - start-up time
+    from router.site.directory import TenantResources, build  # noqa: PLC0415
+
+    routers = {router.id: router for router in site.routers if router.secret is not None}
+    found = build({site.tenant: TenantResources(routers=routers)}, secret_source(settings))
+    return {name: found.routers[name].secret_problem for name in routers}
+
+
 def _banner(
     shell: Shell, settings: "Settings", site: "Site | None", made: list[Path]
 ) -> Callable[[str], None]:
     """What it listens on, and what to try."""
     command = shell.command
     unsigned = [router.id for router in site.routers if router.secret is None] if site else []
-    signed = [router.id for router in site.routers if router.secret is not None] if site else []
+    signed = _signed(settings, site) if site else {}
     agent = site.agents[0].id if site and site.agents else None
 
     def show(url: str) -> None:
         click.echo(f"crosspoint listens on {url}")
         for router in unsigned:
             click.echo(f"  POST {url}/route/{router}")
-        for router in signed:
+        for router, problem in signed.items():
             click.echo(f"  POST {url}/route/{router}  (signed)")
+            if problem is not None:
+                click.echo(f"    WRONG: {problem}")
         click.echo(f"  API {url}/openapi.json   health {url}/readyz   metrics {url}/metrics")
         click.echo(f"  store {settings.store.public_url()}, rules {shorter(settings.rules_dir)}")
         for path in made:
             click.echo(f"  made the secret {shorter(path)}")
         if not site or not site.routers:
             return
-        router = (unsigned or signed)[0]
+        router = [*unsigned, *signed][0]
         at = "" if f":{settings.http.port}" in url else f" --url {url}"
         click.echo("Try, in a second terminal:")
         click.echo(f"  {command} call {router} --caller {_CALLER}{at}")

@@ -36,6 +36,7 @@ from router.http.v1 import routes as v1
 from router.http.v1.endpoints import Management
 from router.metrics import Observer, Reload
 from router.platforms.dialpad.foreign import ForeignRouters
+from router.processes.missing_secrets import MissingSecrets
 from router.rulesets.archive import RulesArchive
 from router.rulesets.in_force import LoadState, Rulesets, RulesetState
 from router.settings import Settings, TokenSettings, secret_source
@@ -94,6 +95,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     afterwards: Afterwards
     answering: Answering
     tokens: Tokens
+    missing_secrets: MissingSecrets
     whereabouts: Whereabouts
 
     @property
@@ -116,6 +118,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 detail=self.keeper.state.value,
             ),
             _rules_part(self.rulesets, self.directory),
+            self.missing_secrets.part(has_tokens=self.tokens.can_verify),
         ]
 
 
@@ -190,6 +193,8 @@ def _build(
     )
     whereabouts = Whereabouts(Phones(links), lambda: _with_logins(keeper.directory))
     views = Views(lambda: keeper.directory, budget, whereabouts.of)
+    missing_secrets = MissingSecrets(observer)
+    keeper.on_change(missing_secrets.look)
     service = Service(
         settings=settings,
         links=links,
@@ -202,6 +207,7 @@ def _build(
         afterwards=afterwards,
         answering=Answering(views.find, decider, afterwards, settings.http.reserve_ms / 1000),
         tokens=_tokens(settings),
+        missing_secrets=missing_secrets,
         whereabouts=whereabouts,
     )
     return service, [

@@ -35,16 +35,27 @@ class TenantResources(msgspec.Struct, frozen=True, kw_only=True):
 class RouterEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A router as a routing request needs it.
 
-    `secrets` are the texts that may have signed a request, the current one first. `is_signed` with no
-    secrets means that none is to be had at the moment: then no request can be authenticated.
+    `texts` are the secrets by where they are from, the current one first. `is_signed` with none of
+    them means that none is to be had at the moment: then no request can be authenticated.
+    `secret_problem` says what is wrong with one of them, never what it is.
     """
 
     tenant: str
     config: RouterConfig
     is_signed: bool
-    secrets: tuple[str, ...] = ()
+    texts: Mapping[SecretRef, str] = {}
     enabled: bool = True
     secret_problem: str | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that may have signed a request, the current one first."""
+        return tuple(self.texts.values())
+
+    @property
+    def refuses_all(self) -> bool:
+        """Whether no request can be authenticated."""
+        return self.is_signed and not self.texts
 
     def __repr__(self) -> str:
         return f"RouterEntry({self.tenant}/{self.config.id})"
@@ -127,7 +138,8 @@ def build(
 ) -> Directory:
     """Build the picture, taking what has not changed from the `previous` one.
 
-    Reads secrets (files): run it off the event loop.
+    Reads secrets (files): run it off the event loop. One that was there in the `previous` picture and
+    is not to be had any more (a file that somebody writes just now, or broke) stays in use.
     """
     before = previous or Directory()
     tenants: dict[str, TenantDirectory] = {}
@@ -135,7 +147,9 @@ def build(
     for name, tenant in sorted(resources.items()):
         tenants[name] = _tenant(name, tenant, before.tenants.get(name))
         for router in tenant.routers.values():
-            routers.setdefault(router.id, _router(name, router, tenant, secrets))
+            known = before.routers.get(router.id)
+            texts = known.texts if known is not None and known.tenant == name else {}
+            routers.setdefault(router.id, _router(name, router, tenant, secrets, texts))
     return Directory(tenants=tenants, routers=routers)
 
 
@@ -188,23 +202,29 @@ def _calendar(queue: QueueConfig) -> Calendar | None:
 
 
 def _router(
-    tenant: str, router: RouterConfig, resources: TenantResources, secrets: SecretSource
+    tenant: str,
+    router: RouterConfig,
+    resources: TenantResources,
+    secrets: SecretSource,
+    before: Mapping[SecretRef, str],
 ) -> RouterEntry:
-    texts: list[str] = []
+    texts: dict[SecretRef, str] = {}
     problem: str | None = None
     references = [ref for ref in (router.secret, router.previous_secret) if ref is not None]
     for reference in references:
         try:
-            texts.append(secrets(reference))
+            texts[reference] = secrets(reference)
         except InvalidInputError as error:
-            problem = str(error)
+            problem = problem or str(error)
+            if reference in before:
+                texts[reference] = before[reference]
     if router.id in resources.withheld:
         problem = "the secret is in the store, which has not been reached yet"
     return RouterEntry(
         tenant=tenant,
         config=router,
         is_signed=bool(references) or router.id in resources.withheld,
-        secrets=tuple(texts),
+        texts=texts,
         enabled=router.id not in resources.disabled,
         secret_problem=problem,
     )

@@ -118,6 +118,10 @@ class Afterwards:
         if error is not None:
             self._count_error(asked, outcome, error)
 
+    def refused(self, router_id: str) -> None:
+        """Count a request that was not signed as its router demands."""
+        self._observer.refused(router_id)
+
     def __len__(self) -> int:
         return len(self._fresh) + len(self._waiting)
 

@@ -35,6 +35,9 @@ class Afterwards(Protocol):
     def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
         """Take over a decision that was answered; never waits, never fails."""
 
+    def refused(self, router_id: str) -> None:
+        """Count a request that was not signed as its router demands."""
+
 
 Find = Callable[[str, float], View | None]
 
@@ -83,6 +86,7 @@ class Answering:
         try:
             request = read_incoming(body, router, now_s)
         except BadSignatureError:
+            self._afterwards.refused(router.id)
             return UNAUTHENTICATED
         except UnreadableError:
             request, is_read = _NOTHING, False

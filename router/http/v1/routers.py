@@ -39,7 +39,11 @@ class LastError(msgspec.Struct, frozen=True):
 
 
 class RouterLive(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes by itself: more than `error_limit` errors in `error_window_seconds` disable."""
+    """What changes by itself: more than `error_limit` errors in `error_window_seconds` disable.
+
+    `secret_problem` says why a secret is not to be had by the process that answers: without any, all
+    routing requests are refused.
+    """
 
     enabled: bool
     disabled_at: datetime | None
@@ -47,6 +51,7 @@ class RouterLive(msgspec.Struct, frozen=True, kw_only=True):
     error_limit: int
     error_window_seconds: int
     last_errors: list[LastError]
+    secret_problem: str | None
 
 
 class RouterSwitch(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +72,9 @@ async def list_routers(asked: Asked[None]) -> Page:
     health = await errors.read_health(
         asked.link, asked.tenant, [config.id for config in configs], asked.deadline
     )
-    forms: list[object] = [with_live(config, _live(health[config.id])) for config in configs]
+    forms: list[object] = [
+        with_live(config, _live(asked, config, health[config.id])) for config in configs
+    ]
     return msgspec.structs.replace(found, items=forms)
 
 
@@ -123,10 +130,11 @@ async def remove_router(asked: Asked[None]) -> Nothing:
 
 async def _form(asked: Asked[Any], config: RouterConfig) -> Raw:
     health = await errors.read_health(asked.link, asked.tenant, [config.id], asked.deadline)
-    return with_live(config, _live(health[config.id]))
+    return with_live(config, _live(asked, config, health[config.id]))
 
 
-def _live(health: RouterHealth) -> RouterLive:
+def _live(asked: Asked[Any], config: RouterConfig, health: RouterHealth) -> RouterLive:
+    known = asked.service.directory().router(config.id)
     return RouterLive(
         enabled=health.is_enabled,
         disabled_at=timestamp(health.disabled_at_ms),
@@ -136,6 +144,7 @@ def _live(health: RouterHealth) -> RouterLive:
         last_errors=[
             LastError(timestamp(error.at_ms), error.code.value) for error in health.last_errors
         ],
+        secret_problem=known.secret_problem if known is not None else None,
     )
 
 
