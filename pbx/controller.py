@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from ivr.steps import KEYS, Key
-from pbx.ami.actions import Hangup
+from pbx.ami.actions import Hangup, Ping
 from pbx.ami.client import Client, LinkState
 from pbx.ami.events import (
     AgiEnded,
@@ -35,6 +35,7 @@ from pbx.ami.events import (
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import UniqueId
 from pbx.causes import why_gone
+from pbx.claim import Claim
 from pbx.errors import PbxError
 from pbx.legs import Channel, Channels, endpoint_of
 from pbx.machine.commands import Note
@@ -58,6 +59,8 @@ DOORS = ("crosspoint-in", PHONES)
 """Contexts of the dialplan through which calls come to us."""
 LIST_S = 10.0
 WAKES_AGAIN_S = 1.0
+TAKEN_S = 5.0
+"""How often is looked whether another installation has left this Asterisk."""
 BROKEN = 41
 """Q.850 "temporary failure"."""
 BOTH = 2
@@ -87,12 +90,16 @@ class Controller:
         self._tasks: asyncio.TaskGroup | None = None
         self._ready = asyncio.Event()
         self._gate = Gate()
+        self._claim: Claim | None = None
+        self.is_taken = False
+        """Another installation runs this Asterisk; nothing is done here until it has gone."""
         self._arrived_meanwhile: dict[str, AgiStarted] = {}
         self._gone_meanwhile: set[str] = set()
         self._phones_meanwhile: dict[str, PhoneState] = {}
 
     async def run(self) -> None:
         """Take over the calls of before, then carry out whatever comes; ends by cancellation only."""
+        self._claim = Claim(await self._outside.journal.owner())
         for state in await self._outside.journal.load():
             self._adopt(state)
         async with asyncio.TaskGroup() as tasks:
@@ -319,6 +326,7 @@ class Controller:
 
     def _on_state(self, state: LinkState) -> None:
         self._gate.shut()
+        self.client.ping = Ping
         self._arrived_meanwhile.clear()
         self._gone_meanwhile.clear()
         self._phones_meanwhile.clear()
@@ -328,6 +336,8 @@ class Controller:
     async def _reconcile(self) -> None:
         """Compare what is alive with what we know, and let every session go on."""
         try:
+            if not await self._is_ours():
+                return
             by_s = asyncio.get_running_loop().time() + LIST_S
             rows = await self.client.channels(by_s)
             devices = await self.client.device_states(by_s)
@@ -356,6 +366,20 @@ class Controller:
             if event.uniqueid.lower() not in self._by_leg:
                 self._stranger(event)
         log.info("reconciled", channels=len(rows), calls=len(self.sessions))
+
+    async def _is_ours(self) -> bool:
+        """Whether no other installation runs this Asterisk. Raises as `Client.send`."""
+        if self._claim is None or await self._claim.take(self.client):
+            self.is_taken = False
+            self.client.ping = Ping if self._claim is None else self._claim.renewed
+            return True
+        if not self.is_taken:
+            self.is_taken = True
+            log.error("another_controller_at_work")
+        await asyncio.sleep(TAKEN_S)
+        if self.client.state is LinkState.READY:
+            self._ready.set()
+        return False
 
     def _sort_out(self, rows: list[ChannelListed]) -> None:
         """Channels of no call: callers begin one, legs that nobody wants any more end."""

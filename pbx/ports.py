@@ -77,6 +77,9 @@ class Promises(Protocol):
 class Journal(Protocol):
     """The live calls as last written down."""
 
+    async def owner(self) -> str:
+        """A word for whoever shares what is written down here: the same for all of them, nobody else's."""
+
     async def save(self, state: CallState) -> None:
         """Write the state down; when the store is away, as soon as it is back (latest state only)."""
 

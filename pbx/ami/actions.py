@@ -212,19 +212,19 @@ class StopMixMonitor(Action, frozen=True, kw_only=True):
 
 
 class Setvar(Action, frozen=True, kw_only=True):
-    """Set a variable of a channel; readable in `Status` by the next controller."""
+    """Set a variable of a channel, readable in `Status` by the next controller; without one, a global one."""
 
     action = "Setvar"
-    channel: ChannelName | UniqueId
+    channel: ChannelName | UniqueId | None = None
     variable: str
     value: str
 
 
 class Getvar(Action, frozen=True, kw_only=True):
-    """Read a variable of a channel; unlike AGI this works for values over 1024 bytes."""
+    """Read a variable of a channel, or a global one; unlike AGI this works for values over 1024 bytes."""
 
     action = "Getvar"
-    channel: ChannelName | UniqueId
+    channel: ChannelName | UniqueId | None = None
     variable: str
 
 

@@ -71,6 +71,8 @@ class Client:
         self.state = LinkState.DOWN
         self.on_event = on_event
         self.on_state = on_state
+        self.ping: Callable[[], Action] = Ping
+        """What is sent to hear whether Asterisk is there."""
         self.agi_commands = AgiCommands(settings.max_pending)
         self._connection: Connection | None = None
         self._changed = asyncio.Event()  # the state is another one; replaced with every change
@@ -184,8 +186,10 @@ class Client:
         rows = await self.send_list(DeviceStateList(), deadline)
         return _converted(rows, events.DeviceChanged)
 
-    async def variable(self, channel: ChannelName | UniqueId, name: str, deadline: float) -> str:
-        """The value of a channel's variable, empty when it has none. Raises as `send`."""
+    async def variable(
+        self, channel: ChannelName | UniqueId | None, name: str, deadline: float
+    ) -> str:
+        """The value of a variable, a channel's or a global one; empty when there is none. Raises as `send`."""
         answer = await self.ask(Getvar(channel=channel, variable=name), deadline)
         return str(answer.get("value", ""))
 
@@ -227,7 +231,7 @@ class Client:
                 raise AmiDownError
             asked_at = loop.time()
             try:
-                await self.send(Ping(), asked_at + self.settings.ping_limit_s)
+                await self.send(self.ping(), asked_at + self.settings.ping_limit_s)
             except OutcomeUnknownError:
                 # A loop that was held up is not a dead peer: only silence counts.
                 if connection.heard_at < asked_at:

@@ -258,6 +258,11 @@ def pbx_lease(tenant: str, pbx: str) -> str:
     return f"cp:{{{tenant}}}:pbx_lease:{pbx}"
 
 
+def pbx_owner(tenant: str, pbx: str) -> str:
+    """STRING: a word that all controllers of this PBX share, made by the first of them."""
+    return f"cp:{{{tenant}}}:pbx_owner:{pbx}"
+
+
 def call_record(tenant: str, call: str) -> str:
     """HASH: what is known of a call as a whole; `end` once it is over."""
     return f"cp:{{{tenant}}}:call_record:{call}"

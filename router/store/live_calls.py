@@ -1,5 +1,7 @@
 """Live calls of one PBX in the store: the state of each as last written, and who runs the PBX."""
 
+import secrets
+
 from router.deadline import Deadline
 from router.errors import StoreRefusedError
 from router.store import keys
@@ -46,6 +48,13 @@ class LiveCalls(Operations):
         key = keys.live_calls(tenant, pbx)
         found = await self._links.link_for(tenant).call("HGET", key, call, deadline=deadline)
         return None if found is None else _bytes_of(found)
+
+    async def owner(self, tenant: str, pbx: str, deadline: Deadline) -> str:
+        """A word that all controllers of this PBX share, and those of no other store or PBX."""
+        key, made = keys.pbx_owner(tenant, pbx), secrets.token_hex(8)
+        link = self._links.link_for(tenant)
+        found = await link.call("SET", key, made, "NX", "GET", deadline=deadline)
+        return made if found is None else text_of(found)
 
     async def lead(
         self, tenant: str, pbx: str, *, token: str, lease_ms: int, deadline: Deadline

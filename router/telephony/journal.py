@@ -5,8 +5,8 @@ a call never waits longer than `SAVE_S` for it and memory is bounded by the numb
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ AGAIN_S: Final = 0.25
 LOAD_S: Final = 5.0
 _BATCH: Final = 200
 
+T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(CallState).decode
 _log = structlog.get_logger(__name__)
@@ -55,9 +56,13 @@ class LiveJournal:
     async def forget(self, call_id: str) -> None:
         await self._write(call_id, None)
 
+    async def owner(self) -> str:
+        """Waits for the store, as `load` does."""
+        return await self._patiently(self._store.owner)
+
     async def load(self) -> Sequence[CallState]:
         """Waits for the store: whoever begins without knowing the live calls would end them."""
-        found = await self._read()
+        found = await self._patiently(self._store.load)
         states: list[CallState] = []
         for call, written in found.items():
             try:
@@ -70,10 +75,10 @@ class LiveJournal:
         self._on_loaded(states)
         return states
 
-    async def _read(self) -> dict[str, bytes]:
+    async def _patiently(self, read: Callable[[str, str, Deadline], Awaitable[T]]) -> T:
         while True:
             try:
-                return await self._store.load(self._tenant, self._pbx, in_s(LOAD_S))
+                return await read(self._tenant, self._pbx, in_s(LOAD_S))
             except CrosspointError as error:
                 _log.warning("live_calls_not_read", reason=error.code)
                 await asyncio.sleep(AGAIN_S)

@@ -59,6 +59,7 @@ class World:
         self.action = action
         self.sounds = sounds
         self.folder = recordings
+        self.name = "tests"  # one for all of them: they follow each other on one Asterisk
         self.free: list[str] = []
         self.line: list[str] = []
         self.endpoints = {"ada": "PJSIP/6001", "ben": "PJSIP/6002", "eve": "PJSIP/6003"}
@@ -289,6 +290,9 @@ class World:
 
     async def forget(self, call_id: str) -> None:
         self.saved.pop(call_id, None)
+
+    async def owner(self) -> str:
+        return self.name
 
     async def load(self) -> Sequence[CallState]:
         return list(self.saved.values())

@@ -23,7 +23,9 @@ from tests.integration.asterisk.whole_calls import (
     MUSIC_HZ,
     SUPPORT,
     controlled,
+    new_world,
     the_call,
+    until,
     until_over,
 )
 
@@ -176,3 +178,27 @@ async def test_a_new_controller_takes_the_call_over_and_nobody_is_dropped(
             await agent.ended()
             await until_over(world)
     assert world.wrapped_up == ["ada"]
+
+
+async def test_another_installation_on_the_same_asterisk_leaves_the_calls_alone(
+    asterisk: Instance, world: World, phones_folder: Path
+):
+    other = new_world(asterisk)
+    other.name = "other"
+    world.free = ["ada"]
+    async with (
+        phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=4000),
+        caller(asterisk, phones_folder) as customer,
+    ):
+        async with controlled(asterisk, world) as controller:
+            session = await the_call(controller, Phase.TALKING)
+            async with controlled(asterisk, other) as stranger:
+                await until(lambda: stranger.is_taken, "the other one to see that it is not alone")
+                assert not stranger.is_ready
+            assert "agent_left" not in world.what()
+            assert session.state.phase is Phase.TALKING
+            await until_over(world)
+        await customer.ended()
+    assert not other.saved
+    async with controlled(asterisk, other) as stranger:
+        await until(lambda: stranger.is_ready, "it to be alone")

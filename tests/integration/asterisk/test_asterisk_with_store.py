@@ -120,7 +120,8 @@ async def served(
             callbacks=CallbackSettings(tries=2, retry_seconds=1),
         ),
     )
-    ami = AmiSettings(port=asterisk.ports.ami, secret=asterisk.secret)
+    # The tests follow each other on one Asterisk, each with a store of its own: see `pbx.claim`.
+    ami = AmiSettings(port=asterisk.ports.ami, secret=asterisk.secret, ping_every_s=0.1)
     foreign = ForeignRouters()
     async with running(settings, url) as one:
         await one.links.wait_open(in_s(5))

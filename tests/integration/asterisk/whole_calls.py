@@ -28,7 +28,11 @@ def new_world(asterisk: Instance) -> World:
 async def controlled(
     asterisk: Instance, world: World, *, port: int | None = None, **limits: float
 ) -> AsyncIterator[Controller]:
-    """A controller that is ended without a word to anybody, as a crash does."""
+    """A controller that is ended without a word to anybody, as a crash does.
+
+    It pings often, so that one of another owner on the same Asterisk is soon known to be gone.
+    """
+    limits.setdefault("ping_every_s", 0.2)
     settings = AmiSettings(
         port=port or asterisk.ports.ami,
         secret=asterisk.secret,
