@@ -6,7 +6,7 @@ it stands in wherever an action leaves `otherwise` out. Everything that is wrong
 
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -54,8 +54,11 @@ def load_document(path: Path) -> Document:
     return load_source(path)[0]
 
 
-def load_source(path: Path) -> tuple[Document, Source]:
-    """Like `load_document`, with what it was read from."""
+def load_source(path: Path, on_csv: Callable[[str], None] | None = None) -> tuple[Document, Source]:
+    """Like `load_document`, with what it was read from.
+
+    `on_csv` hears the name of every CSV list before it is read, of those that cannot be read too.
+    """
     try:
         text = _read_file(path, LARGEST_FILE_BYTES)
     except OSError as error:
@@ -73,6 +76,8 @@ def load_source(path: Path) -> tuple[Document, Source]:
     beside = _csv_beside(path)
 
     def read_csv(name: str) -> bytes:
+        if on_csv is not None:
+            on_csv(name)
         csv[name] = beside(name)
         return csv[name]
 

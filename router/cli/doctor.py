@@ -116,7 +116,7 @@ def _site(settings: "Settings") -> Iterator[Finding]:
     from router.site.resources import SecretRef  # noqa: PLC0415 - start-up time
 
     try:
-        site = read_site(settings)
+        site = read_site(settings, last_good_suffices=False)
     except FileError as error:
         yield Finding(what="site", found=str(error.problems[0]), todo="mend the site file")
         return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from router.deadline import in_s
+from router.rulesets.last_good import LAST_GOOD_RULES, kept_names
 from router.settings import Settings
 from router.site.difference import Change, Plan, carry_out, plan
 from router.site.file import Site, load_site, site_files
@@ -16,11 +17,17 @@ LOAD_S = 10.0
 _BYTES = 32
 
 
-def read_site(settings: Settings) -> Site | None:
-    """The site in the settings, checked against the rules that are there; FileError. None: no site."""
+def read_site(settings: Settings, *, last_good_suffices: bool = True) -> Site | None:
+    """The site in the settings, checked against the rules that are there; FileError. None: no site.
+
+    `last_good_suffices`: rules whose file is gone count while their last good version can answer.
+    """
     if settings.site is None:
         return None
-    return load_site(site_files(settings.site), ruleset_names(settings.rules_dir))
+    rulesets = ruleset_names(settings.rules_dir)
+    if last_good_suffices:
+        rulesets |= kept_names(settings.data_dir / LAST_GOOD_RULES)
+    return load_site(site_files(settings.site), rulesets)
 
 
 def ruleset_names(folder: Path) -> frozenset[str]:

@@ -39,6 +39,7 @@ from router.platforms.dialpad.foreign import ForeignRouters
 from router.processes.missing_secrets import MissingSecrets
 from router.rulesets.archive import RulesArchive
 from router.rulesets.in_force import LoadState, Rulesets, RulesetState
+from router.rulesets.last_good import LAST_GOOD_RULES
 from router.settings import Settings, TokenSettings, secret_source
 from router.site.directory import Directory
 from router.site.keeper import DirectoryKeeper, KeeperState
@@ -57,9 +58,6 @@ from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
 from router.tokens import Tokens
 from rules.requirements import Requirement
-
-LAST_GOOD_RULES: Final = "last_good_rules"
-"""Folder below the data folder."""
 
 STORE_AT_START_S: Final = 1.0
 """How long the start waits for the store before it goes on without."""
@@ -141,10 +139,10 @@ async def running(
     )
     service, work = _build(settings, links, foreign, Observer(shared_in=metrics_in))
     service.keeper.load_file()
-    await service.rulesets.load()
     with contextlib.suppress(CrosspointError):
         await links.wait_open(in_s(STORE_AT_START_S))
         await service.keeper.refresh(in_s(STORE_AT_START_S))
+    await service.rulesets.load()  # knows by now which ones routers use
     state = _RouterStates(service, log_lines_dropped)
     archive = RulesArchive(service.rulesets, links.link_for, lambda: _rules_in_use(service))
     work = [*work, Requirements(service).run, state.run, archive.run]
@@ -170,6 +168,7 @@ def _build(
         settings.rules_dir,
         time.time,
         _reload_observer(observer),
+        in_use=lambda: keeper.directory.rulesets_in_use(),  # noqa: PLW0108 - of the picture then
         last_good=settings.data_dir / LAST_GOOD_RULES,
     )
     budget, calls = ErrorBudget(f"{secrets.token_hex(4)}-"), CallMemory()
@@ -361,6 +360,9 @@ def _is_off(state: RouterHealth) -> bool:
 
 def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:
     def on_change(state: RulesetState) -> None:
+        if state.state is LoadState.GONE:
+            observer.ruleset_removed(state.name)
+            return
         outcome = Reload.LOADED if state.state is LoadState.LOADED else Reload.REFUSED
         observer.rules_reload(outcome, state.name, state.loaded_at_s)
 
@@ -368,13 +370,18 @@ def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:
 
 
 def _rules_part(rulesets: Rulesets, directory: Directory) -> health.Part:
-    refused = sum(state.state is not LoadState.LOADED for state in rulesets.states)
-    missing = sum(rulesets.get(name) is None for name in directory.rulesets_in_use())
-    parts = [
-        f"{refused} refused" if refused else "",
-        f"{missing} missing" if missing else "",
-    ]
-    detail = ", ".join(part for part in parts if part)
+    """Of rules that no router uses the log tells; they harm no call."""
+    used = directory.rulesets_in_use()
+    states = [state for state in rulesets.states if state.name in used]
+    counts = {
+        "refused": sum(state.state is not LoadState.LOADED for state in states),
+        "ignored": sum(
+            state.state is LoadState.LOADED and bool(state.problems) for state in states
+        ),
+        "missing": sum(rulesets.get(name) is None for name in used),
+        "left out": rulesets.left_out,
+    }
+    detail = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return health.Part(name="rules", is_well=not detail, detail=detail or None)
 
 

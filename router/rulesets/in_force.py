@@ -1,50 +1,54 @@
 """The rules in force: read from a folder, watched, replaced in one step, never by something worse.
 
-How it works. The folder is looked at twice a second (in a thread: a slow or network disk must not
-hold up calls). A file whose size and time are the same in two looks is read, compiled and has its
-cases run, in that thread too; if all is well, it is swapped in. Otherwise the last good version stays
-and the findings are to be seen in `states`. So a half-written file is never taken. The last good version
-is also kept on disk, for a process that is started while its file is broken.
+How it works. The folder is looked at four times a second (in a thread: a slow or network disk must not
+hold up calls). A file that has changed, and that is, with every list it names, the same in two looks, is
+read, compiled and has its cases run, in that thread too; if all is well, it is swapped in. Otherwise the
+last good version stays and the findings are to be seen in `states`. So a half-written file is never
+taken, and one file that keeps changing holds up no other.
+
+The last good version is also kept on disk, for a process that is started while its file is broken or
+gone. A ruleset whose file is gone stays as long as a router uses it, and is forgotten otherwise.
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import structlog
 
 from router.rulesets import last_good as last_good_rules
-from router.rulesets.archive import pack
-from rules.cases import run_cases
-from rules.loader import load_source
-from rules.problems import FileError, Mark, Problem
-from rules.ruleset import Ruleset, compile_ruleset
+from router.rulesets.folder import Look, Stamps, look_at
+from router.rulesets.reading import Loaded, load, problem_of
+from rules.problems import Problem
+from rules.ruleset import Ruleset
 
 LOOK_EVERY_S: Final = 0.25
 PREPARE_EVERY_S: Final = 3600.0
 """How often holidays around the present are worked out ahead of the calls that ask for them."""
 
-MOST_FILES: Final = 1000
-"""Files of the folder that are looked at; more are reported and left alone."""
-
-_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 _log = structlog.get_logger(__name__)
 
 
 class LoadState(StrEnum):
-    """How a ruleset stands: `stale` answers with its last good version, `broken` has none."""
+    """How a ruleset stands: `stale` answers with its last good version, `broken` has none.
+
+    `gone` is only told: no file has it any more and no router uses it.
+    """
 
     LOADED = "loaded"
     STALE = "stale"
     BROKEN = "broken"
+    GONE = "gone"
 
 
 class RulesetState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one ruleset. `loaded_at_s` is when its version in force was taken."""
+    """What is known of one ruleset. `loaded_at_s` is when its version in force was taken.
+
+    `problems` of a loaded one are about other files: those that are ignored because of their names.
+    """
 
     name: str
     file: str
@@ -54,23 +58,6 @@ class RulesetState(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
 
 
-class Stamp(NamedTuple):
-    """By what a change of a file is noticed."""
-
-    size: int
-    modified_ns: int
-    inode: int
-
-
-class Loaded(NamedTuple):
-    """What came of reading one file."""
-
-    ruleset: Ruleset | None
-    problems: tuple[Problem, ...]
-    packed: bytes | None = None
-
-
-Stamps = Mapping[Path, Stamp]
 OnChange = Callable[[RulesetState], None]
 
 
@@ -83,22 +70,25 @@ class Rulesets:
         clock: Callable[[], float],
         on_change: OnChange | None = None,
         *,
+        in_use: Callable[[], frozenset[str]] = frozenset,
         last_good: Path | None = None,
     ) -> None:
         """`clock` tells seconds since the epoch; `on_change` hears of every file that was read.
 
-        `last_good` is the folder for last good versions; None keeps none.
+        `in_use` names the rulesets that routers use; `last_good` is the folder for last good
+        versions, None keeps none.
         """
         self._folder = folder
         self._clock = clock
         self._on_change = on_change
+        self._in_use = in_use
         self._last_good = last_good
         self._rulesets: dict[str, Ruleset] = {}
         self._packed: dict[str, bytes | None] = {}
         self._states: dict[str, RulesetState] = {}
-        self._taken: dict[Path, Stamp] = {}
-        self._lists: dict[Path, frozenset[Path]] = {}
-        self._last: Stamps = {}
+        self._taken: dict[Path, Stamps] = {}
+        self._sought: frozenset[str] = frozenset()
+        self._last = Look()
 
     def get(self, name: str) -> Ruleset | None:
         """The version in force; None when there never was a good one."""
@@ -111,17 +101,24 @@ class Rulesets:
     @property
     def states(self) -> tuple[RulesetState, ...]:
         """All rulesets, by name."""
-        return tuple(self._states[name] for name in sorted(self._states))
+        return tuple(self._state(name) for name in sorted(self._states))
 
     @property
     def in_force(self) -> tuple[Ruleset, ...]:
         """All versions in force."""
         return tuple(self._rulesets.values())
 
+    @property
+    def left_out(self) -> int:
+        """How many rules files are too many to be looked at."""
+        return self._last.left_out
+
     async def load(self) -> None:
         """Take everything as it stands now: for the start."""
-        self._last = await asyncio.to_thread(scan, self._folder)
-        await self._take(self._last)
+        look = await self._look()
+        for path in sorted(look.files):
+            await self._take(path, await asyncio.to_thread(load, path, self._clock()))
+        await self._miss(self._in_use() - look.names)
 
     async def watch(self) -> None:
         """Follow changes until cancelled."""
@@ -136,28 +133,52 @@ class Rulesets:
 
     async def look(self) -> None:
         """Look once; take what has changed and is the same as at the last look."""
-        stamps = await asyncio.to_thread(scan, self._folder)
-        still = stamps == self._last
-        self._last = stamps
-        if still:
-            await self._take(stamps)
-
-    async def _take(self, stamps: Stamps) -> None:
-        files = [path for path in sorted(stamps) if path.suffix in _SUFFIXES]
-        for path in files:
-            if self._is_changed(path, stamps):
+        before = self._last
+        look = await self._look()
+        for path, stamps in sorted(look.files.items()):
+            if stamps != self._taken.get(path) and stamps == before.files.get(path):
                 loaded = await asyncio.to_thread(load, path, self._clock())
-                if loaded.ruleset is None and path.stem not in self._rulesets:
-                    await self._restore(path.stem)
-                self._swap(path, loaded)
-                await self._keep_on_disk(path, loaded)
-        for path in [path for path in self._lists if path not in stamps]:
-            self._miss(path)
-        self._taken = dict(stamps)
+                if loaded.stamps.keys() <= stamps.keys():
+                    await self._take(path, loaded)
+                else:  # it names lists that nobody has looked at: have them looked at twice too
+                    self._taken[path] = dict.fromkeys(loaded.stamps)
+        self._taken = {path: self._taken[path] for path in look.files if path in self._taken}
+        known = self._states.keys() | self._in_use()
+        await self._miss(known - look.names - before.names)
+
+    async def _look(self) -> Look:
+        before, known = self._last, {path: list(stamps) for path, stamps in self._taken.items()}
+        self._last = look = await asyncio.to_thread(look_at, self._folder, known)
+        for name in look.ignored.keys() - before.ignored.keys():
+            _log.warning("rules_file_ignored", ruleset=name, file=look.ignored[name].name)
+        if look.left_out and not before.left_out:
+            _log.warning("rules_files_left_out", count=look.left_out, most=len(look.files))
+        return look
+
+    async def _take(self, path: Path, loaded: Loaded) -> None:
+        name = path.stem
+        self._taken[path] = loaded.stamps
+        if loaded.ruleset is None:
+            await self._restore(name)
+            self._keep(name, path.name, loaded.problems)
+            return
+        self._rulesets[name] = loaded.ruleset
+        self._packed[name] = loaded.packed
+        self._states[name] = RulesetState(
+            name=name,
+            file=path.name,
+            state=LoadState.LOADED,
+            digest=loaded.ruleset.digest,
+            loaded_at_s=self._clock(),
+        )
+        _log.info("rules_loaded", ruleset=name, digest=loaded.ruleset.digest)
+        self._tell(self._states[name])
+        if self._last_good is not None:
+            await asyncio.to_thread(last_good_rules.keep, self._last_good, name, loaded.packed)
 
     async def _restore(self, name: str) -> None:
-        """Have the version that was good when this or another process last saw one."""
-        if self._last_good is None:
+        """Have the version that was good when this or another process last saw one, if there is none."""
+        if self._last_good is None or name in self._rulesets:
             return
         restored = await asyncio.to_thread(
             last_good_rules.restore, self._last_good, name, self._clock()
@@ -166,126 +187,73 @@ class Rulesets:
             self._rulesets[name], self._packed[name] = restored
             _log.warning("rules_restored", ruleset=name, digest=restored[0].digest)
 
-    async def _keep_on_disk(self, path: Path, loaded: Loaded) -> None:
-        is_in_force = self._rulesets.get(path.stem) is loaded.ruleset
-        if self._last_good is not None and loaded.ruleset is not None and is_in_force:
-            await asyncio.to_thread(last_good_rules.keep, self._last_good, path.stem, loaded.packed)
-
-    def _is_changed(self, path: Path, stamps: Stamps) -> bool:
-        watched = {path, *self._lists.get(path, ())}
-        if self._state_of(path) is not LoadState.LOADED:
-            watched.update(other for other in stamps if other.suffix not in _SUFFIXES)
-        return path not in self._taken or any(
-            stamps.get(each) != self._taken.get(each) for each in watched
-        )
-
-    def _state_of(self, path: Path) -> LoadState | None:
-        state = self._states.get(path.stem)
-        return None if state is None or state.file != path.name else state.state
-
-    def _swap(self, path: Path, loaded: Loaded) -> None:
-        name, ruleset = path.stem, loaded.ruleset
-        other = self._states.get(name)
-        if (
-            other is not None
-            and other.file != path.name
-            and (self._folder / other.file) in self._last
-        ):
-            loaded = Loaded(None, (_problem(path, "duplicate-name", "another file has this name"),))
-            _log.warning("rules_not_loaded", ruleset=name, problems=1)
-            self._lists[path] = frozenset()
-            return
-        if ruleset is None:
-            self._keep(path, loaded.problems)
-            return
-        self._lists[path] = frozenset(
-            path.parent / each.csv
-            for each in ruleset.document.lists.values()
-            if each.csv is not None
-        )
-        self._rulesets[name] = ruleset
-        self._packed[name] = loaded.packed
-        self._states[name] = RulesetState(
-            name=name,
-            file=path.name,
-            state=LoadState.LOADED,
-            digest=ruleset.digest,
-            loaded_at_s=self._clock(),
-        )
-        _log.info("rules_loaded", ruleset=name, digest=ruleset.digest)
-        self._tell(self._states[name])
-
-    def _keep(self, path: Path, problems: Iterable[Problem]) -> None:
+    def _keep(self, name: str, file: str, problems: Iterable[Problem]) -> None:
         """Go on with the last good version, and say what is wrong."""
-        name, known = path.stem, self._rulesets.get(path.stem)
-        before = self._states.get(name)
-        self._states[name] = RulesetState(
+        known, before = self._rulesets.get(name), self._states.get(name)
+        self._states[name] = state = RulesetState(
             name=name,
-            file=path.name,
+            file=file,
             state=LoadState.BROKEN if known is None else LoadState.STALE,
             digest=None if known is None else known.digest,
             loaded_at_s=None if before is None else before.loaded_at_s,
             problems=tuple(problems),
         )
-        self._lists.setdefault(path, frozenset())
+        first = state.problems[0]
         _log.warning(
             "rules_not_loaded",
             ruleset=name,
-            state=self._states[name].state.value,
-            problems=len(self._states[name].problems),
+            state=state.state.value,
+            problems=len(state.problems),
+            code=first.code,
+            file=first.mark.file,
+            line=first.mark.line,
+            # What a failed case looked at comes after the semicolon: an example, but it may be true.
+            message=first.message.partition(";")[0],
         )
-        self._tell(self._states[name])
+        self._tell(state)
+
+    async def _miss(self, names: Iterable[str]) -> None:
+        """Rulesets without a file: what a router uses goes on, the rest is forgotten."""
+        in_use = self._in_use()
+        self._sought &= in_use
+        for name in sorted(names):
+            if name in in_use:
+                await self._go_on_without_file(name)
+            elif name in self._states:
+                self._forget(name)
+
+    async def _go_on_without_file(self, name: str) -> None:
+        if name not in self._rulesets and name not in self._sought:
+            self._sought |= {name}
+            await self._restore(name)
+        ruleset, state = self._rulesets.get(name), self._states.get(name)
+        if ruleset is None:
+            if state is not None:
+                self._forget(name)
+            return
+        if state is None or state.problems[:1] != (_missing(state.file),):
+            file = Path(ruleset.document.file).name
+            self._keep(name, file, [_missing(file)])
+
+    def _forget(self, name: str) -> None:
+        state = self._states.pop(name)
+        self._rulesets.pop(name, None)
+        self._packed.pop(name, None)
+        _log.info("rules_forgotten", ruleset=name)
+        self._tell(msgspec.structs.replace(state, state=LoadState.GONE))
+
+    def _state(self, name: str) -> RulesetState:
+        state, ignored = self._states[name], self._last.ignored.get(name)
+        if ignored is None:
+            return state
+        message = f"this file is ignored: {state.file} has this name too"
+        problem = problem_of(ignored, "duplicate-name", message)
+        return msgspec.structs.replace(state, problems=(*state.problems, problem))
 
     def _tell(self, state: RulesetState) -> None:
         if self._on_change is not None:
             self._on_change(state)
 
-    def _miss(self, path: Path) -> None:
-        del self._lists[path]
-        state = self._states.get(path.stem)
-        if state is None or state.file != path.name:
-            return
-        if path.stem in self._rulesets:
-            self._keep(path, [_problem(path, "file-missing", "the file is gone")])
-            del self._lists[path]
-        else:
-            del self._states[path.stem]
 
-
-def scan(folder: Path) -> Stamps:
-    """The stamps of all files of a folder; empty when it cannot be read."""
-    stamps: dict[Path, Stamp] = {}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if len(stamps) >= MOST_FILES:
-                    break
-                if entry.name.startswith(".") or not entry.is_file():
-                    continue
-                status = entry.stat()
-                stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
-                stamps[folder / entry.name] = stamp
-    except OSError:
-        return stamps
-    return stamps
-
-
-def load(path: Path, now_s: float) -> Loaded:
-    """Read, compile and run the cases of one file; for a thread, it may take seconds."""
-    try:
-        document, source = load_source(path)
-        ruleset = compile_ruleset(document)
-        problems = tuple(run_cases(ruleset))
-        ruleset.prepare(now_s)
-        packed = pack(source)
-    except FileError as error:
-        return Loaded(None, tuple(error.problems))
-    except Exception as error:  # noqa: BLE001 - a boundary: whatever a file does to us, calls go on
-        return Loaded(
-            None, (_problem(path, "unreadable", f"cannot be read: {type(error).__name__}"),)
-        )
-    return Loaded(None if problems else ruleset, problems, packed)
-
-
-def _problem(path: Path, code: str, message: str) -> Problem:
-    return Problem(mark=Mark(path.name, 1, 1), code=code, message=message)
+def _missing(file: str) -> Problem:
+    return problem_of(Path(file), "file-missing", "the file is gone")

@@ -8,6 +8,7 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -16,7 +17,10 @@ from rules.cases import run_cases
 from rules.loader import parse_source
 from rules.ruleset import Ruleset, compile_ruleset
 
-_SUFFIX = ".packed"
+LAST_GOOD_RULES: Final = "last_good_rules"
+"""Folder below the data folder."""
+
+_SUFFIX: Final = ".packed"
 _log = structlog.get_logger(__name__)
 
 
@@ -33,6 +37,11 @@ def keep(folder: Path, name: str, packed: bytes | None) -> None:
             _write(file, packed)
     except OSError as error:
         _log.warning("last_good_rules_not_kept", ruleset=name, reason=error.strerror)
+
+
+def kept_names(folder: Path) -> frozenset[str]:
+    """The names of the rulesets that a version is kept of."""
+    return frozenset(path.stem for path in folder.glob(f"*{_SUFFIX}"))
 
 
 def restore(folder: Path, name: str, now_s: float) -> tuple[Ruleset, bytes] | None:

@@ -214,6 +214,26 @@ def test_the_data_outlives_the_service(tmp_path: Path) -> None:
         example.down()
 
 
+def test_a_start_while_a_rules_file_is_gone_answers_with_its_last_good_version(
+    tmp_path: Path,
+) -> None:
+    example = Example(tmp_path)
+    file = example.folder / "rules/main.yaml"
+    example.up()
+    try:
+        assert "level     full" in example.call("main")
+        assert example.down() == 0
+        file.rename(tmp_path / "main.yaml")
+        example.up()
+        assert "level     full" in example.call("main")
+        assert "main" in example.run("doctor", code=1)  # it does not hide that the file is gone
+        assert example.down() == 0
+        shutil.rmtree(example.data / "last_good_rules")
+        assert "there is no such ruleset" in example.run("up", "--port", "0", code=2)
+    finally:
+        example.down()
+
+
 def _until_level(example: Example, level: str) -> None:
     for _ in range(50):
         if f"level     {level}" in example.call("main"):

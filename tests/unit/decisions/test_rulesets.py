@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from router.rulesets.folder import MOST_FILES
 from router.rulesets.in_force import LoadState, Rulesets, RulesetState
 
 GOOD = """
@@ -19,7 +21,7 @@ cases:
 """
 WITH_LIST = """
 version: 1
-lists: {vip: {csv: vip.csv, column: number}}
+lists: {vip: {csv: %s, column: number}}
 rules:
   - {name: vip, when: {caller: {in: vip}}, then: {end: {message: VIP}}}
 default: {end: {message: other}}
@@ -32,8 +34,18 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.told: list[RulesetState] = []
-        self.rulesets = Rulesets(path, lambda: 1_770_000_000.0, self.told.append)
+        self.in_use: frozenset[str] = frozenset({"a"})
+        self.rulesets = self.rulesets_with(None)
         self._tick = 1_000_000_000
+
+    def rulesets_with(self, last_good: Path | None) -> Rulesets:
+        return Rulesets(
+            self.path,
+            lambda: 1_770_000_000.0,
+            self.told.append,
+            in_use=lambda: self.in_use,
+            last_good=last_good,
+        )
 
     def write(self, name: str, text: str | bytes) -> None:
         data = text if isinstance(text, bytes) else text.encode()
@@ -96,11 +108,68 @@ async def test_a_removed_file_leaves_its_last_version_in_force(folder: Folder) -
     await folder.rulesets.load()
     (folder.path / "a.yaml").unlink()
     await folder.look_twice()
+    await folder.look_twice()
     assert folder.digest() is not None
-    assert folder.state().problems[0].code == "file-missing"
+    assert [problem.code for problem in folder.state().problems] == ["file-missing"]
+    assert len(folder.told) == 2
     folder.write("a.yaml", GOOD % 2)
     await folder.look_twice()
     assert folder.state().state is LoadState.LOADED
+
+
+async def test_a_removed_file_that_no_router_uses_is_forgotten(folder: Folder) -> None:
+    folder.write("a.yaml", GOOD % 1)
+    folder.write("other.yaml", GOOD % 2)
+    folder.write("broken.yaml", "{")
+    await folder.rulesets.load()
+    (folder.path / "other.yaml").unlink()
+    (folder.path / "broken.yaml").unlink()
+    await folder.look_twice()
+    assert [state.name for state in folder.rulesets.states] == ["a"]
+    assert folder.digest("other") is None
+    assert [state.name for state in folder.told if state.state is LoadState.GONE] == [
+        "broken",
+        "other",
+    ]
+
+
+async def test_rules_without_a_file_are_forgotten_once_no_router_uses_them(folder: Folder) -> None:
+    folder.write("a.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    (folder.path / "a.yaml").unlink()
+    await folder.look_twice()
+    assert folder.digest() is not None
+    folder.in_use = frozenset()
+    await folder.rulesets.look()
+    assert folder.rulesets.states == ()
+
+
+async def test_a_file_away_for_a_moment_is_not_missed(folder: Folder) -> None:
+    folder.write("a.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    (folder.path / "a.yaml").unlink()
+    await folder.rulesets.look()
+    folder.write("a.yaml", GOOD % 2)
+    await folder.look_twice()
+    assert [state.state for state in folder.told] == [LoadState.LOADED, LoadState.LOADED]
+
+
+async def test_of_two_files_of_one_name_the_yaml_counts_and_the_other_is_told(
+    folder: Folder,
+) -> None:
+    folder.write("a.yml", GOOD % 2)
+    await folder.rulesets.load()
+    second = folder.digest()
+    folder.write("a.yaml", GOOD % 1)
+    await folder.look_twice()
+    assert folder.digest() != second
+    (problem,) = folder.state().problems
+    assert (problem.code, problem.mark.file) == ("duplicate-name", "a.yml")
+    assert folder.state().state is LoadState.LOADED
+    (folder.path / "a.yaml").unlink()
+    await folder.look_twice()
+    assert folder.digest() == second
+    assert (folder.state().file, folder.state().problems) == ("a.yml", ())
 
 
 async def test_a_file_broken_from_the_start_is_no_ruleset_until_it_is_mended(
@@ -141,7 +210,7 @@ async def test_a_file_that_is_still_being_written_is_waited_for(folder: Folder) 
 
 async def test_a_changed_list_is_read_again_with_the_file_that_names_it(folder: Folder) -> None:
     folder.write("vip.csv", "number\n+12125550111\n")
-    folder.write("a.yaml", WITH_LIST)
+    folder.write("a.yaml", WITH_LIST % "vip.csv")
     folder.write("b.yaml", GOOD % 1)
     await folder.rulesets.load()
     first, other = folder.digest(), folder.digest("b")
@@ -156,12 +225,118 @@ async def test_a_changed_list_is_read_again_with_the_file_that_names_it(folder: 
 async def test_a_file_that_waits_for_its_list_is_taken_when_the_list_comes(
     folder: Folder,
 ) -> None:
-    folder.write("a.yaml", WITH_LIST)
+    folder.write("a.yaml", WITH_LIST % "vip.csv")
     await folder.rulesets.load()
     assert folder.state().state is LoadState.BROKEN
     folder.write("vip.csv", "number\n+12125550111\n")
     await folder.look_twice()
     assert folder.state().state is LoadState.LOADED
+
+
+@pytest.mark.parametrize("list_file", ["lists/vip.csv", ".vip.csv"])
+async def test_a_list_is_read_again_wherever_it_stands(folder: Folder, list_file: str) -> None:
+    (folder.path / "lists").mkdir()
+    folder.write(list_file, "number\n+12125550111\n")
+    folder.write("a.yaml", WITH_LIST % list_file)
+    await folder.rulesets.load()
+    first = folder.digest()
+    folder.write(list_file, "number\n+12125550111\n+12125550122\n")
+    await folder.look_twice()
+    assert folder.digest() not in {None, first}
+
+
+async def test_a_new_list_that_is_still_being_written_is_waited_for(folder: Folder) -> None:
+    folder.write("a.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    first = folder.digest()
+    folder.write("a.yaml", WITH_LIST % "vip.csv")
+    for row in range(5):
+        folder.write("vip.csv", "number\n" + "+12125550111\n" * row)
+        await folder.rulesets.look()
+    assert folder.digest() == first
+    await folder.rulesets.look()
+    assert folder.digest() != first
+
+
+async def test_a_file_that_keeps_changing_holds_up_no_other(folder: Folder) -> None:
+    folder.write("a.yaml", GOOD % 1)
+    folder.write("restless.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    first, restless = folder.digest(), folder.digest("restless")
+    folder.write("a.yaml", GOOD % 2)
+    for change in range(3):
+        folder.write("restless.yaml", GOOD % (10 + change))
+        folder.write("activity.log", f"{change}")
+        await folder.rulesets.look()
+    assert folder.digest() != first
+    assert folder.digest("restless") == restless
+
+
+async def test_other_files_in_any_number_push_no_rules_out(folder: Folder) -> None:
+    for number in range(5 * MOST_FILES):
+        (folder.path / f"{number}.csv").touch()
+    folder.write("z.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    assert folder.digest("z") is not None
+    assert folder.rulesets.left_out == 0
+
+
+async def test_too_many_rules_files_are_told_and_push_none_out_that_is_known(
+    folder: Folder,
+) -> None:
+    folder.write("z.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    for number in range(MOST_FILES + 2):
+        (folder.path / f"{number}.yaml").touch()
+    with capture_logs() as logs:
+        await folder.rulesets.look()
+    assert folder.rulesets.left_out == 3
+    assert [line["count"] for line in logs if line["event"] == "rules_files_left_out"] == [3]
+    first = folder.digest("z")
+    folder.write("z.yaml", GOOD % 2)
+    await folder.look_twice()
+    assert folder.digest("z") not in {None, first}
+
+
+async def test_a_file_that_could_not_be_read_is_taken_when_its_rights_are_mended(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("a.yaml", GOOD % 1)
+    with monkeypatch.context() as patch:  # the tests may run as root, who reads everything
+        patch.setattr("rules.loader._read_file", _refuse)
+        await folder.rulesets.load()
+    assert folder.state().state is LoadState.BROKEN
+    (folder.path / "a.yaml").chmod(0o600)
+    await folder.look_twice()
+    assert folder.state().state is LoadState.LOADED
+
+
+def _refuse(_path: Path, _most: int) -> bytes:
+    raise PermissionError(13, "Permission denied")
+
+
+async def test_the_log_says_what_is_wrong_with_a_file_and_where(folder: Folder) -> None:
+    folder.write("a.yaml", "version: 1\nrule: []\ndefault: {end: {message: bye}}\n")
+    with capture_logs() as logs:
+        await folder.rulesets.load()
+    (line,) = [line for line in logs if line["event"] == "rules_not_loaded"]
+    assert (line["code"], line["line"], line["state"]) == ("unknown-key", 2, "broken")
+    assert (Path(line["file"]).name, line["problems"]) == ("a.yaml", 1)
+    assert "key" in line["message"]
+
+
+async def test_the_log_does_not_repeat_what_a_failed_case_looked_at(folder: Folder) -> None:
+    rule = '{name: known, when: {attributes: {customer: Smith}}, then: {end: {message: "1"}}}'
+    case = (
+        '{name: knows them, at: "2026-12-01T10:00:00Z", expect: {rule: known},'
+        " call: {attributes: {customer: Jones}}}"
+    )
+    folder.write("a.yaml", f"{GOOD % 1}\nrules: [{rule}]\ncases: [{case}]\n")
+    with capture_logs() as logs:
+        await folder.rulesets.load()
+    (line,) = [line for line in logs if line["event"] == "rules_not_loaded"]
+    assert line["message"] == "case 'knows them' failed: rule 'default' decided, not 'known'"
+    assert "Jones" in folder.state().problems[0].message
 
 
 async def test_nothing_changed_is_nothing_read(folder: Folder) -> None:
@@ -174,9 +349,7 @@ async def test_nothing_changed_is_nothing_read(folder: Folder) -> None:
 def started_anew(folder: Folder, last_good: Path) -> Folder:
     """Another process over the same files."""
     other = Folder(folder.path)
-    other.rulesets = Rulesets(
-        folder.path, lambda: 1_770_000_000.0, other.told.append, last_good=last_good
-    )
+    other.rulesets = other.rulesets_with(last_good)
     return other
 
 
@@ -185,7 +358,7 @@ async def test_a_process_started_with_a_broken_file_answers_with_the_last_good_v
 ) -> None:
     last_good = tmp_path_factory.mktemp("data") / "last_good"
     folder.write("vip.csv", "number\n+12125550142\n")
-    folder.write("a.yaml", WITH_LIST)
+    folder.write("a.yaml", WITH_LIST % "vip.csv")
     first = started_anew(folder, last_good)
     await first.rulesets.load()
     folder.write("a.yaml", FAILS_ITS_CASE)
@@ -198,6 +371,30 @@ async def test_a_process_started_with_a_broken_file_answers_with_the_last_good_v
     folder.write("a.yaml", GOOD % 5)
     await second.look_twice()
     assert second.state().state is LoadState.LOADED
+
+
+async def test_a_process_started_while_a_file_is_gone_answers_with_the_last_good_version(
+    folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    last_good = tmp_path_factory.mktemp("data") / "last_good"
+    folder.write("a.yaml", GOOD % 1)
+    folder.write("unused.yaml", GOOD % 2)
+    first = started_anew(folder, last_good)
+    await first.rulesets.load()
+    (folder.path / "a.yaml").unlink()
+    (folder.path / "unused.yaml").unlink()
+    second = started_anew(folder, last_good)
+    await second.rulesets.load()
+    assert second.digest() == first.digest() is not None
+    assert [state.name for state in second.rulesets.states] == ["a"]
+    assert (second.state().state, second.state().file) == (LoadState.STALE, "a.yaml")
+    assert second.state().problems[0].code == "file-missing"
+    folder.write("a.yaml", GOOD % 3)
+    await second.look_twice()
+    assert second.state().state is LoadState.LOADED
+    second.in_use = frozenset({"a", "unused", "never there"})
+    await second.rulesets.look()
+    assert second.digest("unused") == first.digest("unused") is not None
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", None], ids=["empty", "damaged", "gone"])

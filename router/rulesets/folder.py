@@ -1,0 +1,90 @@
+"""What stands in the folder of rules: one file per ruleset, and by what its changes are noticed.
+
+A look costs one `stat` for each rules file and each list it names, wherever below the folder that
+stands, and nothing for whatever else lies around.
+"""
+
+import heapq
+import os
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+MOST_FILES: Final = 1000
+"""Rules files that are looked at; more are reported and left alone."""
+
+_MOST_COUNTED: Final = 100_000
+
+SUFFIXES: Final = (".yaml", ".yml")
+"""Of two files of one name the one with the first suffix counts, in every process alike."""
+
+
+class Stamp(NamedTuple):
+    """By what a change of a file is noticed; `changed_ns` tells that it may be read now."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+
+Stamps = Mapping[Path, Stamp | None]
+"""A rules file and the lists it names; None: there is no such file."""
+
+
+class Look(NamedTuple):
+    """One look at the folder: `files` has one file per ruleset.
+
+    `ignored` has files whose name another one has, by that name; `left_out` counts rules files beyond
+    MOST_FILES.
+    """
+
+    files: Mapping[Path, Stamps] = {}
+    ignored: Mapping[str, Path] = {}
+    left_out: int = 0
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(path.stem for path in self.files)
+
+
+def look_at(folder: Path, known: Mapping[Path, Collection[Path]]) -> Look:
+    """Look once; `known` tells what belongs to each rules file. Touches the disk: for a thread.
+
+    A folder that cannot be read has no files.
+    """
+    names = list(islice(_rules_files(folder), _MOST_COUNTED))
+    # Those that are known come first: a flood of new files must not push them out.
+    chosen = heapq.nsmallest(MOST_FILES, names, key=lambda name: (folder / name not in known, name))
+    files: dict[Path, Stamps] = {}
+    ignored: dict[str, Path] = {}
+    by_name: set[str] = set()
+    for path in sorted(map(folder.joinpath, chosen), key=lambda path: SUFFIXES.index(path.suffix)):
+        if path.stem in by_name:
+            ignored[path.stem] = path
+            continue
+        by_name.add(path.stem)
+        files[path] = {each: stamp_of(each) for each in {path, *known.get(path, ())}}
+    return Look(files, ignored, len(names) - len(chosen))
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """A file's stamp as it is now; None when it is not there."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # ValueError: no file can have such a name
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _rules_files(folder: Path) -> Iterator[str]:
+    """Names of the rules files; hidden ones are an editor's business."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                is_ours = entry.name.endswith(SUFFIXES) and not entry.name.startswith(".")
+                if is_ours and entry.is_file():
+                    yield entry.name
+    except OSError:
+        return
