@@ -99,7 +99,7 @@ class LoginDesk:
         if phone:
             before = await self._phones.take(self._tenant, agent.id, phone, in_s(STORE_S))
             self._learn({agent.id: phone}, without=before)
-            for other in before:
+            for other in (*before, *await self._on_duty_by_the_site(phone, agent)):
                 with contextlib.suppress(NotFoundError):  # no agent any more
                     await self._off_duty(other, REPLACED)
         elif self.placed(agent).endpoint is None:
@@ -112,6 +112,16 @@ class LoginDesk:
         await self._off_duty(agent.id, LOGGED_OUT)
         await self._phones.leave(self._tenant, agent.id, in_s(STORE_S))
         self._learn({}, without=(agent.id,))
+
+    async def _on_duty_by_the_site(self, phone: str, besides: AgentConfig) -> list[str]:
+        """Agents on duty whose own phone it is, and who have not logged in at another."""
+        there = [
+            one.id
+            for one in self._directory().agents_of(self._tenant)
+            if one.endpoint == phone and one.id != besides.id and self.placed(one) is one
+        ]
+        views = [await self._agents.get(self._tenant, one, in_s(STORE_S)) for one in there]
+        return [view.record.id for view in views if view is not None and view.record.on_duty]
 
     async def _off_duty(self, agent: str, reason: str) -> None:
         await self._agents.set_duty(

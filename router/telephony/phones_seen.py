@@ -118,14 +118,16 @@ class PhonesSeen:
         self._told, self._whose = told, whose
         return differing
 
-    def _ours(self) -> frozenset[str]:
-        """Phones that calls of ours have."""
-        return frozenset(leg.endpoint for call in self._calls() for leg in call.legs())
+    def _ours(self) -> frozenset[tuple[str, str | None]]:
+        """Phones that calls of ours have, and for whom: two agents may share one."""
+        return frozenset((leg.endpoint, leg.agent) for call in self._calls() for leg in call.legs())
 
-    def _seen(self, agent: AgentConfig, ours: frozenset[str]) -> PhoneSeen | None:
+    def _seen(
+        self, agent: AgentConfig, ours: frozenset[tuple[str, str | None]]
+    ) -> PhoneSeen | None:
         """What to tell of an agent; None: what was told before still holds."""
         state = PhoneState.FREE if agent.endpoint is None else self._states.get(agent.endpoint)
-        if state is None or (state is PhoneState.BUSY and agent.endpoint in ours):
+        if state is None or (state is PhoneState.BUSY and (agent.endpoint, agent.id) in ours):
             return None
         if state is PhoneState.LOST and agent.user_id is not None:
             state = PhoneState.FREE

@@ -61,8 +61,8 @@ class Desk:
         return told
 
 
-def call_with(*endpoints: str) -> CallState:
-    offers = tuple(Leg(id=LegId(name), endpoint=name) for name in endpoints)
+def call_with(endpoint: str, agent: str) -> CallState:
+    offers = (Leg(id=LegId("2"), endpoint=endpoint, agent=agent),)
     return CallState(id="c", kind=Kind.INBOUND, channel=LegId("1"), offers=offers)
 
 
@@ -91,17 +91,26 @@ async def test_who_has_another_platform_is_not_lost_with_the_phone(desk: Desk):
 async def test_a_phone_that_a_call_of_ours_has_is_not_reported_busy(desk: Desk):
     known(desk, _1=FREE)
     await desk.hears()
-    desk.calls = [call_with("PJSIP/1")]
+    desk.calls = [call_with("PJSIP/1", "ada")]
     desk.seen.learn("PJSIP/1", BUSY)
     assert await desk.hears() == []
     desk.calls = []
     assert await desk.hears() == [("ada", "busy")]  # and yet in use: by somebody else
 
 
+async def test_of_two_who_share_a_phone_the_other_one_is_busy(desk: Desk):
+    desk.at["ben"] = "PJSIP/1"
+    known(desk, _1=FREE)
+    await desk.hears()
+    desk.calls = [call_with("PJSIP/1", "ada")]
+    desk.seen.learn("PJSIP/1", BUSY)
+    assert await desk.hears() == [("ben", "busy")]
+
+
 async def test_a_phone_that_is_lost_in_a_call_of_ours_is_told_at_once(desk: Desk):
     known(desk, _1=FREE)
     await desk.hears()
-    desk.calls = [call_with("PJSIP/1")]
+    desk.calls = [call_with("PJSIP/1", "ada")]
     desk.seen.learn("PJSIP/1", LOST)
     assert await desk.hears() == [("ada", "lost")]
 

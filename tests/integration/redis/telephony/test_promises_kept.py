@@ -179,6 +179,21 @@ async def test_a_phone_is_the_last_agents_who_logged_in_there(redis_url: str, tm
         assert (phone_of(board, "7"), phone_of(board, "8")) == (None, "PJSIP/6001")
 
 
+async def test_whoever_has_that_phone_by_the_site_goes_off_duty(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await agents_with_pins(board, {"7": None, "8": "PJSIP/6001", "9": "PJSIP/6001"})
+        await board.agents.set_duty(TENANT, "8", on=True, deadline=in_s(5))
+        assert await promises.log_in(call(phone="PJSIP/6001"), "7", "4711", on=True)
+        assert [await board.state_of(agent) for agent in "789"] == [
+            "available",
+            "off_duty",
+            "off_duty",
+        ]
+        view = await board.agents.get(TENANT, "9", in_s(5))
+        assert view is not None
+        assert view.record.reason is None  # was not on duty: nothing has happened to them
+
+
 async def test_a_call_from_outside_logs_in_only_who_has_a_phone(redis_url: str, tmp_path: Path):
     async with promising(redis_url, tmp_path) as (board, promises):
         await agents_with_pins(board, {"7": None, "8": "PJSIP/6002"})
