@@ -98,8 +98,11 @@ def _end(state: CallState, plan: EndPlan) -> Next:
 
 
 def begin(state: CallState, phase: Phase, dialogue: Dialogue) -> Next:
-    """Begin a dialogue; keys typed ahead are used by it or thrown away."""
-    begun, steps = dialogue.on(Started(state.typed))
+    """Begin a dialogue; keys typed ahead are used by it or thrown away.
+
+    Nobody agrees to a question that was not put yet: there they are always thrown away.
+    """
+    begun, steps = dialogue.on(Started("" if phase is Phase.CONSENT else state.typed))
     return replace(state, phase=phase, dialogue=begun, typed=""), steps
 
 

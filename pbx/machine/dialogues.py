@@ -44,6 +44,11 @@ def keep_key(state: CallState, event: Key) -> Next:
     return replace(state, typed=(state.typed + event.key)[:MOST_TYPED]), ()
 
 
+def drop_key(state: CallState, _event: Key) -> Next:
+    """A key of a talk, such as a card number for the agent's machine, is none of our business."""
+    return state, ()
+
+
 def _without_dialogue(state: CallState, event: DialogueEvent) -> Next:
     if event != Played(state.play):
         return keep_key(state, event) if isinstance(event, Key) else (state, ())

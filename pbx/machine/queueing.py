@@ -182,6 +182,7 @@ def join(state: CallState) -> Next:
         recording=state.recording or starts,
         standing_due=False,
         is_joined=False,
+        typed="",
     )
     return joined, (*stopped, Music(on=False), *record, Bridge(agent.id))
 

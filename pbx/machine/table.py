@@ -29,7 +29,15 @@ from pbx.machine.acting import (
     leave_line,
 )
 from pbx.machine.commands import Command, Commands, HangUp, Note, Over, WrapUp
-from pbx.machine.dialogues import finished, hear, keep_key, message_left, no_callback, promised
+from pbx.machine.dialogues import (
+    drop_key,
+    finished,
+    hear,
+    keep_key,
+    message_left,
+    no_callback,
+    promised,
+)
 from pbx.machine.events import (
     AddParticipant,
     Answered,
@@ -207,6 +215,7 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, Phase.CONFERENCE)},
     **{(phase, LegGone): talking.leg_gone for phase in _WITH_AGENT},
     (Phase.CONFERENCE, LegGone): talking.member_gone,
+    **{(phase, Key): drop_key for phase in (*_WITH_AGENT, Phase.CONFERENCE, Phase.ENDING)},
     (Phase.TALKING, HoldCall): talking.hold,
     (Phase.TALKING, TransferTo): talking.transfer,
     (Phase.HELD, TransferTo): talking.transfer,
