@@ -14,7 +14,7 @@ from ivr.collect import Collect
 from ivr.login import Login
 from ivr.steps import Music, SetTimer, Timer
 from ivr.voicemail import Voicemail
-from pbx.machine import queueing, talking
+from pbx.machine import controls, queueing
 from pbx.machine.acting import Next, act, ask_rules, begin, carry_out, hang_up
 from pbx.machine.commands import (
     Answer,
@@ -113,7 +113,7 @@ def _split(state: CallState, event: Recovered) -> Next:
             return replace(state, phase=Phase.CONSULTING, intent=None), ()
     if state.channel in event.bridged:
         return replace(state, phase=Phase.TALKING, intent=None), ()
-    return talking.split_done(state, SplitDone())
+    return controls.split_done(state, SplitDone())
 
 
 def _confer(state: CallState, event: Recovered) -> Next:
@@ -135,7 +135,7 @@ def _consult(state: CallState, event: Recovered) -> Next:
 
 
 def _park(state: CallState, _event: Recovered) -> Next:
-    limit = SetTimer(timer=Timer.LONGEST_WAIT, after_s=talking.LONGEST_PARKED_S)
+    limit = SetTimer(timer=Timer.LONGEST_WAIT, after_s=controls.LONGEST_PARKED_S)
     return state, (Music(on=True), limit)
 
 
