@@ -107,7 +107,7 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Calling back: `tries` calls to the customer, `retry_seconds` apart, each ringing `ring_seconds`.
 
     `agent_first` rings an agent before the customer, else the customer before an agent is looked for.
-    A callback that nobody got round to is given up after `longest_wait_seconds`.
+    A callback that nobody got round to is given up when its queue was open for `longest_wait_seconds`.
     """
 
     agent_first: bool = True

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from router.errors import InvalidInputError
 from rules.calendars import Calendar
+from rules.conditions import CalendarState
 from rules.document import CalendarSpec
 from rules.fields import UnreadableError, Value, read_all
 from rules.parse_calendars import calendar_reader
@@ -60,6 +61,19 @@ def read_opening_hours(node: Node, path: str, problems: ProblemList) -> OpeningH
 def calendar_of(hours: OpeningHours) -> Calendar:
     """The calendar; InvalidInputError names the field that cannot be read."""
     return Calendar(_spec(msgspec.json.encode(hours)))
+
+
+def open_s(calendar: Calendar | None, since_s: float, until_s: float) -> float:
+    """How many seconds of that time it was open; without hours all of it. Costs microseconds a day."""
+    if calendar is None:
+        return until_s - since_s
+    total_s, at_s = 0.0, since_s
+    while at_s < until_s:
+        change_s = calendar.next_change(at_s, within_s=until_s - at_s) or until_s
+        if CalendarState.OPEN in calendar.state_at(at_s):
+            total_s += change_s - at_s
+        at_s = change_s
+    return total_s
 
 
 def _spec(text: bytes) -> CalendarSpec:

@@ -21,6 +21,7 @@ from pbx.machine.state import CallState, Kind, Leg
 from router.deadline import in_s
 from router.errors import CrosspointError
 from router.settings import CallbackSettings
+from router.site.hours import open_s
 from router.site.resources import QueueConfig
 from router.store.agents import Agents, Reserved, new_token
 from router.store.callbacks import ID_PREFIX, Callback, Callbacks, Status
@@ -29,9 +30,10 @@ from router.store.links import Links
 from router.store.operations import LineFullError
 from router.store.pbx_line import MOST_LOOKED_AFTER, PbxLine
 from router.telephony.holding import Holding
-from router.telephony.queueing import is_open, leg_of
+from router.telephony.queueing import BUSY_PAUSE_MS, RING_MARGIN_S, is_open, leg_of
 from router.telephony.setting_out import Planner, Trunk, new_leg
 from rules.actions import Enqueue, Strategy
+from rules.calendars import Calendar
 
 LOOK_S: Final = 1.0
 STORE_S: Final = 2.0
@@ -42,7 +44,6 @@ CLOSED_AGAIN_MS: Final = 60_000
 SOON_MS: Final = 1_000
 SETTLE_S: Final = 30.0
 AGAIN_S: Final = 0.5
-_LEASE_MARGIN_S: Final = 10
 _CUSTOMER: Final = "customer_"
 _NOBODY_DIALLED: Final = ("agent_", "reservation_lost")
 
@@ -150,8 +151,13 @@ class Dialler:
             for agent in seen.agents:
                 self._holding.match(agent)
         for callback_id in ids:
-            if callback_id not in self._live:
+            if callback_id in self._live:
+                continue
+            try:
                 await self._see_to(callback_id)
+            except CrosspointError:
+                self.poke(callback_id)
+                raise
 
     # --- one callback -------------------------------------------------------------------------------
 
@@ -164,21 +170,33 @@ class Dialler:
             deadline=in_s(STORE_S),
         )
         if callback is None:
-            self._in_line.discard(callback_id)
+            await self._not_ours(callback_id)
             return
         if callback.status is Status.DIALLING:
             await self._not_reached(callback, "unknown")
             return
         entry = self._planner.queue(callback.about.queue)
-        too_old_ms = self._settings.longest_wait_seconds * 1000
         if entry is None or self._trunk.way_to(callback.about.number) is None:
             await self._over(callback, Status.FAILED, "not_possible")
-        elif self._clock() * 1000 - callback.created_ms > too_old_ms:
-            await self._over(callback, Status.FAILED, "waited_too_long")
         elif not is_open(entry.calendar, self._clock()):
             await self._again(callback, "closed", CLOSED_AGAIN_MS, is_uncounted=True)
+        elif self._has_waited_too_long(callback, entry.calendar):
+            await self._over(callback, Status.FAILED, "waited_too_long")
         else:
             await self._stand_in_line(callback, entry.config)
+
+    async def _not_ours(self, callback_id: str) -> None:
+        """Somebody else's, or over: what is over (cancelled, say) stands in no line."""
+        self._in_line.discard(callback_id)
+        found = await self._callbacks.get(self._tenant, callback_id, in_s(STORE_S))
+        if found is None or found.status not in {Status.WAITING, Status.DIALLING}:
+            await self._leave_line(callback_id)
+
+    def _has_waited_too_long(self, callback: Callback, calendar: Calendar | None) -> bool:
+        """Only hours in which somebody could have called count."""
+        since_s, now_s = callback.created_ms / 1000, self._clock()
+        longest_s = self._settings.longest_wait_seconds
+        return now_s - since_s > longest_s and open_s(calendar, since_s, now_s) > longest_s
 
     async def _stand_in_line(self, callback: Callback, queue: QueueConfig) -> None:
         about = callback.about
@@ -195,7 +213,7 @@ class Dialler:
                     queue=queue.id, priority=about.priority, skills=about.skills, relax=about.relax
                 ),
                 strategy=Strategy.LONGEST_IDLE if is_all else queue.strategy,
-                lease_ms=(queue.ring_seconds + _LEASE_MARGIN_S) * 1000,
+                lease_ms=self._lease_ms,
                 token=new_token(),
                 deadline=in_s(STORE_S),
                 caller=about.number,
@@ -215,15 +233,23 @@ class Dialler:
         """Count the attempt, then call. Whatever is not certain is not dialled."""
         agent, about = reserved.agents[0], callback.about
         endpoint = self._endpoint_of(agent)
+        if endpoint is None:
+            await self._pass_over(agent, reserved.token, queue)
+            return
+        deadline = in_s(STORE_S)
+        if not await self._agents.ring(
+            self._tenant, agent, reserved.token, ring_ms=self._lease_ms, deadline=deadline
+        ):
+            return  # the lease is over: the next look asks again, in the same place
         await self._claim_for_call(about.id)
-        may_dial = endpoint is not None and await self._callbacks.attempt(
+        may_dial = await self._callbacks.attempt(
             self._tenant,
             about.id,
             owner=self._owner,
             most=self._settings.tries,
             deadline=in_s(STORE_S),
         )
-        if endpoint is None or not may_dial:
+        if not may_dial:
             await self._leave_line(about.id)
             return
         if about.agent_first:
@@ -236,6 +262,24 @@ class Dialler:
         if self._begin(state) is None:
             self._live.discard(about.id)
             await self._again(callback, "too_many_calls", SOON_MS, is_uncounted=True)
+
+    async def _pass_over(self, agent: str, token: str, queue: QueueConfig) -> None:
+        """Who has no phone is left alone for a moment, as when a caller meets them; the callback
+        keeps its place for the next one."""
+        _log.warning("agent_without_phone", queue=queue.id)
+        await self._agents.unanswered(
+            self._tenant,
+            agent,
+            token,
+            deadline=in_s(STORE_S),
+            limit=1,
+            pause_ms=BUSY_PAUSE_MS,
+        )
+
+    @property
+    def _lease_ms(self) -> int:
+        """How long an agent is kept whose phone rings for a callback."""
+        return (self._settings.ring_seconds + RING_MARGIN_S) * 1000
 
     def _endpoint_of(self, agent: str) -> str | None:
         known = self._planner.agent(agent)

@@ -24,7 +24,11 @@ if ARGV[4] == 'waiting' then
   return 1
 end
 call('HSET', KEYS[1], 'ended', now)
-call('ZREM', KEYS[2], ARGV[2])
+if ARGV[4] == 'cancelled' then
+  call('ZADD', KEYS[2], now, ARGV[2]) -- whoever has it in a line is to see that it is over
+else
+  call('ZREM', KEYS[2], ARGV[2])
+end
 if call('HGET', KEYS[3], ARGV[7]) == ARGV[2] then call('HDEL', KEYS[3], ARGV[7]) end
 call('PEXPIRE', KEYS[1], ARGV[8])
 call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[8])

@@ -12,6 +12,7 @@ from router.deadline import in_s
 from router.errors import ConflictError, InvalidInputError, NotFoundError
 from router.settings import CallbackSettings
 from router.site.hours import OpeningHours
+from router.store import keys
 from router.store.callbacks import Callback, DuplicateCallbackError, Status
 from router.store.scripts import Script, load_script, make_script
 from router.telephony.promises import ClosedError
@@ -268,10 +269,102 @@ async def test_customer_first_frees_the_agent_and_keeps_the_place(redis_url: str
         assert isinstance(await board.arrives(state), Matched)
 
 
-async def test_an_offer_nobody_may_dial_for_leaves_the_agent_free(redis_url: str):
-    async with switchboard(redis_url, callbacks=POLICY, agents={"ada": None}) as board:
-        await board.has("ada")
+async def test_an_offer_nobody_may_dial_for_leaves_the_agent_free(board: Switchboard):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    link, key = board.links.link_for(TENANT), keys.callback(TENANT, about.id)
+    await link.call("HSET", key, "attempts", POLICY.tries, deadline=in_s(5))
+    await board.dialler.look()
+    assert board.begun == []
+    assert await board.state_of("ada") == "available"
+
+
+async def test_an_agent_without_a_phone_holds_no_callback_up(redis_url: str):
+    agents = {"ada": None, "ben": "PJSIP/6002"}
+    async with switchboard(redis_url, callbacks=POLICY, agents=agents) as board:
+        for agent in agents:  # ada has been idle for longer
+            await board.has(agent)
+            await board.later()
         await board.desk.create("support", CALLER, in_s(5))
+        await until_begun(board)
+        assert _agent(board.begun[0]) == "ben"
+        assert await board.state_of("ada") == "disabled"  # for a moment, as when a caller met them
+
+
+async def test_a_cancelled_callback_leaves_the_line_and_takes_no_agent(board: Switchboard):
+    await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await board.dialler.look()
+    assert await board.line.position(TENANT, "support", about.id, in_s(5)) is not None
+    await board.callbacks.cancel(TENANT, about.id, in_s(5))
+    await board.dialler.look()
+    assert await board.line.position(TENANT, "support", about.id, in_s(5)) is None
+    await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+    await board.dialler.look()
+    assert await board.state_of("ada") == "available"
+
+
+async def test_a_callback_cancelled_as_an_agent_is_found_gives_the_agent_back(board: Switchboard):
+    await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await board.dialler.look()
+    await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+    await board.line.next_for_agent(
+        TENANT, "ada", token="t" * 32, lease_ms=20_000, deadline=in_s(5)
+    )
+    assert await board.state_of("ada") == "reserved"
+    await board.callbacks.cancel(TENANT, about.id, in_s(5))
+    await board.dialler.look()
+    assert await board.state_of("ada") == "available"
+
+
+async def test_an_agent_found_for_a_waiting_callback_is_kept_as_long_as_the_phone_rings(
+    board: Switchboard,
+):
+    """Whoever matches them takes a short lease only: who dials asks for what the ringing needs."""
+    await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+    await board.desk.create("support", CALLER, in_s(5))
+    await board.dialler.look()
+    await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+    await board.line.next_for_agent(TENANT, "ada", token="t" * 32, lease_ms=1_000, deadline=in_s(5))
+    await until_begun(board)
+    view = await board.agents.get(TENANT, "ada", in_s(5))
+    assert view is not None
+    assert view.effective.state == "ringing"
+    assert view.effective.until_ms is not None
+    assert view.effective.until_ms - view.now_ms > POLICY.ring_seconds * 1000
+
+
+WEEK_HOURS = OpeningHours(timezone="UTC", hours={"mon-fri": ["08:00-18:00"]})
+FRIDAY_EVENING = 1_764_352_200  # 2025-11-28 17:50 UTC, a Friday
+MINUTE, HOUR = 60, 3_600
+
+
+async def _promised_on_friday(redis_url: str, later_s: int) -> tuple[Status, str]:
+    """How a callback stands that nobody got round to, so long after Friday 17:50 (UTC)."""
+    settings = CallbackSettings(longest_wait_seconds=24 * HOUR)
+    office = queue(calendar=WEEK_HOURS)
+    async with switchboard(redis_url, callbacks=settings, queues=[office]) as board:
+        board.now_s = lambda: FRIDAY_EVENING
+        about = await board.desk.create("support", CALLER, in_s(5))
+        link = board.links.link_for(TENANT)
+        key = keys.callback(TENANT, about.id)
+        await link.call("HSET", key, "created", FRIDAY_EVENING * 1000, deadline=in_s(5))
+        board.now_s = lambda: FRIDAY_EVENING + later_s
         await board.dialler.look()
-        assert board.begun == []
-        assert await board.state_of("ada") == "available"
+        found = await kept(board, about.id)
+        return found.status, found.reason
+
+
+@pytest.mark.parametrize(
+    ("later_s", "wanted"),
+    [
+        (30 * HOUR, (Status.WAITING, "closed")),  # Saturday night
+        (62 * HOUR + 11 * MINUTE, (Status.WAITING, "")),  # Monday 08:01
+        (96 * HOUR, (Status.WAITING, "")),  # Tuesday 17:50: open for 20 h in between
+        (120 * HOUR, (Status.FAILED, "waited_too_long")),  # Wednesday 17:50: 30 h
+    ],
+)
+async def test_the_longest_wait_of_a_callback_counts_only_the_hours_in_which_its_queue_is_open(
+    redis_url: str, later_s: int, wanted: tuple[Status, str]
+):
+    assert await _promised_on_friday(redis_url, later_s) == wanted
