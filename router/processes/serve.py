@@ -2,7 +2,7 @@
 
 How it works. The process that is started owns the embedded store (if any) and applies the site (if
 asked to). With one worker it serves itself; with more it holds the port without listening and starts
-workers that listen on the same one (SO_REUSEPORT); one that dies is started again, slower each time.
+workers that listen on the same one (see port.py); one that dies is started again, slower each time.
 SIGTERM and SIGINT end accepting, let requests finish, and take everything apart in order; a second
 signal ends at once. A worker whose supervisor is killed ends itself.
 """
@@ -22,7 +22,7 @@ import uvloop
 
 from router import metrics
 from router.deadline import in_s
-from router.errors import CrosspointError, InvalidInputError
+from router.errors import CrosspointError
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.logs import LogPipe, configure
@@ -30,6 +30,7 @@ from router.processes.children import keep_alive, readable
 from router.processes.ending import end_with_parent, stop_signal
 from router.processes.garbage import keep_what_there_is
 from router.processes.pbx_beside import pbx_beside
+from router.processes.port import alone_on, hold_port
 from router.processes.site_at_start import apply_site, make_missing_secrets, read_site
 from router.processes.wiring import application, running
 from router.settings import LogFormat, Settings
@@ -73,8 +74,7 @@ async def _supervise(
     async with _store(settings) as url:
         if with_site:
             await _apply(settings, url)
-        held = hold_port(settings.http.host, settings.http.port)
-        with held:
+        async with _port(settings) as held:
             host, port = held.getsockname()[:2]
             takes_calls = with_site and settings.pbx is not None
             beside = pbx_beside(settings, url) if takes_calls else contextlib.nullcontext()
@@ -84,7 +84,7 @@ async def _supervise(
                     await work(
                         settings,
                         url,
-                        (host, port),
+                        lambda: held,
                         pipe,
                         stop=stop,
                         on_ready=lambda: _ready(where, on_ready),
@@ -99,13 +99,13 @@ async def _supervise(
 async def work(
     settings: Settings,
     store_url: str,
-    address: tuple[str, int],
+    hold: Callable[[], socket.socket],
     pipe: LogPipe,
     *,
     stop: asyncio.Event,
     on_ready: Callable[[], None],
 ) -> None:
-    """One worker's life: build, listen, wait for `stop`, drain."""
+    """One worker's life: build, listen on the port it gets from `hold`, wait for `stop`, drain."""
     shared = settings.http.workers > 1
     folder = metrics.shared_folder(settings.data_dir) if shared else None
     async with running(
@@ -113,35 +113,16 @@ async def work(
     ) as service:
         route = RouteHandler(service.answering)
         server = HttpServer(application(service), route, settings.http.drain_seconds)
-        sock = hold_port(*address)
+        sock = hold()
+        port = sock.getsockname()[1]
         await server.start(sock)
         keep_what_there_is()
-        _log.info("listening", port=address[1], pid=os.getpid())
+        _log.info("listening", port=port, pid=os.getpid())
         on_ready()
         try:
             await stop.wait()
         finally:
             await server.close()
-
-
-def hold_port(host: str, port: int) -> socket.socket:
-    """A socket bound to the address, not listening; others may bind the same one beside it."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, where = found[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise InvalidInputError(f"cannot listen on {host}: {error.strerror}") from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setblocking(False)  # noqa: FBT003 - the library's way
-        sock.bind(where)
-    except OSError as error:
-        sock.close()
-        message = f"cannot listen on {host} port {port}: {error.strerror}"
-        raise InvalidInputError(message, field="http.port") from error
-    return sock
 
 
 @contextlib.asynccontextmanager
@@ -152,6 +133,16 @@ async def _store(settings: Settings) -> AsyncIterator[str]:
         return
     async with EmbeddedStore(settings.store_dir) as store:
         yield store.url
+
+
+@contextlib.asynccontextmanager
+async def _port(settings: Settings) -> AsyncIterator[socket.socket]:
+    """The port, bound. A service with a store of its own shares it with its own workers only."""
+    host, port = settings.http.host, settings.http.port
+    is_alone, is_shared = settings.store.url is None, settings.http.workers > 1
+    async with alone_on(host, port) if is_alone else contextlib.nullcontext():
+        with hold_port(host, port, is_shared=is_shared or not is_alone) as held:
+            yield held
 
 
 async def _apply(settings: Settings, url: str) -> None:
@@ -226,7 +217,7 @@ def _worker(
         await work(
             settings,
             store_url,
-            address,
+            lambda: hold_port(*address),
             pipe,
             stop=stop_signal(),
             on_ready=lambda: ready.send_bytes(b"ready"),

@@ -15,7 +15,7 @@ from router.deadline import in_s
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.platforms.dialpad.signature import sign
-from router.processes.serve import hold_port
+from router.processes.port import hold_port
 from router.processes.wiring import Service, application, running
 from router.settings import ForeignSettings, Settings, StoreSettings
 from router.site.directory import TenantResources
