@@ -126,15 +126,16 @@ class StorePromises:
         return self._dialable.check(digits) is not None
 
     async def promise_callback(self, state: CallState, queue: str, number: str) -> bool:
-        """Write the promise down, then hand the call's place over to it."""
+        """Write the promise down; the call's place is its from then on."""
         try:
             about = await self._promise(state, queue, number)
-            await self._hand_over_place(state, about)
+            _log.info("callback_promised", callback=about.id)
         except DuplicateCallbackError:
-            return True  # this caller will be called back: that is what was asked for
+            pass  # this caller will be called back already: that is what was asked for
         except CrosspointError as error:
             _log.warning("callback_not_promised", reason=error.code)
             return False
+        await self._leave_line(state)
         return True
 
     async def _promise(self, state: CallState, queue: str, number: str) -> About:
@@ -155,14 +156,13 @@ class StorePromises:
         await self._callbacks.create(self._tenant, about, in_s(STORE_S), arrival_ms=arrival)
         return about
 
-    async def _hand_over_place(self, state: CallState, about: About) -> None:
-        """The call leaves the line; its arrival time is the callback's."""
+    async def _leave_line(self, state: CallState) -> None:
+        """The caller is about to be let go: nobody is to be reserved for this call any more."""
         self._holding.end(state.id)
         try:
             await self._pbx_line.abandon(self._tenant, state.id, in_s(STORE_S))
         except CrosspointError:
             self._holding.leave_later(state.id, 0)
-        _log.info("callback_promised", callback=about.id)
 
     async def log_in(self, state: CallState, number: str, pin: str, *, on: bool) -> bool:
         """The PIN first; nothing is changed without it."""

@@ -12,7 +12,7 @@ from pbx.machine.plans import QueuePlan
 from pbx.machine.state import CallState
 from router.deadline import in_s
 from router.site.directory import TenantResources, build
-from router.site.resources import AgentConfig
+from router.site.resources import AgentConfig, HoldQueue
 from router.store.callbacks import Status
 from router.store.mailboxes import LOCKED_MS, WRONG_PINS, Mailboxes, Pins
 from router.store.phones import Phones
@@ -86,6 +86,28 @@ async def test_a_promise_takes_over_place_priority_and_skills_of_the_call(
         assert kept.about.relax == (Relax(after_s=9, skills={}),)
         assert await board.queueing.standing(state) is None
         assert board.holding.find(state.id) is None
+
+
+async def test_who_is_to_be_called_back_already_and_asks_again_leaves_the_line(
+    redis_url: str, tmp_path: Path
+):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await board.has("ada", on_duty=False)
+        board.world = directory(
+            [queue(hold_queue=HoldQueue(unattended_queue=True))], {"ada": "PJSIP/6001"}
+        )
+        before = await board.desk.create("support", CALLER, in_s(5))
+        state = waiting(board, call(CALLER))
+        assert state.queue is not None
+        assert isinstance(await board.queueing.stand_in_line(state, state.queue), Placed)
+        assert await promises.promise_callback(state, "support", CALLER)
+        assert [one.about.id for one in await board.callbacks.find(TENANT, in_s(5))] == [before.id]
+        assert await board.queueing.standing(state) is None
+        assert board.holding.find(state.id) is None
+        await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+        assert not await board.line.next_for_agent(
+            TENANT, "ada", token="t" * 32, lease_ms=9_000, deadline=in_s(5)
+        )
 
 
 async def test_what_cannot_be_called_back_is_not_promised(redis_url: str, tmp_path: Path):
