@@ -128,7 +128,8 @@ class StoreQueueing:
         """An agent, a place, or neither."""
         entry = self._planner.queue(plan.queue)
         config = entry.config if entry is not None else None
-        is_known = self._holding.find(state.id) is not None
+        # Who had an agent already is no newcomer, though the line has forgotten the call since.
+        is_known = state.goes_first or self._holding.find(state.id) is not None
         stays = config is not None and config.hold_queue.stay_in_queue_after_closing
         is_closed = entry is not None and not is_open(entry.calendar, self._clock())
         if is_closed and not (is_known and stays):

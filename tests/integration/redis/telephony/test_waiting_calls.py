@@ -257,6 +257,26 @@ async def test_at_closing_time_those_who_wait_are_sent_away_unless_they_may_stay
             assert await board.queueing.standing(_holding(board, waiting)) is None
 
 
+@pytest.mark.parametrize("stays", [False, True])
+async def test_after_closing_who_loses_the_agent_before_a_word_may_wait_on_where_callers_may_stay(
+    redis_url: str, stays: bool
+):
+    hours = OpeningHours(hours={"mon-sun": ("08:00-18:00",)})
+    hold = HoldQueue(stay_in_queue_after_closing=stays)
+    async with switchboard(redis_url, queues=[queue(calendar=hours, hold_queue=hold)]) as board:
+        opens, closes = _at("2026-12-01T10:00"), _at("2026-12-01T18:00")
+        board.now_s = lambda: opens
+        await board.has("ada")
+        state = call()
+        match = await board.arrives(state)
+        assert isinstance(match, Matched)
+        await confirmed(board, state, match)
+        board.now_s = lambda: closes
+        await board.queueing.wrap_up("ada")
+        again = await board.arrives(replace(_holding(board, state), goes_first=True))
+        assert isinstance(again, Matched if stays else NotPlaced)
+
+
 def _at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
