@@ -2,7 +2,7 @@
 
 import re
 import zoneinfo
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 
 import msgspec
@@ -11,6 +11,10 @@ from rules.fields import Value
 from rules.scalars import Schema
 
 DAY_MINUTES = 24 * 60
+EARLIEST_S = 0.0
+LATEST_S = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
+"""Instants are from 1970 up to 2200: every zone, calendar and store can reckon with those."""
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _SPAN = r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])"
@@ -97,7 +101,7 @@ class DateSpan(msgspec.Struct, frozen=True):
 
 
 class Instant(msgspec.Struct, frozen=True):
-    """RFC 3339 with an offset, as seconds since the epoch."""
+    """RFC 3339 with an offset, as seconds since the epoch, EARLIEST_S to LATEST_S."""
 
     def __call__(self, value: Value) -> float:
         expected = "a time with its offset, such as 2026-12-01T10:00:00-05:00"
@@ -105,9 +109,12 @@ class Instant(msgspec.Struct, frozen=True):
         if not re.fullmatch(_INSTANT, text):
             value.fail("wrong-type", "this is not a time with an offset", expected)
         try:
-            return datetime.fromisoformat(text.upper()).timestamp()
+            at_s = datetime.fromisoformat(text.upper()).timestamp()
         except ValueError:
             value.fail("wrong-type", "there is no such time", expected)
+        if not EARLIEST_S <= at_s < LATEST_S:
+            value.fail("out-of-range", "this time is out of range", "a time from 1970 to 2199")
+        return at_s
 
     @property
     def schema(self) -> Schema:

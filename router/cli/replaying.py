@@ -40,11 +40,13 @@ _LISTED: Final = 20
 
 def _since(ctx: click.Context, param: click.Parameter, value: str) -> float:  # noqa: ARG001
     """Seconds since the epoch."""
+    from rules.parse_times import EARLIEST_S, LATEST_S  # noqa: PLC0415 - start-up time
+
     if match := re.fullmatch(r"([0-9]{1,6})([smhd])", value):
-        return time.time() - int(match[1]) * _UNITS[match[2]]
+        return max(EARLIEST_S, time.time() - int(match[1]) * _UNITS[match[2]])
     with contextlib.suppress(ValueError):
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is not None:
+        if moment.tzinfo is not None and EARLIEST_S <= moment.timestamp() < LATEST_S:
             return moment.timestamp()
     raise click.BadParameter(f"{value} is neither like 24h nor like 2026-12-01T10:00:00-05:00")
 

@@ -19,6 +19,7 @@ from aiohttp.typedefs import Middleware
 from router.errors import CrosspointError, InvalidInputError
 from router.http.bodies import TooLargeError
 from router.http.error_replies import public_message, status_of
+from rules.parse_times import EARLIEST_S, LATEST_S
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -114,7 +115,7 @@ def whole_number(query: Mapping[str, str], name: str, default: int, least: int, 
 
 
 def moment(query: Mapping[str, str], name: str) -> datetime | None:
-    """An RFC 3339 timestamp of the query string, in UTC; InvalidInputError names it."""
+    """An RFC 3339 timestamp of the query string, in UTC, 1970 to 2199; InvalidInputError names it."""
     text = query.get(name)
     if text is None:
         return None
@@ -127,6 +128,8 @@ def moment(query: Mapping[str, str], name: str) -> datetime | None:
         raise InvalidInputError(
             f"{name} is a timestamp with a zone, like 2026-01-31T12:00:00Z.", field=name
         )
+    if not EARLIEST_S <= value.timestamp() < LATEST_S:
+        raise InvalidInputError(f"{name} is a time from 1970 to 2199.", field=name)
     return value.astimezone(UTC)
 
 

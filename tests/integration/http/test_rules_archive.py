@@ -173,7 +173,13 @@ async def test_with_whole_numbers_in_the_log_nothing_is_open(
 
 
 @pytest.mark.parametrize(
-    "bad", [("--since", "soon"), ("--limit", "0"), ("--since", "2026-12-01T10:00:00")]
+    "bad",
+    [
+        ("--since", "soon"),
+        ("--limit", "0"),
+        ("--since", "2026-12-01T10:00:00"),
+        ("--since", "0001-01-01T00:00:00Z"),
+    ],
 )
 async def test_replay_refuses_what_it_cannot_read(
     main: Running, tmp_path: Path, bad: tuple[str, str]

@@ -99,6 +99,16 @@ def test_timestamps_without_a_zone_are_refused(text: str):
         moment({"from": text}, "from")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z",
+     "2200-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"],
+)  # fmt: skip
+def test_timestamps_that_nobody_can_reckon_with_are_refused(text: str):
+    with pytest.raises(InvalidInputError, match="from 1970 to 2199"):
+        moment({"from": text}, "from")
+
+
 def test_timestamps_go_out_as_rfc_3339_in_utc():
     assert msgspec.json.encode(timestamp(1_700_000_000_500)) == b'"2023-11-14T22:13:20.500000Z"'
 

@@ -563,6 +563,22 @@ MISTAKES = [
         None,
         "cases[0].at",
     ),
+    *(
+        (
+            at_top(f"cases: [{{name: a, call: {{}}, at: {at}, expect: {{rule: default}}}}]"),
+            "out-of-range",
+            3,
+            33,
+            None,
+            "cases[0].at",
+        )
+        for at in (
+            "0001-01-01T00:00:00+05:00",
+            "1969-12-31T23:59:59Z",
+            "2200-01-01T00:00:00Z",
+            "9999-12-31T23:59:59-23:59",
+        )
+    ),
     (
         at_top("cases: [{name: a, call: {}, at: 2026-12-01T10:00:00Z, expect: {rule: defautl}}]"),
         "unknown-name",
