@@ -7,7 +7,7 @@ from rules.conditions import AllOf, AnyOf, Condition, Not
 from rules.document import Rule
 from rules.plain_reading import Outcome, PlainReading
 from rules.problems import Mark
-from rules.wording import Leaf, masking_of, phrase, subject_of, wanted_of
+from rules.wording import HIDDEN, Leaf, masking_of, phrase, subject_of, wanted_of
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,12 +125,21 @@ def _first_failing(
 def _reason(
     reading: PlainReading, leaf: Leaf, rule: str, outcome: Outcome, *, unmasked: bool, but: str = ""
 ) -> Reason:
-    found = reading.look(leaf, rule)[1]
+    holds, found = reading.look(leaf, rule)
     show = masking_of(leaf, unmasked=unmasked or reading.is_masked)
+    wanted, shown = wanted_of(leaf, unmasked=unmasked), None if found is None else show(found)
+    if shown is not None and holds is Outcome.FALSE and _looks_wanted(shown, wanted):
+        shown += " (another one)"
     return Reason(
         condition=subject_of(leaf),
-        wanted=but + wanted_of(leaf, unmasked=unmasked),
+        wanted=but + wanted,
         outcome=outcome,
-        found=None if found is None else show(found),
+        found=shown,
         mark=leaf.mark,
     )
+
+
+def _looks_wanted(shown: str, wanted: str) -> bool:
+    """Whether masking has made what was found look like what was wanted."""
+    bare = shown.partition(" ")[0]
+    return HIDDEN in bare and bare in wanted

@@ -174,7 +174,8 @@ def explain(
 
     call, queues = _read_call(call_file), _read_queues(queues_file)
     now_s = time.time() if at is None else _instant(at)
-    explanation = compile_ruleset(load_document(file)).explain(call, now_s, queues)
+    # The call is one that its asker gave: there is nobody to hide it from.
+    explanation = compile_ruleset(load_document(file)).explain(call, now_s, queues, unmasked=True)
     if as_json:
         print_json(to_json(explanation))
     else:

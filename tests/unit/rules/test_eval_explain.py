@@ -64,8 +64,16 @@ def test_numbers_are_masked_unless_asked_for():
     assert (plain.wanted, plain.found) == ("+12125550199", "+12125550142")
 
 
+def test_what_masking_makes_look_like_the_wanted_one_is_told_to_be_another():
+    condition = caller("+12125559942")
+    masked, plain = reason_for(condition), reason_for(condition, unmasked=True)
+    assert (masked.wanted, masked.found) == ("+1212…42", "+1212…42 (another one)")
+    assert (plain.wanted, plain.found) == ("+12125559942", "+12125550142")
+    assert reason_for(Not(condition=caller("+12125550142"))).found == "+1212…42"
+
+
 def test_long_digits_are_masked_and_choices_are_not():
-    assert reason_for(digits("pin", "0815")).found == "…"
+    assert reason_for(digits("pin", "0815")).found == "… (another one)"
     assert reason_for(digits("main", "1")).found == "2"
 
 

@@ -119,6 +119,7 @@ def test_an_explanation_names_the_rule_and_what_kept_the_others_away(folder: Pat
     explained = json.loads(result.stdout)
     assert explained["decision"]["rule"] == "default"
     assert explained["skipped"][0]["rule"] == "vip"
+    assert explained["skipped"][0]["reason"]["found"] == "+12125550100"  # the asker's own call
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,8 @@ def test_an_explanation_names_the_rule_and_what_kept_the_others_away(folder: Pat
         ("--call", "{caler: x}"),
         ("--call", "["),
         ("--at", "yesterday"),
+        ("--at", "0001-01-01T00:00:00+05:00"),
+        ("--at", "9999-12-31T23:59:59Z"),
         ("--queues", "{q: {idle: 1}}"),
     ],
 )
