@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from pbx.claim import VARIABLE
+
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent / ".asterisk"
 ASTERISK_TREE = Path(os.environ.get("CROSSPOINT_ASTERISK_TREE", TREE))
@@ -143,6 +145,10 @@ class Instance:
         """Let a frozen process go on."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
+
+    def forget_controller(self) -> None:
+        """Whoever controlled it has gone for good: the next one need not wait to be sure (`pbx.claim`)."""
+        self.command(f'dialplan set global {VARIABLE} ""')
 
     def command(self, line: str) -> str:
         """Run one line of the console and return what it prints."""

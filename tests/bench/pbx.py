@@ -186,6 +186,7 @@ class Bench:
         members = "".join(f"member => PJSIP/{agent}\n" for agent in agents)
         (self._asterisk.etc / "queues.conf").write_text(QUEUES + members)
         self._asterisk.command("queue reload all")
+        self._asterisk.forget_controller()
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(phones(folder / "phones", self._port, talk_ms=talk_ms))
             pid = None

@@ -77,6 +77,7 @@ def shared_asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instan
 @pytest.fixture
 def asterisk(shared_asterisk: Instance) -> Iterator[Instance]:
     """Running at the beginning, whatever the test before did; without channels at the end."""
+    shared_asterisk.forget_controller()
     yield shared_asterisk
     if channels_of(shared_asterisk):
         shared_asterisk.command("channel request hangup all")

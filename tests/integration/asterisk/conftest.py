@@ -37,6 +37,13 @@ def asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         yield instance
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_at_work(request: pytest.FixtureRequest) -> None:
+    """The controllers of the test before have gone, and will not come back."""
+    if "asterisk" in request.fixturenames:
+        request.getfixturevalue("asterisk").forget_controller()
+
+
 @pytest.fixture
 def own_asterisk(asterisk: Instance, tmp_path: Path) -> Iterator[Instance]:
     """One that a test may hurt; `asterisk` is asked for because it knows whether there is any."""
