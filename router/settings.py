@@ -78,7 +78,7 @@ class TokenSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the decision log holds whole phone numbers; otherwise they are masked."""
+    """Whether the decision log holds calls as they came; otherwise what tells of people is masked."""
 
     log_full_numbers: bool = False
 

@@ -13,7 +13,8 @@ from rules.document import Document, Rule
 from rules.implication import Names, Prover, is_certain, is_impossible
 from rules.problems import Mark, Problem, nearest_name
 from rules.ruleset import Ruleset, queues_asked, queues_used
-from rules.shadows import find_shadows, leaves_of
+from rules.shadows import find_shadows
+from rules.wording import leaves_of
 
 
 class KnownNames(msgspec.Struct, frozen=True, kw_only=True):

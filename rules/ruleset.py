@@ -21,7 +21,7 @@ from rules.actions import (
 from rules.calendars import Calendar, prepare_holidays
 from rules.compile_conditions import Holds, Scope, compile_condition
 from rules.compile_index import Index, choose_entries
-from rules.conditions import AllOf, AnyOf, Condition, Not, QueueCompares
+from rules.conditions import AttributeIs, Condition, QueueCompares
 from rules.document import Document, Rule
 from rules.evaluation import Evaluation
 from rules.explain import Explanation, explain
@@ -30,6 +30,7 @@ from rules.masked import MaskedReading
 from rules.numbers import preload
 from rules.plain_reading import PlainReading
 from rules.requirements import Requirement, requirements_of
+from rules.wording import leaves_of
 
 _Compiled = tuple[Holds, Decision]
 
@@ -43,7 +44,8 @@ class Ruleset:
     """One version (`digest`) of one rules file. Immutable; safe to share between threads.
 
     `queues` are all queues named anywhere, `asked_queues` those whose live facts a condition can
-    ask for, `requirements` what an action can ask of agents.
+    ask for, `asked_attributes` the attributes that one can ask for, `requirements` what an action can
+    ask of agents.
     """
 
     def __init__(self, document: Document) -> None:
@@ -54,6 +56,12 @@ class Ruleset:
         actions = [*(rule.then for rule in document.rules), document.default]
         self.asked_queues = frozenset(
             queue for rule in document.rules for queue in queues_asked(rule.when)
+        )
+        self.asked_attributes = frozenset(
+            leaf.key
+            for rule in document.rules
+            for leaf in leaves_of(rule.when)
+            if isinstance(leaf, AttributeIs)
         )
         self.queues = self.asked_queues.union(*map(queues_used, actions))
         self.requirements: frozenset[Requirement] = frozenset(
@@ -142,16 +150,7 @@ class Ruleset:
 
 def queues_asked(condition: Condition) -> Iterable[str]:
     """The queues whose live facts a condition can ask for."""
-    match condition:
-        case QueueCompares():
-            yield condition.queue
-        case Not():
-            yield from queues_asked(condition.condition)
-        case AllOf() | AnyOf():
-            for each in condition.conditions:
-                yield from queues_asked(each)
-        case _:
-            return
+    return (leaf.queue for leaf in leaves_of(condition) if isinstance(leaf, QueueCompares))
 
 
 def queues_used(action: Action) -> Iterable[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from rules.conditions import AllOf, AnyOf, Condition, Not, NumberIn
 from rules.document import Rule
 from rules.implication import Names, Prover
-from rules.wording import Leaf, subject_of
+from rules.wording import Leaf, leaves_of, subject_of
 
 _MOST_COMPARISONS = 200_000
 """Bounds the work for a hostile file (about a second); a file of 1,000 rules stays far below."""
@@ -71,15 +71,3 @@ def _looked_up(condition: Condition, names: Names) -> Iterator[_Place | None]:
         for value in values:  # one is enough: a rule that covers all of them is filed under each
             yield subject, "=" + value
             break
-
-
-def leaves_of(condition: Condition) -> Iterator[Leaf]:
-    """Every condition inside that asks for one fact."""
-    match condition:
-        case Not():
-            yield from leaves_of(condition.condition)
-        case AllOf() | AnyOf():
-            for each in condition.conditions:
-                yield from leaves_of(each)
-        case _:
-            yield condition

@@ -1,7 +1,7 @@
 """Conditions in words for people, with what callers are known by masked."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
 from rules.conditions import (
@@ -47,6 +47,19 @@ Leaf = (
 )
 """A condition that asks for one fact."""
 
+
+def leaves_of(condition: Condition) -> Iterator[Leaf]:
+    """Every condition inside that asks for one fact."""
+    match condition:
+        case Not():
+            yield from leaves_of(condition.condition)
+        case AllOf() | AnyOf():
+            for each in condition.conditions:
+                yield from leaves_of(each)
+        case _:
+            yield condition
+
+
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MOST_LISTED = 5
 
@@ -56,6 +69,10 @@ HIDDEN = "…"
 
 LONGEST_OPEN_DIGITS = 2
 """A choice of one or two keys is no secret; anything longer may be an account or a PIN."""
+
+
+LONGEST_ID = 64
+_JOINTS = str.maketrans("", "", "-_")
 
 
 def mask(text: str) -> str:
@@ -70,6 +87,12 @@ def mask_if_telling(text: str) -> str:
     """Mask what looks like a number or an address; leave words and flags as they are."""
     is_telling = "@" in text or (len(text) > 4 and sum(map(str.isdigit, text)) > 4)
     return mask(text) if is_telling else text
+
+
+def mask_unless_id(text: str) -> str:
+    """Leave what looks like an id of a platform; mask what could be a number or an address."""
+    is_id = len(text) <= LONGEST_ID and text.isascii()
+    return text if is_id and text.translate(_JOINTS).isalnum() else mask(text)
 
 
 def mask_digits(digits: str) -> str:

@@ -189,7 +189,13 @@ class Decider:
         body = asked.dialect.express(decision.action, asked.names, None)
         if body is None:
             return None
-        outcome = Outcome(body=body, level=Level.FULL, rule=decision.rule, digest=ruleset.digest)
+        outcome = Outcome(
+            body=body,
+            level=Level.FULL,
+            rule=decision.rule,
+            digest=ruleset.digest,
+            asks_for=ruleset.asked_attributes,
+        )
         if len(self._outcomes) >= MOST_OUTCOMES:
             self._outcomes.clear()
         self._outcomes[id(decision)] = (decision, asked.names, asked.dialect, outcome)

@@ -5,7 +5,7 @@ leaves the process; an explanation made from a masked entry says so.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -16,10 +16,29 @@ from rules.explain import Explanation
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
 from rules.numbers import is_anonymous, is_plain_e164
 from rules.ruleset import Ruleset
-from rules.wording import HIDDEN, Masking, as_it_is, mask, mask_digits, mask_if_telling
+from rules.wording import HIDDEN, Masking, mask, mask_digits, mask_if_telling, mask_unless_id
 
 _PRIVATE: Final = frozenset({"name", "phone", "email", "number", "external_number"})
 """Last parts of attribute names whose values are masked whatever they look like."""
+
+_PARTIES: Final = ("target", "entry_point_target", "proxy_target")
+_IDS: Final = frozenset(
+    {
+        "master_call_id",
+        "entry_point_call_id",
+        "operator_call_id",
+        "contact.office_id",
+        *(f"{party}.id" for party in _PARTIES),
+        *(f"{party}.office_id" for party in _PARTIES),
+    }
+)
+_TIMES: Final = frozenset({"date_started", "iat", "exp", "nbf"})
+_WORDS: Final = frozenset({"state", "direction", *(f"{party}.type" for party in _PARTIES)})
+"""Attributes that platforms document, which tell nothing of a person. Of the others, which may be
+anything, only those are shown that a rule asks for."""
+
+_LEAST_TELLING: Final = 7
+"""Digits of a caller's number that are looked for in the contact's id."""
 
 _NONE: Final[Mapping[str, Scalar]] = {}
 _MOST_REASONS: Final = 32
@@ -27,8 +46,8 @@ _MOST_REASONS: Final = 32
 NOTE_REPEAT: Final = "This repeats an earlier answer of the same call, which has the explanation."
 
 NOTE_MASKED: Final = (
-    "Numbers and digits are masked in the log: a condition on them that cannot be judged any more is"
-    " said to be unknown."
+    "Numbers, digits, names and what no rule asked for are masked in the log: a condition on them that"
+    " cannot be judged any more is said to be unknown."
 )
 
 
@@ -74,7 +93,9 @@ def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numb
         at_s=asked.now_s,
         router=asked.router.id,
         level=outcome.level,
-        call=_plain(call, attributes) if with_full_numbers else masked(call, attributes),
+        call=_plain(call, attributes)
+        if with_full_numbers
+        else masked(call, attributes, outcome.asks_for),
         answer=outcome.body.decode(errors="replace"),
         duration_us=duration_us,
         rules=asked.router.rules,
@@ -115,8 +136,16 @@ def explain_entry(ruleset: Ruleset, entry: Entry) -> Explanation:
     return ruleset.explain_masked(entry.call, entry.at_s, entry.live, entry.rule or "")
 
 
-def masked(call: CallFacts, attributes: Mapping[str, Scalar] | None = None) -> CallFacts:
-    """The call without what identifies the caller; `attributes` stand in for its own."""
+def masked(
+    call: CallFacts,
+    attributes: Mapping[str, Scalar] | None = None,
+    asks_for: Collection[str] = (),
+) -> CallFacts:
+    """The call without what identifies the caller; `attributes` stand in for its own.
+
+    `asks_for` are those that the rules ask for: they are shown, unless they look like a number or an
+    address.
+    """
     contact = call.contact
     attributes = call.attributes if attributes is None else attributes
     return CallFacts(
@@ -124,11 +153,11 @@ def masked(call: CallFacts, attributes: Mapping[str, Scalar] | None = None) -> C
         caller=_masked_number(call.caller),
         called=_masked_number(call.called),
         router=call.router,
-        contact=None if contact is None else _masked_contact(contact),
+        contact=None if contact is None else _masked_contact(contact, call.caller),
         digits={name: mask_digits(keys) for name, keys in call.digits.items()}
         if call.digits
         else {},
-        attributes=_masked_attributes(attributes) if attributes else {},
+        attributes=_masked_attributes(attributes, asks_for) if attributes else {},
     )
 
 
@@ -141,28 +170,46 @@ def _masked_number(text: str | None) -> str | None:
     return text if is_anonymous(text) else HIDDEN
 
 
-def _masked_contact(contact: Contact) -> Contact:
+def _masked_contact(contact: Contact, caller: str | None) -> Contact:
+    number = (caller or "").lstrip("+")
+    is_number = len(number) >= _LEAST_TELLING and number in (contact.id or "")
     return Contact(
-        id=contact.id,
-        type=contact.type,
+        id=contact.id and (HIDDEN if is_number else mask_unless_id(contact.id)),
+        type=contact.type and mask_if_telling(contact.type),
         name=None if contact.name is None else mask(contact.name),
         email=None if contact.email is None else mask(contact.email),
     )
 
 
-def _masked_attributes(attributes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+def _masked_attributes(
+    attributes: Mapping[str, Scalar], asks_for: Collection[str]
+) -> Mapping[str, Scalar]:
     return {
-        key: _masking_of(key)(value) if isinstance(value, str) and value else value
+        key: _masked_value(key, value, is_asked=key in asks_for)
         for key, value in attributes.items()
     }
 
 
+def _masked_value(key: str, value: Scalar, *, is_asked: bool) -> Scalar:
+    if value is None or isinstance(value, bool) or value == "":
+        return value
+    if isinstance(value, str):
+        return _masking_of(key, is_asked=is_asked)(value)
+    if key in _IDS or key in _TIMES:
+        return value
+    text = str(value)
+    shown = _masking_of(key, is_asked=is_asked)(text)
+    return value if shown == text else shown
+
+
 @functools.lru_cache(maxsize=1024)
-def _masking_of(key: str) -> Masking:
+def _masking_of(key: str, *, is_asked: bool) -> Masking:
     last = key.rpartition(".")[2]
     if last in _PRIVATE or last.endswith(("_number", "_name", "_email", "_phone")):
         return mask
-    return as_it_is if last.endswith("id") else mask_if_telling
+    if key in _IDS:
+        return mask_unless_id
+    return mask_if_telling if is_asked or key in _WORDS else mask
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """What came of one routing request: the answer, how good it is, and why it is this one."""
 
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -107,6 +107,9 @@ class Asked(msgspec.Struct, frozen=True):
     now_s: float
 
 
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The answer and where it comes from.
 
@@ -114,6 +117,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     has been put by now, `again_after_s` how long that takes at least. Two kinds of reservation are left to clear up after the answer: `unsure` is the request id
     of one of which nobody knows whether it happened, `give_back` those that were of no use. `call` is the
     call as it was decided (with digits from earlier requests) where it differs from what was asked.
+    `asks_for` are the attributes that the rules ask for.
     `is_remembered`: the store remembers the answer already.
     """
 
@@ -131,6 +135,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     unsure: str | None = None
     give_back: tuple[Taken, ...] = ()
     call: CallFacts | None = None
+    asks_for: frozenset[str] = _NO_NAMES
     is_repeat: bool = False
     is_remembered: bool = False
     cause: Exception | None = None

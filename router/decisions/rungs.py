@@ -175,6 +175,7 @@ class Rungs:
             unsure=self._unsure,
             give_back=self._give_back,
             call=self.asked.call,  # with digits from earlier requests
+            asks_for=self._ruleset.asked_attributes,
             is_remembered=self._is_remembered,
         )
 

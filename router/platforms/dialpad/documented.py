@@ -22,7 +22,7 @@ from router.platforms.dialpad.wire import (
     read_json,
 )
 from rules.facts import CallFacts, Contact, Scalar
-from rules.wording import mask, mask_if_telling
+from rules.wording import mask, mask_if_telling, mask_unless_id
 
 _Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 _Number = Annotated[str, Meta(max_length=64)]
@@ -114,9 +114,9 @@ class _DocumentedAttributes(LateAttributes):
         return Attributes(
             request.date_started,
             _rest_of_contact(contact, is_masked) if isinstance(contact, Party) else UNSET,
-            request.master_call_id,
-            request.entry_point_call_id,
-            request.operator_call_id,
+            _id(request.master_call_id) if is_masked else request.master_call_id,
+            _id(request.entry_point_call_id) if is_masked else request.entry_point_call_id,
+            _id(request.operator_call_id) if is_masked else request.operator_call_id,
             _shown(request.target) if is_masked else request.target,
             _shown(request.entry_point_target) if is_masked else request.entry_point_target,
             _shown(request.proxy_target) if is_masked else request.proxy_target,
@@ -153,7 +153,8 @@ def _rest_of_contact(party: Party, is_masked: bool) -> Party | UnsetType:  # noq
     phone, office_id = party.phone, party.office_id
     if phone is UNSET and office_id is UNSET:
         return UNSET
-    phone = mask(phone) if is_masked and phone else phone
+    if is_masked:
+        phone, office_id = mask(phone) if phone else phone, _id(office_id)
     return Party(UNSET, UNSET, UNSET, UNSET, phone, office_id)
 
 
@@ -163,13 +164,17 @@ def _shown(party: Party | UnsetType | None) -> Party | UnsetType | None:
     if not isinstance(party, Party):
         return party
     return Party(
-        party.id,
+        _id(party.id),
         _word(party.type),
         mask(party.name) if party.name else party.name,
         mask(party.email) if party.email else party.email,
         mask(party.phone) if party.phone else party.phone,
-        party.office_id,
+        _id(party.office_id),
     )
+
+
+def _id(value: str | int | UnsetType | None) -> str | int | UnsetType | None:
+    return mask_unless_id(value) if isinstance(value, str) and value else value
 
 
 def _word(text: str | UnsetType | None) -> str | UnsetType | None:

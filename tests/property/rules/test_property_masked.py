@@ -21,10 +21,12 @@ _ANY_CALL = given(document=DOCUMENTS, call=CALLS, now_s=TIMES, live=LIVE_FACTS)
 def _is_among(document: Document, call: CallFacts, now_s: float, live: LiveFacts | None) -> None:
     rules = compile_ruleset(document)
     really = rules.evaluate(call, now_s, live)
-    allowed = redecide(rules, masked(call), now_s, live or {}, is_masked=True)
-    assert really.rule in {decision.rule for decision in allowed.decisions}
-    if allowed.decisions[-1].rule == DEFAULT_RULE or len(allowed.decisions) == 1:
-        assert len(allowed.decisions) == 1 or allowed.open
+    for asked in (rules.asked_attributes, frozenset[str]()):
+        logged = masked(call, None, asked)
+        allowed = redecide(rules, logged, now_s, live or {}, is_masked=True)
+        assert really.rule in {decision.rule for decision in allowed.decisions}
+        if allowed.decisions[-1].rule == DEFAULT_RULE or len(allowed.decisions) == 1:
+            assert len(allowed.decisions) == 1 or allowed.open
 
 
 test_what_was_decided_is_among_what_the_masked_log_allows = _SETTINGS(_ANY_CALL(_is_among))
