@@ -39,10 +39,10 @@ _log = structlog.get_logger("crosspoint.http")
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One page of a list; `total` counts the whole list."""
+    """One page of a list; `total` counts the whole list, None where that would cost too much."""
 
     items: list[object]
-    total: int
+    total: int | None
     limit: int
     offset: int
 

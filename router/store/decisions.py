@@ -10,6 +10,7 @@ from router.decisions.log import Entry, Filters, LoggedDecision, unfolded
 from router.errors import InvalidInputError, NotFoundError
 from router.store import keys
 from router.store.link import Link, Reply
+from router.store.operations import int_of, list_of, text_of
 from router.store.scripts import load_script, run_script
 
 MOST_LISTED: Final = 200
@@ -56,16 +57,21 @@ async def list_decisions(
         reply = await link.call(
             "XREVRANGE", keys.decisions(tenant), newest, oldest, "COUNT", _PAGE, deadline=deadline
         )
-        page = list(_entries(reply))
-        for decision in page:
+        page = list_of(reply)
+        for decision in _entries(page):
             if filters.lets(decision.entry):
                 found.append(decision)
                 if len(found) == limit:
                     return Page(decisions=tuple(found), next_before=decision.id)
         if len(page) < _PAGE:
             return Page(decisions=tuple(found))
-        newest = f"({page[-1].id}"
+        newest = f"({text_of(list_of(page[-1])[0])}"
     return Page(decisions=tuple(found), next_before=newest[1:])
+
+
+async def count_decisions(link: Link, tenant: str, deadline: Deadline) -> int:
+    """How many decisions the log holds."""
+    return int_of(await link.call("XLEN", keys.decisions(tenant), deadline=deadline))
 
 
 async def get_decision(
@@ -76,7 +82,7 @@ async def get_decision(
         raise NotFoundError("there is no such decision in the log")
     key = keys.decisions(tenant)
     reply = await link.call("XRANGE", key, decision_id, decision_id, deadline=deadline)
-    for decision in _entries(reply):
+    for decision in _entries(list_of(reply)):
         return decision
     raise NotFoundError("there is no such decision in the log")
 
@@ -95,9 +101,9 @@ def _is_id(text: str) -> bool:
     return all(part.isascii() and part.isdigit() and len(part) <= 19 for part in parts)
 
 
-def _entries(reply: Reply) -> Iterator[LoggedDecision]:
+def _entries(reply: Sequence[Reply]) -> Iterator[LoggedDecision]:
     """Entries of a stream; one that another version wrote and this one cannot read is left out."""
-    for item in reply if isinstance(reply, list) else ():
+    for item in reply:
         match item:
             case [bytes(entry_id), [b"e", bytes(text)]]:
                 try:

@@ -52,7 +52,7 @@ class Possible(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_callbacks(asked: Asked[None]) -> Page:
-    """Oldest first. `total` says that there is more as long as the end was not reached."""
+    """Oldest first. There is a `total` once the end was reached."""
     queue, text = asked.query.get("queue"), asked.query.get("status")
     if text is not None and text not in set(Status):
         raise InvalidInputError(f"status is one of {', '.join(Status)}.", field="status")
@@ -68,7 +68,7 @@ async def list_callbacks(asked: Asked[None]) -> Page:
             break
     page = found[asked.offset : asked.offset + asked.limit]
     forms: list[object] = list(await asyncio.gather(*(_form(asked, one) for one in page)))
-    total = min(len(found), wanted)
+    total = None if len(found) >= wanted else len(found)
     return Page(items=forms, total=total, limit=asked.limit, offset=asked.offset)
 
 

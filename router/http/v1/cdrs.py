@@ -92,7 +92,7 @@ class CdrWithEvents(CdrForm, frozen=True, kw_only=True):
 
 
 async def list_cdrs(asked: Asked[None]) -> Page | Table:
-    """`total` is exact once the end of the records was reached; before, it says that there is more."""
+    """There is a `total` once the end of the records was reached."""
     found, is_more = await find_records(asked)
     items = found[asked.offset :]
     ids = [record.id for record in items]
@@ -103,7 +103,7 @@ async def list_cdrs(asked: Asked[None]) -> Page | Table:
     ]
     if asked.wants_csv:
         return _table(forms)
-    total = len(found) + is_more
+    total = None if is_more else len(found)
     return Page(items=list(forms), total=total, limit=asked.limit, offset=asked.offset)
 
 

@@ -20,7 +20,12 @@ from router.http.envelope import Page, moment, timestamp
 from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
 from router.rulesets.archive import load_version
-from router.store.decisions import MOST_LISTED, get_decision, list_decisions
+from router.store.decisions import (
+    MOST_LISTED,
+    count_decisions,
+    get_decision,
+    list_decisions,
+)
 from rules.explain import Explanation, Reason
 from rules.facts import CallFacts, QueueFacts
 
@@ -80,7 +85,7 @@ class ExplainedForm(DecisionForm, frozen=True, kw_only=True):
 
 
 async def list_logged(asked: Asked[None]) -> Page:
-    """`total` is exact once the end of the log was reached; before, it says that there is more."""
+    """Without filters there is a `total`, with filters only once the end of the log was reached."""
     if asked.offset > OFFSET_MOST:
         raise InvalidInputError(
             f"offset is at most {OFFSET_MOST} here; use before with an id.", field="offset"
@@ -102,8 +107,12 @@ async def list_logged(asked: Asked[None]) -> Page:
         if not is_more or len(found) >= wanted:
             break
         filters = msgspec.structs.replace(filters, before=some.next_before)
+    total: int | None = len(found)
+    if is_more:
+        is_all = _filters(asked) == Filters()
+        total = await count_decisions(asked.link, asked.tenant, asked.deadline) if is_all else None
     items: list[object] = [_form(decision) for decision in found[asked.offset :]]
-    return Page(items=items, total=len(found) + is_more, limit=asked.limit, offset=asked.offset)
+    return Page(items=items, total=total, limit=asked.limit, offset=asked.offset)
 
 
 async def get_logged(asked: Asked[None]) -> ExplainedForm:

@@ -105,7 +105,9 @@ def _parameters(row: AnyEndpoint) -> list[Json]:
 def _envelope(status: Json, data: Json, *, is_list: bool = False) -> Json:
     properties: Json = {"status": status, "message": {"type": "string"}, "data": data}
     if is_list:
-        properties |= {name: {"type": "integer"} for name in ("total", "limit", "offset")}
+        total = "length of the whole list; absent where it is not known before the list's end"
+        properties |= {name: {"type": "integer"} for name in ("limit", "offset")}
+        properties["total"] = {"type": "integer", "description": total}
     return {"type": "object", "properties": properties, "required": ["status"]}
 
 

@@ -42,7 +42,10 @@ class RecordingForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_recordings(asked: Asked[None]) -> Page:
-    """Those of the newest calls that fit; limit and offset count calls, so a page may be shorter."""
+    """Those of the newest calls that fit; limit, offset and total count calls, so a page may be shorter.
+
+    There is a `total` once the end of the records was reached.
+    """
     records, is_more = await find_records(asked)
     page = records[asked.offset :]
     names = [one.name for record in page for one in record.recordings]
@@ -50,7 +53,7 @@ async def list_recordings(asked: Asked[None]) -> Page:
     forms: list[object] = [
         _form(record, name, sizes) for record in page for name in _names_of(record)
     ]
-    total = len(records) + is_more
+    total = None if is_more else len(records)
     return Page(items=forms, total=total, limit=asked.limit, offset=asked.offset)
 
 

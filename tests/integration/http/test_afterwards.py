@@ -82,6 +82,19 @@ async def test_the_log_is_bounded_and_pages_backwards(main: Running) -> None:
     assert one.entry.call.call_id == "990"
 
 
+async def test_an_entry_of_another_version_does_not_end_a_list(main: Running) -> None:
+    link = main.service.links.link_for("log")
+    entry = entry_of(asked(), Outcome(body=b"{}", level=Level.FULL), 1, with_full_numbers=False)
+    oldest = msgspec.structs.replace(entry, rule="oldest")
+    texts = [decisions.written(each) for each in (oldest, *[entry] * 600)]
+    texts[400] = b'{"of another": "version"}'
+    await decisions.append_decisions(link, "log", texts, kept=1000, deadline=in_s(5))
+    found = await decisions.list_decisions(
+        link, "log", Filters(rule="oldest"), limit=1, deadline=in_s(5)
+    )
+    assert [each.entry.rule for each in found.decisions] == ["oldest"]
+
+
 async def test_while_the_store_is_away_the_line_is_bounded_and_then_told(
     start: Start, new_server: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,8 @@ async def test_callbacks_are_filtered_and_paged(api: ApiServer):
     pages = [await ids(f"limit=2&offset={offset}") for offset in (0, 2, 4)]
     assert [len(page) for page in pages] == [2, 2, 0]
     assert set.union(*pages) == set(made)
-    assert (await api.ask("GET", "/callbacks?limit=2")).body["total"] == 3  # there is more
+    assert "total" not in (await api.ask("GET", "/callbacks?limit=2")).body  # there is more
+    assert (await api.ask("GET", "/callbacks?limit=2&offset=2")).body["total"] == 4
     assert (await api.ask("GET", f"/callbacks?status={Status.DONE}")).body["total"] == 0
     assert (await api.ask("GET", "/callbacks?status=odd")).data["field"] == "status"
 

@@ -112,7 +112,7 @@ async def test_records_are_filtered_and_paged(api: ApiServer):
     assert await ids("limit=2&offset=1") == ["served", "in4"]
     assert await ids("before=in3&limit=2") == ["in2", "in1"]
     first = await api.ask("GET", "/cdrs?limit=3")
-    assert first.body["total"] == 4  # there is more
+    assert "total" not in first.body  # there is more
     assert (await api.ask("GET", "/cdrs?limit=7")).body["total"] == 7
     for query in ("disposition=odd", "direction=up", "from=yesterday", "offset=9999"):
         bad = await api.ask("GET", "/cdrs?" + query)
