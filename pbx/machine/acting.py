@@ -35,6 +35,7 @@ from pbx.machine.plans import (
     QueuePlan,
     VoicemailPlan,
 )
+from pbx.machine.recording import may_record, recording_policy
 from pbx.machine.state import CallState, Dialogue, Leg, Phase
 from rules.actions import Action, Ask, End, Menu
 
@@ -67,7 +68,7 @@ def ask_rules(state: CallState) -> Next:
 def carry_out(state: CallState, plan: Plan) -> Next:  # noqa: PLR0911 - one per plan
     """Begin what the plan says, answering the caller and settling the recording first."""
     if isinstance(plan, DialPlan):
-        settled = _settle_recording(state, plan) if state.is_up else None
+        settled = settle_recording(replace(state, plan=plan)) if state.is_up else None
         return settled or _dial(state, plan)
     if isinstance(plan, EndPlan):
         return _end(state, plan)
@@ -75,7 +76,7 @@ def carry_out(state: CallState, plan: Plan) -> Next:  # noqa: PLR0911 - one per 
         return replace(state, phase=Phase.ANSWERING, plan=plan), (Answer(),)
     match plan:
         case QueuePlan():
-            return _settle_recording(state, plan) or _stand_in_line(state, plan)
+            return settle_recording(replace(state, plan=plan)) or _stand_in_line(state, plan)
         case VoicemailPlan():
             return begin(
                 replace(state, plan=plan), Phase.VOICEMAIL, Voicemail(longest_s=plan.longest_s)
@@ -188,20 +189,17 @@ def _question(action: Ask | Menu) -> Question:
     )
 
 
-def _settle_recording(state: CallState, plan: QueuePlan | DialPlan) -> Next | None:
+def settle_recording(state: CallState) -> Next | None:
     """Tell or ask the caller before a recording, once a call; None when there is nothing to do."""
-    policy = plan.recording
-    if not policy.record or state.consent is not None:
+    policy = recording_policy(state)
+    if not policy.record or state.consent is False or may_record(state):
         return None
-    state = replace(state, plan=plan)
     if policy.ask_consent:
         then, steps = begin(state, Phase.CONSENT, consent_dialogue())
         return then, (Note(what="recording_consent_asked"), *steps)
-    if policy.announce:
-        play = state.play + 1
-        told = replace(state, phase=Phase.CONSENT, dialogue=None, play=play)
-        return told, (Play(play=play, prompts=(Fixed(Sound.RECORDING_NOTICE),)),)
-    return None
+    play = state.play + 1
+    telling = replace(state, phase=Phase.CONSENT, dialogue=None, play=play)
+    return telling, (Play(play=play, prompts=(Fixed(Sound.RECORDING_NOTICE),)),)
 
 
 def _stand_in_line(state: CallState, plan: QueuePlan) -> Next:

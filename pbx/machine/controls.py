@@ -6,9 +6,8 @@ from msgspec.structs import replace
 
 from ivr.prompts import Fixed, Sound
 from ivr.steps import Music, SetTimer, TimedOut, Timer
-from pbx.machine.acting import Next, act, carry_out, hang_up
+from pbx.machine.acting import Next, act, carry_out, hang_up, settle_recording
 from pbx.machine.commands import (
-    Bridge,
     Cancel,
     HangUp,
     Note,
@@ -31,6 +30,8 @@ from pbx.machine.events import (
     UnparkTo,
 )
 from pbx.machine.plans import EndPlan
+from pbx.machine.queueing import join
+from pbx.machine.recording import may_interrupt
 from pbx.machine.state import CallState, Intent, Leg, Phase, Supervision
 from pbx.machine.talking import LEAVING, consult_now, join_again, let_agent_go, spy
 
@@ -119,23 +120,30 @@ def supervise(state: CallState, event: Supervise) -> Next:
 
 
 def change_recording(state: CallState, event: ChangeRecording) -> Next:
-    """On demand; pausing needs a recording, and nothing starts without the caller's consent.
+    """On demand, told or asked as the policy wants; paused and ended only where the policy allows that.
 
     A recording can only be started on a channel that is ours, so the bridge is taken apart for the
-    few milliseconds that takes.
+    few milliseconds that takes, or until the caller was told or has answered.
     """
+    if event.to in {"off", "pause"} and state.recording and not may_interrupt(state):
+        return state, (Note(what="recording_must_go_on"),)
     noted = (SetRecording(to=event.to), Note(what=f"recording_{event.to}"))
     match event.to:
-        case "on" if not state.recording and state.consent is not False:
+        case "on" if _may_begin(state):
             return _split(state, Intent.RECORD)
         case "off" if state.recording:
-            return replace(state, recording=False, is_muted=False), noted
+            return replace(state, recording=False, is_muted=False, on_demand=False), noted
         case "pause" if state.recording and not state.is_muted:
             return replace(state, is_muted=True), noted
         case "resume" if state.is_muted:
             return replace(state, is_muted=False), noted
         case _:
             return state, (Note(what="recording_refused"),)
+
+
+def _may_begin(state: CallState) -> bool:
+    """Whether a recording can begin now; with a third party on the way there is no moment for questions."""
+    return not state.recording and state.consent is not False and state.third is None
 
 
 # --- the bridge is taken apart first ------------------------------------------------------------------
@@ -216,9 +224,5 @@ def _complete_now(state: CallState) -> Next:
 def _record_now(state: CallState) -> Next:
     if state.agent is None:
         return hang_up(state)
-    recording = replace(state, phase=Phase.TALKING, recording=True)
-    return recording, (
-        SetRecording(to="on"),
-        Bridge(state.agent.id),
-        Note(what="recording_on"),
-    )
+    wanted = replace(state, on_demand=True)
+    return settle_recording(wanted) or join(wanted)

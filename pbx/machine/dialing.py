@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from ivr.prompts import Fixed, Sound
-from pbx.machine.acting import Next, act, ask_rules, carry_out, hang_up
+from pbx.machine.acting import Next, act, ask_rules, carry_out, hang_up, settle_recording
 from pbx.machine.commands import (
     Answer,
     Cancel,
@@ -153,7 +153,8 @@ def customer_up(state: CallState, event: LegUp) -> Next:
     state = replace(state, is_up=True)
     noted = Note(what="customer_answered", leg=event.leg)
     if state.agent is not None:
-        then, steps = join(state)
+        # The agent goes on hearing it ring while the customer is told or asked.
+        then, steps = settle_recording(state) or join(state)
     elif state.kind in AGENT_FIRST:
         then, steps = hang_up(state)
     elif state.action is not None:

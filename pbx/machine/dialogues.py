@@ -19,6 +19,7 @@ from pbx.machine.acting import (
 )
 from pbx.machine.commands import KeepMessage, Note, PromiseCallback, StandInLine
 from pbx.machine.plans import CallbackPlan, EndPlan, QueuePlan, VoicemailPlan
+from pbx.machine.queueing import join
 from pbx.machine.state import CallState, Phase
 from rules.actions import Ask, Menu
 
@@ -54,9 +55,8 @@ def _without_dialogue(state: CallState, event: DialogueEvent) -> Next:
         return keep_key(state, event) if isinstance(event, Key) else (state, ())
     if state.phase is Phase.ENDING and isinstance(state.plan, EndPlan):
         return hang_up(state, state.plan.cause)
-    if state.phase is Phase.CONSENT and state.plan is not None:
-        told = replace(state, consent=True)
-        then, steps = carry_out(told, state.plan)
+    if state.phase is Phase.CONSENT:
+        then, steps = _settled(replace(state, is_told=True))
         return then, (Note(what="recording_announced"), *steps)
     return state, ()
 
@@ -107,10 +107,15 @@ def _back(state: CallState, asked: Ask | Menu) -> Next:
 def _consented(state: CallState, end: Finish) -> Next:
     agreed = is_consent(end)
     noted = Note(what="recording_consent" if agreed else "recording_refused")
-    if state.plan is None:
-        return state, (noted,)
-    then, steps = carry_out(replace(state, consent=agreed), state.plan)
+    then, steps = _settled(replace(state, is_told=True, consent=agreed))
     return then, (noted, *steps)
+
+
+def _settled(state: CallState) -> Next:
+    """The recording is settled: go on, to the agent if one waits already (for a callback, or on demand)."""
+    if state.agent is not None:
+        return join(state)
+    return carry_out(state, state.plan) if state.plan is not None else hang_up(state)
 
 
 def _held(state: CallState, end: Finish) -> Next:

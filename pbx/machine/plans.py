@@ -31,13 +31,16 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DialPlan(msgspec.Struct, frozen=True, kw_only=True, tag="dial"):
-    """Ring these phones at once for `ring_s` seconds; the first to answer is connected."""
+    """Ring these phones at once for `ring_s` seconds; the first to answer is connected.
+
+    `recording` None: as the queue wants it that the call came from, if any.
+    """
 
     offers: tuple[Offer, ...]
     ring_s: int
     caller_id: str | None = None
     otherwise: Action | None = None
-    recording: RecordingPolicy = RecordingPolicy()
+    recording: RecordingPolicy | None = None
 
 
 class QueuePlan(msgspec.Struct, frozen=True, kw_only=True, tag="queue"):

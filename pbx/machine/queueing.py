@@ -16,7 +16,6 @@ from pbx.machine.commands import (
     ReleaseAgent,
     Ring,
     Say,
-    SetRecording,
     StandInLine,
     WrapUp,
 )
@@ -30,7 +29,8 @@ from pbx.machine.events import (
     NotPlaced,
     Placed,
 )
-from pbx.machine.plans import DialPlan, QueuePlan, RecordingPolicy
+from pbx.machine.plans import QueuePlan
+from pbx.machine.recording import begin_recording
 from pbx.machine.state import CallState, Leg, Phase, without_offer
 
 
@@ -170,26 +170,16 @@ def join(state: CallState) -> Next:
     if agent is None:
         return state, ()
     state, stopped = drop_dialogue(state)
-    policy = recording_policy(state)
-    # One recording a call: after a transfer it goes on.
-    starts = policy.record and state.consent is not False and not state.recording
-    record = (SetRecording(to="on", stereo=policy.stereo),) if starts else ()
+    state, record = begin_recording(state)
     joined = replace(
         state,
         phase=Phase.TALKING,
         in_line=False,
         goes_first=False,
-        recording=state.recording or starts,
         standing_due=False,
-        is_joined=False,
         typed="",
     )
     return joined, (*stopped, Music(on=False), *record, Bridge(agent.id))
-
-
-def recording_policy(state: CallState) -> RecordingPolicy:
-    plan = state.plan
-    return plan.recording if isinstance(plan, QueuePlan | DialPlan) else RecordingPolicy()
 
 
 def agent_gone_before_joined(state: CallState, event: LegGone) -> Next:

@@ -90,8 +90,9 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     answered. `phone` is the endpoint of the phone that calls, empty for a call from outside. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
     talks to; `third` a party being consulted, added or unparked to; `members` those in a conference.
     `action` and `plan` are what is being done; `queue` the plan under which a place is held
-    (`in_line`); `goes_first`: before all others, having had an agent already. `standing_due`: an announcement waits until the phones stop ringing. `consent` None:
-    the caller was not told of a recording yet. `typed` are keys nobody has used yet. `rounds` counts
+    (`in_line`); `goes_first`: before all others, having had an agent already. `standing_due`: an announcement waits until the phones stop ringing. `is_told`: the
+    caller knows that talks are recorded; `consent`: whether they agreed by key, None where they were not
+    asked. `on_demand`: a recording was asked for during the talk. `typed` are keys nobody has used yet. `rounds` counts
     the questions asked. `recording`: one is made; `is_muted`: what is said is silence in it. `is_joined`: caller and agent have heard each other. `recording_file`,
     `message_file`: where Asterisk writes, so that whoever takes over can hand the files over.
     """
@@ -128,7 +129,9 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     supervision: Supervision | None = None
     members: tuple[Leg, ...] = ()
     intent: Intent | None = None
+    is_told: bool = False
     consent: bool | None = None
+    on_demand: bool = False
     recording: bool = False
     is_muted: bool = False
     recording_file: str = ""

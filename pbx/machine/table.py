@@ -214,6 +214,7 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.TALKING, BridgeOver): talking.bridge_over,
     **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, Phase.CONFERENCE)},
     **{(phase, LegGone): talking.leg_gone for phase in _WITH_AGENT},
+    (Phase.CONSENT, LegGone): talking.left_while_asked,
     (Phase.CONFERENCE, LegGone): talking.member_gone,
     **{(phase, Key): drop_key for phase in (*_WITH_AGENT, Phase.CONFERENCE, Phase.ENDING)},
     (Phase.TALKING, HoldCall): controls.hold,

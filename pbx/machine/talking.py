@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from ivr.steps import Music
-from pbx.machine.acting import Next, Step, act, hang_up
+from pbx.machine.acting import Next, Step, act, drop_dialogue, hang_up
 from pbx.machine.commands import (
     Bridge,
     BridgeLegs,
@@ -62,6 +62,18 @@ def leg_gone(state: CallState, event: LegGone) -> Next:
     return state, ()
 
 
+def left_while_asked(state: CallState, event: LegGone) -> Next:
+    """Somebody leaves while the caller is asked or told about the recording of a talk."""
+    if state.agent is None or event.leg != state.agent.id:
+        return leg_gone(state, event)
+    if state.is_joined or not isinstance(state.plan, QueuePlan):
+        state, stopped = drop_dialogue(state)
+        then, steps = leg_gone(state, event)
+        return then, (*stopped, *steps)
+    # A callback whose agent was there first: afterwards the customer waits for the next, before all others.
+    return let_agent_go(replace(state, goes_first=True), has_vanished=event.why is Gone.VANISHED)
+
+
 def _waits_still(state: CallState) -> bool:
     """The agent's phone was lost in the moment of joining: nobody has spoken with the caller yet."""
     return (
@@ -110,7 +122,7 @@ def let_agent_go(
             steps.append(WrapUp(agent.agent, has_vanished))
     if state.supervision is not None:
         steps.append(HangUp(leg=state.supervision.leg.id))
-    return replace(state, agent=None, supervision=None), tuple(steps)
+    return replace(state, agent=None, supervision=None, is_joined=False), tuple(steps)
 
 
 def join_again(state: CallState) -> Next:

@@ -301,11 +301,6 @@ class Dialler:
         agent = reserved.agents[0]
         state = self._call(callback, Kind.CALLBACK_AGENT_FIRST)
         plan = self._planner.plan(state, Enqueue(queue=queue.id))
-        if isinstance(plan, QueuePlan):
-            policy = plan.recording
-            # Nobody can be told of the recording once both are joined: then there is none.
-            told = replace(policy, record=policy.record and not policy.announce)
-            plan = replace(plan, recording=told)
         leg = Leg(id=leg_of(reserved.token, agent), endpoint=endpoint, agent=agent)
         return replace(
             state,

@@ -67,7 +67,8 @@ def effect_of(control: Control, before: CallState) -> Effect:  # noqa: C901, PLR
         case Supervise():
             return _until(lambda state: state.supervision is not None)
         case ChangeRecording(to="on"):
-            return _after_split(lambda state: state.recording)
+            # Done as well when the caller is being asked: the answer is the caller's.
+            return _after_split(lambda state: state.recording or state.phase is Phase.CONSENT)
         case ChangeRecording(to="off"):
             return _until(lambda state: not state.recording, may_end=True)
         case ChangeRecording(to=to):

@@ -76,7 +76,7 @@ class Town(World):
     def __init__(self, sounds: Path, recordings: Path) -> None:
         super().__init__(SUPPORT, sounds, recordings)
         self.endpoints = {agent: f"PJSIP/{number}" for agent, number in AGENTS.items()}
-        self.recording = RecordingPolicy(record=True)
+        self.recording = RecordingPolicy(record=True, allow_pause=True)
         self.ring_s = 100
         self.left_s = 300.0
         self.actions: dict[str, Action] = {CALLED["menu"]: MENU, CALLED["message"]: MAIL}

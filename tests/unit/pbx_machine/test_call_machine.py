@@ -614,7 +614,7 @@ def test_recording_is_paused_and_resumed_only_when_there_is_one() -> None:
     state, steps = after(state, ChangeRecording("on"))
     assert steps == (Split(CALLER, ADA),)
     state, steps = after(state, SplitDone())
-    assert steps == (SetRecording(to="on"), Bridge(ADA))
+    assert steps == (Music(on=False), SetRecording(to="on"), Bridge(ADA))
     assert state.recording
     assert after(state, ChangeRecording("resume")) == (state, ())
     state, steps = after(state, ChangeRecording("pause"))
