@@ -29,6 +29,11 @@ class CrosspointError(Exception):
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
 
 
+def with_notes(error: CrosspointError) -> str:
+    """The message and what was noted on its way, for operators."""
+    return "; ".join([str(error), *getattr(error, "__notes__", ())])
+
+
 class InvalidInputError(CrosspointError):
     """The input is not valid."""
 

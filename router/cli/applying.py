@@ -53,7 +53,9 @@ def apply(  # noqa: PLR0917 - click's order
     async def work(store: Store) -> "Plan":
         current = await store.resources.load(site.tenant, deadline=soon())
         made = sites.plan(site, current, prune=prune)
-        if not dry_run:
+        if dry_run:
+            await sites.need_free_routers(made, store.resources)
+        else:
             with _progress(len(made.changes if force else made.steps)) as on_step:
                 await sites.carry_out(made, store.resources, is_forced=force, on_step=on_step)
         return made

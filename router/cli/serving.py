@@ -34,7 +34,12 @@ def up(shell: Shell, port: int | None) -> None:
     settings = _with_port(shell.settings, port)
     site = read_site(settings)
     made = make_missing_secrets(settings, site)
-    run(settings, with_site=True, on_ready=_banner(shell, settings, site, made))
+    run(
+        settings,
+        with_site=True,
+        on_ready=_banner(shell, settings, site, made),
+        on_unapplied=lambda why: click.echo(f"WRONG: the site was not applied: {why}", err=True),
+    )
 
 
 @click.command(

@@ -16,7 +16,14 @@ import click
 import msgspec
 
 from router.deadline import Deadline, in_s
-from router.errors import CrosspointError, Fault, InvalidInputError, NotFoundError, StoreDownError
+from router.errors import (
+    CrosspointError,
+    Fault,
+    InvalidInputError,
+    NotFoundError,
+    StoreDownError,
+    with_notes,
+)
 from rules.problems import FileError
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ STORE_S: Final = 3.0
 """Seconds to wait for a store that does not answer."""
 
 OPERATION_S: Final = 10.0
+_MOST_NAMED: Final = 10
+"""Tenants named in one sentence."""
 
 
 def ended(message: str, exit_code: int) -> click.exceptions.Exit:
@@ -70,6 +79,7 @@ class Store(NamedTuple):
     links: "Links"
     resources: "Resources"
     agents: "Agents"
+    site_tenant: Callable[[], str | None]
 
     def link_for(self, tenant: str) -> "Link":
         return self.links.link_for(tenant)
@@ -140,7 +150,8 @@ async def open_store(settings: "Settings", *, makes: bool) -> AsyncIterator[Stor
         async with Links(parse_store_url(url)) as links:
             await links.wait_open(in_s(STORE_S))
             agents = Agents(links)
-            yield Store(links, Resources(links, AgentsAndQueues(agents)), agents)
+            resources = Resources(links, AgentsAndQueues(agents))
+            yield Store(links, resources, agents, lambda: _site_tenant(settings))
     finally:
         if own is not None:
             await own.close()
@@ -152,18 +163,32 @@ def soon() -> Deadline:
 
 
 async def tenant_of(store: Store, given: str | None) -> str:
-    """The tenant that was given, or the only one there is."""
-    if given is not None:
-        return given
+    """The tenant that was given, or the only one there is, or the one of the site in the settings."""
     tenants = await store.resources.tenants(deadline=soon())
+    if given is not None:
+        if given not in tenants:
+            raise NotFoundError(f"there is no tenant {given}{_one_of(tenants)}")
+        return given
+    if len(tenants) > 1:
+        if (own := store.site_tenant()) in tenants:
+            return own
+        has_any = store.resources.has_any
+        tenants = [name for name in tenants if await has_any(name, deadline=soon())]
     if len(tenants) == 1:
         return tenants[0]
     if not tenants:
         raise NotFoundError("the store is empty; run `crosspoint apply SITE` first")
-    raise InvalidInputError(f"say which tenant with --tenant: {', '.join(tenants)}")
+    raise InvalidInputError(f"say which tenant with --tenant{_one_of(tenants)}")
 
 
-tenant_option = click.option("--tenant", metavar="TENANT", help="Default: the only one there is.")
+def _one_of(tenants: Sequence[str]) -> str:
+    more = ", ..." if len(tenants) > _MOST_NAMED else ""
+    return f": {', '.join(tenants[:_MOST_NAMED])}{more}" if tenants else ""
+
+
+tenant_option = click.option(
+    "--tenant", metavar="TENANT", help="Default: the only one there is, or the site's."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
 
@@ -202,6 +227,17 @@ def to_json(value: object) -> Any:
     return msgspec.to_builtins(value, str_keys=True)
 
 
+def _site_tenant(settings: "Settings") -> str | None:
+    """The tenant of the site in the settings; None: there is none, or it cannot be read."""
+    from router.processes.site_at_start import read_site  # noqa: PLC0415 - start-up time
+
+    try:
+        site = read_site(settings)
+    except FileError:
+        return None
+    return site.tenant if site is not None else None
+
+
 def _is_answered(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
@@ -214,8 +250,7 @@ def _is_answered(path: str) -> bool:
 
 def _sentence(error: CrosspointError) -> str:
     field = error.field if isinstance(error, InvalidInputError) else None
-    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
-    return f"{f'{field}: ' if field else ''}{error}{notes}"
+    return f"{f'{field}: ' if field else ''}{with_notes(error)}"
 
 
 def _exit_code(error: CrosspointError) -> int:

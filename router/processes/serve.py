@@ -15,14 +15,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 import uvloop
 
 from router import metrics
 from router.deadline import in_s
-from router.errors import CrosspointError
+from router.errors import CrosspointError, with_notes
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.logs import LogPipe, configure
@@ -34,6 +34,7 @@ from router.processes.port import alone_on, hold_port
 from router.processes.site_at_start import apply_site, make_missing_secrets, read_site
 from router.processes.wiring import application, running
 from router.settings import LogFormat, Settings
+from router.site.file import Site
 from router.store.agents import Agents
 from router.store.embedded import EmbeddedStore
 from router.store.endpoints import parse_store_url
@@ -46,14 +47,21 @@ STORE_AT_START_S: Final = 10.0
 KILL_AFTER_S: Final = 5.0
 """Beyond the time to drain; then a worker is killed."""
 
-OnReady = Callable[[str], None]
-"""Told the URL once the service listens."""
+Tell = Callable[[str], None]
 
 _log = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings, *, with_site: bool = False, on_ready: OnReady | None = None) -> None:
+def serve(
+    settings: Settings,
+    *,
+    with_site: bool = False,
+    on_ready: Tell | None = None,
+    on_unapplied: Tell | None = None,
+) -> None:
     """Serve until a signal says stop. `with_site` applies the site of the settings first.
+
+    `on_ready` is told the URL once the service listens, `on_unapplied` why the site was not applied.
 
     FileError: the site is wrong. InvalidInputError: the address cannot be listened on. Other errors
     are those of the embedded store.
@@ -61,19 +69,32 @@ def serve(settings: Settings, *, with_site: bool = False, on_ready: OnReady | No
     pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_supervise(settings, pipe, with_site=with_site, on_ready=on_ready))
+            tell = _Tell(on_ready or _nobody, on_unapplied or _nobody)
+            runner.run(_supervise(settings, pipe, tell, with_site=with_site))
     finally:
         pipe.close()
 
 
-async def _supervise(
-    settings: Settings, pipe: LogPipe, *, with_site: bool, on_ready: OnReady | None
-) -> None:
+class _Tell(NamedTuple):
+    """Who is told what happens at the start."""
+
+    ready: Tell
+    unapplied: Tell
+
+
+def _nobody(_: str) -> None:
+    """Nobody wants to know."""
+
+
+async def _supervise(settings: Settings, pipe: LogPipe, tell: _Tell, *, with_site: bool) -> None:
     stop = stop_signal()
-    make_missing_secrets(settings, read_site(settings) if with_site else None)
+    site = read_site(settings) if with_site else None
+    make_missing_secrets(settings, site)
     async with _store(settings) as url:
-        if with_site:
-            await _apply(settings, url)
+        unapplied: Site | None = None
+        if site is not None and (problem := await _apply(settings, url)) is not None:
+            unapplied = site
+            tell.unapplied(problem)
         async with _port(settings) as held:
             host, port = held.getsockname()[:2]
             takes_calls = with_site and settings.pbx is not None
@@ -87,12 +108,12 @@ async def _supervise(
                         lambda: held,
                         pipe,
                         stop=stop,
-                        on_ready=lambda: _ready(where, on_ready),
+                        unapplied=unapplied,
+                        on_ready=lambda: tell.ready(where),
                     )
                 else:
-                    await _Workers(settings, url, (host, port)).run(
-                        stop, lambda: _ready(where, on_ready)
-                    )
+                    workers = _Workers(settings, url, (host, port), unapplied)
+                    await workers.run(stop, lambda: tell.ready(where))
     _log.info("stopped")
 
 
@@ -103,13 +124,18 @@ async def work(
     pipe: LogPipe,
     *,
     stop: asyncio.Event,
+    unapplied: Site | None,
     on_ready: Callable[[], None],
 ) -> None:
     """One worker's life: build, listen on the port it gets from `hold`, wait for `stop`, drain."""
     shared = settings.http.workers > 1
     folder = metrics.shared_folder(settings.data_dir) if shared else None
     async with running(
-        settings, store_url, metrics_in=folder, log_lines_dropped=lambda: pipe.dropped
+        settings,
+        store_url,
+        metrics_in=folder,
+        unapplied=unapplied,
+        log_lines_dropped=lambda: pipe.dropped,
     ) as service:
         route = RouteHandler(service.answering)
         server = HttpServer(application(service), route, settings.http.drain_seconds)
@@ -145,8 +171,8 @@ async def _port(settings: Settings) -> AsyncIterator[socket.socket]:
             yield held
 
 
-async def _apply(settings: Settings, url: str) -> None:
-    """Apply the site; without a store the last directory and the next start have to do."""
+async def _apply(settings: Settings, url: str) -> str | None:
+    """Apply the site; if that cannot be done the last directory has to do, and why not is returned."""
     async with Links(parse_store_url(url)) as links:
         try:
             await links.wait_open(in_s(STORE_AT_START_S))
@@ -154,22 +180,25 @@ async def _apply(settings: Settings, url: str) -> None:
         except FileError:
             raise
         except CrosspointError as error:
-            _log.error("site_not_applied", reason=error.code)
-            return
+            problem = with_notes(error)
+            _log.error("site_not_applied", reason=error.code, problem=problem)
+            return problem
     _log.info("site_applied", changes=0 if made is None else len(made.changes))
-
-
-def _ready(where: str, on_ready: OnReady | None) -> None:
-    if on_ready is not None:
-        on_ready(where)
+    return None
 
 
 class _Workers:
     """Keeps the wanted number of workers alive."""
 
-    def __init__(self, settings: Settings, store_url: str, address: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store_url: str,
+        address: tuple[str, int],
+        unapplied: Site | None,
+    ) -> None:
         self._settings = settings
-        self._arguments = (settings, store_url, address)
+        self._arguments = (settings, store_url, address, unapplied)
         self._spawn = multiprocessing.get_context("spawn")
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
@@ -206,7 +235,11 @@ async def _tell(ready: Connection, on_ready: Callable[[], None]) -> None:
 
 
 def _worker(
-    settings: Settings, store_url: str, address: tuple[str, int], ready: Connection
+    settings: Settings,
+    store_url: str,
+    address: tuple[str, int],
+    unapplied: Site | None,
+    ready: Connection,
 ) -> None:
     """The main function of a worker process."""
     if not end_with_parent():
@@ -220,6 +253,7 @@ def _worker(
             lambda: hold_port(*address),
             pipe,
             stop=stop_signal(),
+            unapplied=unapplied,
             on_ready=lambda: ready.send_bytes(b"ready"),
         )
 

@@ -37,11 +37,13 @@ from router.http.v1.endpoints import Management
 from router.metrics import Observer, Reload
 from router.platforms.dialpad.foreign import ForeignRouters
 from router.processes.missing_secrets import MissingSecrets
+from router.processes.unapplied_site import UnappliedSite
 from router.rulesets.archive import RulesArchive
 from router.rulesets.in_force import LoadState, Rulesets, RulesetState
 from router.rulesets.last_good import LAST_GOOD_RULES
 from router.settings import Settings, TokenSettings, secret_source
 from router.site.directory import Directory
+from router.site.file import Site
 from router.site.keeper import DirectoryKeeper, KeeperState
 from router.store import errors
 from router.store.agents import Agents
@@ -94,6 +96,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     answering: Answering
     tokens: Tokens
     missing_secrets: MissingSecrets
+    site: UnappliedSite
     whereabouts: Whereabouts
 
     @property
@@ -117,6 +120,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             ),
             _rules_part(self.rulesets, self.directory),
             self.missing_secrets.part(has_tokens=self.tokens.can_verify),
+            self.site.part(),
         ]
 
 
@@ -126,18 +130,21 @@ async def running(
     store_url: str,
     *,
     metrics_in: Path | None = None,
+    unapplied: Site | None = None,
     log_lines_dropped: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Service]:
     """A service at work, until the block is left. `metrics_in` is the workers' common folder.
 
-    `log_lines_dropped` tells how many the log had no room for.
+    `unapplied` is the site that could not be applied at the start. `log_lines_dropped` tells how many
+    the log had no room for.
     """
     links = Links(parse_store_url(store_url)).start()
     foreign = ForeignRouters(
         allowed=[ipaddress.ip_network(text) for text in settings.foreign.allow],
         answer_limit=settings.foreign.answer_limit_bytes,
     )
-    service, work = _build(settings, links, foreign, Observer(shared_in=metrics_in))
+    site = UnappliedSite(unapplied)
+    service, work = _build(settings, links, foreign, Observer(shared_in=metrics_in), site)
     service.keeper.load_file()
     with contextlib.suppress(CrosspointError):
         await links.wait_open(in_s(STORE_AT_START_S))
@@ -159,7 +166,11 @@ async def running(
 
 
 def _build(
-    settings: Settings, links: Links, foreign: ForeignRouters, observer: Observer
+    settings: Settings,
+    links: Links,
+    foreign: ForeignRouters,
+    observer: Observer,
+    site: UnappliedSite,
 ) -> tuple[Service, list[Work]]:
     agents = Agents(links)
     resources = Resources(links, AgentsAndQueues(agents))
@@ -194,6 +205,7 @@ def _build(
     views = Views(lambda: keeper.directory, budget, whereabouts.of)
     missing_secrets = MissingSecrets(observer)
     keeper.on_change(missing_secrets.look)
+    keeper.on_change(site.look)
     service = Service(
         settings=settings,
         links=links,
@@ -207,6 +219,7 @@ def _build(
         answering=Answering(views.find, decider, afterwards, settings.http.reserve_ms / 1000),
         tokens=_tokens(settings),
         missing_secrets=missing_secrets,
+        site=site,
         whereabouts=whereabouts,
     )
     return service, [

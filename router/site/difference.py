@@ -75,6 +75,9 @@ class ResourceWriter(Protocol):
     async def remove(
         self, tenant: str, type_: type[Resource], resource_id: str, *, deadline: Deadline
     ) -> None: ...
+    async def need_free_routers(
+        self, tenant: str, router_ids: Sequence[str], *, deadline: Deadline
+    ) -> None: ...
 
 
 def plan(site: Site, current: TenantResources, *, prune: bool = False) -> Plan:
@@ -104,7 +107,9 @@ async def carry_out(
     """Do it, some steps at a time, kind by kind. `is_forced` writes what is unchanged too.
 
     Raises the first error after the steps that were under way have ended; running it again is safe.
+    Router ids that are another tenant's are found before anything is written: the tenant may be wrong.
     """
+    await need_free_routers(plan, resources)
     steps = plan.changes if is_forced else plan.steps
     for group in _groups(steps):
         left = group
@@ -117,6 +122,16 @@ async def carry_out(
             if len(refused) == len(left):
                 raise work.refused[0][1]
             left = refused
+
+
+async def need_free_routers(plan: Plan, resources: ResourceWriter) -> None:
+    """ConflictError when a router of the plan has the id of another tenant's."""
+    wanted = [
+        change.id
+        for change in plan.changes
+        if change.kind is Kind.ROUTERS and change.action is not Action.REMOVE
+    ]
+    await resources.need_free_routers(plan.tenant, wanted, deadline=in_s(STEP_S))
 
 
 def as_document(plan: Plan) -> dict[str, object]:
@@ -155,13 +170,18 @@ class _Work:
             try:
                 await _step(change, self._tenant, self._resources)
             except ConflictError as error:
+                _note(error, change)
                 self.refused.append((change, error))
                 continue
             except CrosspointError as error:
-                error.add_note(f"while the {change.kind.value[:-1]} {change.id} was written")
+                _note(error, change)
                 raise
             if self._on_step is not None:
                 self._on_step(change)
+
+
+def _note(error: CrosspointError, change: Change) -> None:
+    error.add_note(f"while the {change.kind.value[:-1]} {change.id} was written")
 
 
 async def _step(change: Change, tenant: str, resources: ResourceWriter) -> None:

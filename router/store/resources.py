@@ -5,7 +5,7 @@ before its description, and removed before it. A crash in between leaves the des
 that the same operation, repeated, does the whole again. What changes by itself is not touched.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -239,10 +239,29 @@ class Resources:
         owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
         return None if owner is None else _bytes(owner).decode()
 
+    async def need_free_routers(
+        self, tenant: str, router_ids: Sequence[str], *, deadline: Deadline
+    ) -> None:
+        """ConflictError when another tenant has a router with one of these ids."""
+        link = self._links.link_for_key(keys.ROUTER_IDS)
+        for start in range(0, len(router_ids), _CHUNK):
+            some = router_ids[start : start + _CHUNK]
+            owners = await link.call("HMGET", keys.ROUTER_IDS, *some, deadline=deadline)
+            for router_id, owner in zip(some, _items(owners), strict=True):
+                _need_own(tenant, router_id, owner)
+
     async def tenants(self, *, deadline: Deadline) -> list[str]:
         """Every tenant that has, or had, resources."""
         link = self._links.link_for_key(keys.TENANTS)
         return sorted(_texts(await link.call("SMEMBERS", keys.TENANTS, deadline=deadline)))
+
+    async def has_any(self, tenant: str, *, deadline: Deadline) -> bool:
+        """Whether a tenant has any resource now."""
+        link = self._links.link_for(tenant)
+        for kind in Kind:
+            if await link.call("HLEN", keys.resources(tenant, kind), deadline=deadline):
+                return True
+        return False
 
     async def _write(  # noqa: PLR0917 - the parts of one write
         self,
@@ -301,8 +320,7 @@ class Resources:
         link = self._links.link_for_key(keys.ROUTER_IDS)
         await link.call("HSETNX", keys.ROUTER_IDS, router_id, tenant, deadline=deadline)
         owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
-        if owner is not None and _bytes(owner).decode() != tenant:
-            raise ConflictError(f"the router id {router_id} is in use by another tenant")
+        _need_own(tenant, router_id, owner)
 
     async def _give_up(self, tenant: str, router_id: str, deadline: Deadline) -> None:
         link = self._links.link_for_key(keys.ROUTER_IDS)
@@ -438,6 +456,14 @@ def _change(text: str) -> tuple[Kind, str]:
 
 def _no_queue(queue: str) -> InvalidInputError:
     return InvalidInputError(f"there is no queue {queue}", field=f"queues.{queue}")
+
+
+def _need_own(tenant: str, router_id: str, owner: Reply) -> None:
+    """The note is for operators: one tenant's administrator is not told of another tenant."""
+    if owner is not None and _bytes(owner).decode() != tenant:
+        error = ConflictError(f"the router id {router_id} is in use by another tenant")
+        error.add_note(f"{_bytes(owner).decode()} has it, and this is {tenant}")
+        raise error
 
 
 def _taken(resource: Resource, owner: str, field: str) -> ConflictError:

@@ -1,5 +1,6 @@
 """A small installation in a folder of its own: settings, rules, a site, and `crosspoint up` as a process."""
 
+import json
 import os
 import re
 import signal
@@ -72,6 +73,11 @@ class House:
         self.process.wait(30)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """Lines of the service's log."""
+        lines = (line for line in self.log.read_text().splitlines() if line.startswith("{"))
+        return [line for line in map(json.loads, lines) if line["event"] == event]
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """What a command says, stderr included; it has to end with that exit code."""

@@ -1,12 +1,14 @@
 """What an operator is told when something is wrong: real processes, embedded stores."""
 
+import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cli.house import House
-from tests.servers import free_port
+from tests.servers import free_port, wait_for
 
 MakeHouse = Callable[..., House]
 
@@ -40,6 +42,63 @@ def test_two_houses_do_not_share_a_port(make_house: MakeHouse, workers: str) -> 
     assert "in use" in said
     first.down()
     second.up()  # at once: what is left of the first one's connections is in nobody's way
+
+
+def degraded(house: House) -> list[str]:
+    with urllib.request.urlopen(f"{house.url}/readyz", timeout=5) as answer:
+        return list(json.load(answer)["data"]["degraded"])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_site_of_the_wrong_tenant_is_told_writes_nothing_and_leaves_the_commands_as_they_were(
+    house: House, workers: str
+) -> None:
+    house.env["CROSSPOINT_HTTP__WORKERS"] = workers
+    house.run("apply")
+    house.change("tenant: acme", "tenant: corp")
+    house.up()
+    (line,) = house.logged("site_not_applied")
+    assert "router id main is in use by another tenant; acme has it" in str(line["problem"])
+    assert degraded(house) == ["site"]
+    assert "acme has it" in house.run("apply", code=2)
+    assert "acme has it" in house.run("apply", "--dry-run", code=2)
+    assert "ada" in house.run("agents", "list")
+    house.change("tenant: corp", "tenant: acme")
+    house.change("id: ada, name: Ada", "id: ada, name: Ada L.")
+    house.run("apply")
+    assert "Ada L." in house.run("agents", "list")
+    assert degraded(house) == ["site"]  # that of the settings at its start is still not there
+
+
+def test_a_site_that_was_not_applied_is_well_once_somebody_has(house: House) -> None:
+    house.run("apply")
+    second = house.folder / "other.yaml"
+    second.write_text("version: 1\ntenant: acme\nagents: [{id: bob, name: Bob, user_id: '5'}]\n")
+    house.run("apply", "other.yaml")
+    house.change("name: Ada,", "name: Ada, user_id: '5',")
+    house.up()
+    assert degraded(house) == ["site"]
+    second.write_text("version: 1\ntenant: acme\nagents: [{id: bob, name: Bob}]\n")
+    house.run("apply", "other.yaml")
+    house.run("apply")
+    wait_for(lambda: degraded(house) == [], "the site to be there")
+
+
+def test_the_tenant_of_the_site_is_meant_where_there_are_several(house: House) -> None:
+    house.run("apply")
+    other = house.folder / "other.yaml"
+    other.write_text("version: 1\ntenant: corp\nagents: [{id: bob, name: Bob}]\n")
+    house.run("apply", "other.yaml")
+    assert "ada" in house.run("agents", "list")
+    assert "bob" in house.run("agents", "list", "--tenant", "corp")
+    assert "there is no tenant nope: acme, corp" in house.run(
+        "agents", "list", "--tenant", "nope", code=2
+    )
+    house.change("site: site.yaml", "", "crosspoint.yaml")
+    assert "say which tenant with --tenant: acme, corp" in house.run("agents", "list", code=2)
+    other.write_text("version: 1\ntenant: corp\n")
+    house.run("apply", "other.yaml", "--prune")
+    assert "ada" in house.run("agents", "list")  # who has nothing any more is not meant
 
 
 def test_a_signed_router_without_its_secret_is_told_at_the_start_and_in_the_list(

@@ -11,7 +11,13 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
-from router.errors import ConflictError, InvalidInputError, NotFoundError, StoreDownError
+from router.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    StoreDownError,
+    with_notes,
+)
 from router.site.difference import Action, Plan, carry_out, plan
 from router.site.file import Site
 from router.site.keeper import DirectoryKeeper, KeeperState
@@ -133,6 +139,20 @@ async def test_a_routers_id_belongs_to_one_tenant(store: Store) -> None:
         await store.resources.put("other", MAIN, deadline=in_s(5))
     await store.resources.remove(TENANT, RouterConfig, "main", deadline=in_s(5))
     assert await store.resources.put("other", MAIN, deadline=in_s(5)) is Outcome.CREATED
+
+
+async def test_a_site_of_the_wrong_tenant_writes_nothing_and_says_whose_the_router_is(
+    store: Store,
+) -> None:
+    await store.apply(SITE)
+    more = msgspec.structs.replace(MAIN, id="aaa")
+    wrong = msgspec.structs.replace(SITE, tenant="corp", routers=(more, MAIN))
+    with pytest.raises(ConflictError, match="router id main") as caught:
+        await store.apply(wrong)
+    assert "acme has it, and this is corp" in with_notes(caught.value)
+    assert not await store.resources.has_any("corp", deadline=in_s(5))
+    assert await store.resources.tenants(deadline=in_s(5)) == [TENANT]
+    assert await store.resources.tenant_of_router("aaa", deadline=in_s(5)) is None
 
 
 async def test_an_agent_needs_its_queues_and_a_queue_keeps_its_members(store: Store) -> None:
