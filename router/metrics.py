@@ -134,6 +134,8 @@ class Observer:
         self._events = self._counter("platform_events", "Events of the platform", "outcome")
         # Several workers report the same facts of the store; the largest is the newest or the worst.
         self._window = self._gauge("router_error_window", "Errors in the past hour", "router")
+        self._pbx_ready = self._gauge("pbx_ready", "1 while calls of the PBX are taken")
+        self._pbx_calls = self._gauge("pbx_calls", "Calls that go on at the PBX")
         self._disabled = self._gauge("routers_disabled", "Routers that are switched off")
         self._secrets_missing = self._gauge(
             "routers_refusing_all", "Signed routers without any secret: all requests are refused"
@@ -254,6 +256,11 @@ class Observer:
                 return "other"
             self._seen_routers.add(router_id)
         return router_id
+
+    def pbx(self, *, is_ready: bool, calls: int) -> None:
+        """How it stands with the PBX of the settings."""
+        self._pbx_ready.set(int(is_ready))
+        self._pbx_calls.set(calls)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format. Reads files with several workers: off the loop then."""

@@ -3,14 +3,20 @@
 import asyncio
 import contextlib
 import multiprocessing
+import sys
 from collections.abc import AsyncIterator
 from typing import Final
 
+import structlog
+
+from router.errors import InvalidInputError
+from router.logs import configure
 from router.processes.children import keep_alive
 from router.processes.ending import end_with_parent
-from router.settings import Settings
+from router.settings import LogFormat, Settings
 from router.tasks import end
 
+UNUSABLE: Final = 2
 STOP_S: Final = 10.0
 """For the calls in progress to be left as they are, to whoever takes over."""
 
@@ -36,5 +42,13 @@ def _take_calls(settings: Settings, store_url: str) -> None:
     """The main function of the process."""
     from router.processes.taking_calls import take_calls  # noqa: PLC0415 - only the child needs it
 
-    if end_with_parent():
+    if not end_with_parent():
+        return
+    try:
         take_calls(settings, store_url)
+    except InvalidInputError as error:
+        # Not for a traceback: somebody has to mend the settings or a secret. Said with every new try.
+        pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
+        structlog.get_logger(__name__).error("pbx_not_started", reason=str(error))
+        pipe.close()
+        sys.exit(UNUSABLE)

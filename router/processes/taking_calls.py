@@ -65,7 +65,7 @@ async def taking_calls(settings: Settings, store_url: str) -> None:
     pbx = settings.pbx
     if pbx is None:
         raise InvalidInputError("there is no Asterisk in the settings", field="pbx")
-    ami = ami_settings(pbx, secret_source(settings)(pbx.secret))
+    ami = ami_settings(pbx, ami_secret(settings, pbx))
     async with (
         running(settings, store_url) as service,
         _asking(settings) as foreign,
@@ -77,6 +77,14 @@ async def taking_calls(settings: Settings, store_url: str) -> None:
         keep_what_there_is()
         token = leading.token
         await lead(lambda: exchange(service, store_url, ami, speech, foreign, token=token), leading)
+
+
+def ami_secret(settings: Settings, pbx: PbxSettings) -> str:
+    """The manager user's secret. InvalidInputError: there is none, or it is too short."""
+    try:
+        return secret_source(settings)(pbx.secret)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"pbx.secret: {error}", field="pbx.secret") from error
 
 
 @contextlib.asynccontextmanager

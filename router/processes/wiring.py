@@ -37,6 +37,7 @@ from router.http.v1.endpoints import Management
 from router.metrics import Observer, Reload
 from router.platforms.dialpad.foreign import ForeignRouters
 from router.processes.missing_secrets import MissingSecrets
+from router.processes.pbx_watch import PbxWatch
 from router.processes.unapplied_site import UnappliedSite
 from router.rulesets.archive import RulesArchive
 from router.rulesets.in_force import LoadState, Rulesets, RulesetState
@@ -54,6 +55,7 @@ from router.store.line import Line
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.memory import CallMemory
+from router.store.pbx_states import PbxStates
 from router.store.phones import Phones
 from router.store.resources import Resources
 from router.telephony.logging_in import Whereabouts
@@ -98,6 +100,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     missing_secrets: MissingSecrets
     site: UnappliedSite
     whereabouts: Whereabouts
+    pbx_watch: PbxWatch | None
 
     @property
     def directory(self) -> Directory:
@@ -121,6 +124,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             _rules_part(self.rulesets, self.directory),
             self.missing_secrets.part(has_tokens=self.tokens.can_verify),
             self.site.part(),
+            *([] if self.pbx_watch is None else [self.pbx_watch.part()]),
         ]
 
 
@@ -203,6 +207,8 @@ def _build(
     )
     whereabouts = Whereabouts(Phones(links), lambda: _with_logins(keeper.directory))
     views = Views(lambda: keeper.directory, budget, whereabouts.of)
+    pbx = settings.pbx
+    pbx_watch = None if pbx is None else PbxWatch(PbxStates(links), pbx, observer)
     missing_secrets = MissingSecrets(observer)
     keeper.on_change(missing_secrets.look)
     keeper.on_change(site.look)
@@ -221,6 +227,7 @@ def _build(
         missing_secrets=missing_secrets,
         site=site,
         whereabouts=whereabouts,
+        pbx_watch=pbx_watch,
     )
     return service, [
         keeper.run,
@@ -228,6 +235,7 @@ def _build(
         observer.run,
         afterwards.run,
         whereabouts.run,
+        *([] if pbx_watch is None else [pbx_watch.run]),
     ]
 
 

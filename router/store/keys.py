@@ -263,6 +263,11 @@ def pbx_owner(tenant: str, pbx: str) -> str:
     return f"cp:{{{tenant}}}:pbx_owner:{pbx}"
 
 
+def pbx_state(tenant: str, pbx: str) -> str:
+    """STRING: how it stands with this PBX, as its controller said last; it lapses."""
+    return f"cp:{{{tenant}}}:pbx_state:{pbx}"
+
+
 def call_record(tenant: str, call: str) -> str:
     """HASH: what is known of a call as a whole; `end` once it is over."""
     return f"cp:{{{tenant}}}:call_record:{call}"

@@ -31,6 +31,7 @@ from router.store.live_calls import LiveCalls
 from router.store.mailboxes import Mailboxes, Pins
 from router.store.pbx_commands import PbxCommands
 from router.store.pbx_line import PbxLine
+from router.store.pbx_states import PbxState, PbxStates
 from router.store.phones import Phones
 from router.telephony.by_name import ByName
 from router.telephony.commands import RemoteControl
@@ -43,10 +44,11 @@ from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
 from router.telephony.phones_seen import PhonesSeen
 from router.telephony.promises import CallbackDesk, StorePromises
-from router.telephony.queueing import StoreQueueing, is_open
+from router.telephony.queueing import StoreQueueing
 from router.telephony.recordings import RecordingFiles
 from router.telephony.records import StoreRecords
 from router.telephony.setting_out import Planner, Trunk
+from router.telephony.standing import Standing, condition_of
 
 AGAIN_S: Final = 1.0
 Work = Callable[
@@ -231,6 +233,7 @@ class Exchange:
             pbx=pbx,
             token=given.token,
         )
+        self.standing = Standing(PbxStates(links), self._state, tenant=tenant, pbx=pbx)
         self.holding.on_foreign_wake = self.dialler.poke
         self.records.on_closed = self._closed
 
@@ -249,6 +252,7 @@ class Exchange:
                     self.remote.run,
                     self.by_name.run,
                     self.phones_seen.run,
+                    self.standing.run,
                 ):
                     tasks.create_task(work(), name=work.__qualname__)
         finally:
@@ -267,6 +271,10 @@ class Exchange:
 
     def _calls(self) -> Iterable[CallState]:
         return self.controller.calls()
+
+    def _state(self) -> PbxState:
+        condition = condition_of(self.controller)
+        return PbxState(condition=condition, calls=len(self.controller.sessions))
 
     def _closed(self, state: CallState, words: tuple[str, ...]) -> None:
         self.by_name.ended(state.id)

@@ -1,11 +1,16 @@
 """`crosspoint up` with an Asterisk in its settings takes calls in a process beside it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+
+import aiohttp
+import pytest
 
 from deploy.asterisk.instance import Instance
 from tests.integration.asterisk.phones import caller
@@ -38,35 +43,101 @@ default: {end: {}}
 """
 
 
-async def test_a_call_is_taken_by_the_process_beside_the_service(
-    asterisk: Instance, tmp_path: Path, phones_folder: Path
-):
+Start = Callable[..., tuple[str, Path]]
+
+
+@pytest.fixture
+async def start(asterisk: Instance, tmp_path: Path) -> AsyncIterator[Start]:
+    """`crosspoint up`: its URL, and the file that its log goes to."""
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "main.yaml").write_text(RULES)
     (tmp_path / "site.yaml").write_text(SITE)
-    settings = SETTINGS.format(
-        port=free_port(), ami=asterisk.ports.ami, spool=asterisk.recordings, sounds=asterisk.sounds
-    )
-    (tmp_path / "crosspoint.yaml").write_text(settings)
-    command = [sys.executable, "-m", "router", "-c", str(tmp_path / "crosspoint.yaml"), "up"]
-    environment = {**os.environ, "AMI_SECRET": asterisk.secret, "PYTHONPATH": str(REPO)}
-    process = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs here yet
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    try:
-        await asyncio.to_thread(_until, process, "reconciled")
-        async with caller(asterisk, phones_folder, called="100") as customer:
-            await customer.ended()
-    finally:
+    log = tmp_path / "log"
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def up(**environment: str) -> tuple[str, Path]:
+        port = free_port()
+        settings = SETTINGS.format(
+            port=port, ami=asterisk.ports.ami, spool=asterisk.recordings, sounds=asterisk.sounds
+        )
+        (tmp_path / "crosspoint.yaml").write_text(settings)
+        command = [sys.executable, "-m", "router", "-c", str(tmp_path / "crosspoint.yaml"), "up"]
+        variables = {"AMI_SECRET": asterisk.secret, "PYTHONPATH": str(REPO), **environment}
+        with log.open("wb") as stderr:
+            processes.append(
+                subprocess.Popen(
+                    command,
+                    env={**os.environ, **variables},
+                    stderr=stderr,
+                    stdout=subprocess.DEVNULL,
+                )
+            )
+        return f"http://127.0.0.1:{port}", log
+
+    yield up
+    for process in processes:
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 15) == 0
-        assert process.stderr is not None
-        process.stderr.close()
 
 
-def _until(process: "subprocess.Popen[str]", word: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if word in line:
-            return
-    raise AssertionError("it ended before")
+async def said(log: Path, word: str, limit_s: float = 25) -> str:
+    """The line of the log that holds this word, once there is one."""
+    async with asyncio.timeout(limit_s):
+        while not (found := lines_with(log, word)):
+            await asyncio.sleep(0.02)
+    return found[0]
+
+
+def lines_with(log: Path, word: str) -> list[str]:
+    return [line for line in log.read_text().splitlines() if word in line]
+
+
+async def pbx_part(url: str, *, is_well: bool, limit_s: float = 15) -> str | None:
+    """What /readyz says of the PBX, once it is well, or not."""
+    async with aiohttp.ClientSession() as session, asyncio.timeout(limit_s):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with session.get(f"{url}/readyz") as response:
+                    state = (await response.json())["data"]
+                (part,) = [one for one in state["parts"] if one["name"] == "pbx"]
+                assert state["ready"]
+                assert ("pbx" in state["degraded"]) is not part["is_well"]
+                if part["is_well"] is is_well and part.get("detail") != "not known yet":
+                    return part.get("detail")
+            await asyncio.sleep(0.1)
+
+
+async def metric(url: str, name: str) -> float:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    (value,) = [line.split()[1] for line in lines if line.startswith(f"{name} ")]
+    return float(value)
+
+
+async def test_a_call_is_taken_by_the_process_beside_the_service(
+    asterisk: Instance, start: Start, phones_folder: Path
+):
+    url, log = start()
+    await said(log, "reconciled")
+    async with caller(asterisk, phones_folder, called="100") as customer:
+        await customer.ended()
+    assert await pbx_part(url, is_well=True) is None
+    assert await metric(url, "crosspoint_pbx_ready") == 1
+
+
+async def test_a_login_that_is_refused_is_told_wherever_one_looks(start: Start):
+    url, log = start(AMI_SECRET="x" * 32)
+    await said(log, "ami_login_refused")
+    async with asyncio.timeout(15):
+        while await pbx_part(url, is_well=False) != "Asterisk refuses the login":
+            await asyncio.sleep(0.1)
+    assert await metric(url, "crosspoint_pbx_ready") == 0
+
+
+async def test_a_secret_that_is_too_short_is_named_and_the_service_goes_on(start: Start):
+    url, log = start(AMI_SECRET="short")
+    line = await said(log, "pbx_not_started")
+    assert "pbx.secret: " in line
+    assert "32" in line
+    assert await pbx_part(url, is_well=False) == "no controller"
+    assert "Traceback" not in log.read_text()
