@@ -1,7 +1,8 @@
 """Waiting in a queue: music, announcements of position and wait, keys to leave or be called back.
 
 How it works: MUSIC (until the next announcement is due) -> ASKING (where does the caller stand?) ->
-SAYING -> MUSIC. Keys work in all three. Whoever carries the dialogue out may hold an answer to
+SAYING -> MUSIC. Keys work in all three; the callback key is acted on when it is known whether the line is
+long enough at that moment. Whoever carries the dialogue out may hold an answer to
 `AskStanding` back while an agent's phone rings: the caller then simply hears music.
 
 Outcomes: ESCAPED, CALLBACK_WANTED, WAITED_TOO_LONG, CLOSED, HUNG_UP. An agent found is none: the
@@ -30,6 +31,7 @@ from ivr.steps import (
     Played,
     SetTimer,
     Standing,
+    StandingUnknown,
     Started,
     Steps,
     StopPlay,
@@ -75,11 +77,11 @@ class HoldPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, tag="hold"):
-    """One caller on hold. `offered`: a callback was on offer when the line was last looked at."""
+    """One caller on hold. `wants_callback`: the key was pressed, and where the caller stands is asked."""
 
     policy: HoldPolicy
     phase: Phase = Phase.NEW
-    offered: bool = False
+    wants_callback: bool = False
     play: int = 0
 
     def on(self, event: Event) -> tuple["Hold", Steps]:
@@ -143,10 +145,14 @@ def _ask(now: Hold) -> Next:
 
 
 def _standing(now: Hold, event: Event) -> Next:
-    if not isinstance(event, Standing):
+    """What was asked for by the key, the announcement, or both."""
+    standing = event if isinstance(event, Standing) else None
+    is_wanted, now = now.wants_callback, replace(now, wants_callback=False)
+    if is_wanted and standing is not None and is_callback_offered(now.policy, standing):
+        return _leave(now, Outcome.CALLBACK_WANTED)
+    if now.phase is not Phase.ASKING:
         return now, ()
-    said = announcement(now.policy, event)
-    now = replace(now, offered=is_callback_offered(now.policy, event))
+    said = announcement(now.policy, standing) if standing is not None else ()
     if not said:
         return _music(now, ())
     saying = replace(now, phase=Phase.SAYING, play=now.play + 1)
@@ -165,15 +171,17 @@ def _music(now: Hold, before: Steps) -> Next:
 def _timer(now: Hold, event: Event) -> Next:
     if event == TimedOut(Timer.LONGEST_WAIT):
         return _leave(now, Outcome.WAITED_TOO_LONG)
-    if event == TimedOut(Timer.ANNOUNCE) and now.phase is Phase.MUSIC:
+    is_due = now.phase is Phase.MUSIC and now.policy.announces
+    if event == TimedOut(Timer.ANNOUNCE) and is_due:
         return _ask(now)
     return now, ()
 
 
 def _key(now: Hold, event: Event) -> Next:
     key = event.key if isinstance(event, Key) else ""
-    if key == now.policy.callback_key and now.offered:
-        return _leave(now, Outcome.CALLBACK_WANTED)
+    if key == now.policy.callback_key:
+        is_asked = now.phase is Phase.ASKING or now.wants_callback
+        return replace(now, wants_callback=True), (() if is_asked else (AskStanding(),))
     if key == now.policy.escape_key:
         return _leave(now, Outcome.ESCAPED)
     return now, ()
@@ -203,9 +211,9 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Callable[[Hold, Event], Next]] = {
     (Phase.NEW, Started): _start,
     (Phase.NEW, HungUp): _hung_up,
     (Phase.NEW, Closing): _closing,
-    (Phase.ASKING, Standing): _standing,
     (Phase.SAYING, Played): _played,
     **{(phase, TimedOut): _timer for phase in _WAITING},
+    **{(phase, kind): _standing for phase in _WAITING for kind in (Standing, StandingUnknown)},
     **{(phase, Key): _key for phase in _WAITING},
     **{(phase, Closing): _closing for phase in _WAITING},
     **{(phase, HungUp): _hung_up for phase in _WAITING},

@@ -58,6 +58,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float | None = None
 
 
+class StandingUnknown(msgspec.Struct, frozen=True):
+    """Where the caller stands cannot be told now; the other answer to `AskStanding`."""
+
+
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """A message was recorded and has this length; `ended_by` is the key that ended it, if any."""
 
@@ -75,7 +79,18 @@ class Closing(msgspec.Struct, frozen=True):
     """The queue closes now, and those who wait may not stay."""
 
 
-Event = Started | Key | Played | TimedOut | HungUp | Standing | Recorded | Checked | Closing
+Event = (
+    Started
+    | Key
+    | Played
+    | TimedOut
+    | HungUp
+    | Standing
+    | StandingUnknown
+    | Recorded
+    | Checked
+    | Closing
+)
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -108,7 +123,7 @@ class Music(msgspec.Struct, frozen=True):
 
 
 class AskStanding(msgspec.Struct, frozen=True):
-    """Report a `Standing`."""
+    """Report a `Standing`, or that it is unknown."""
 
 
 class CheckNumber(msgspec.Struct, frozen=True):

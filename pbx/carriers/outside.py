@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from ivr.steps import AskStanding, Checked, CheckNumber, CheckPin
+from ivr.steps import AskStanding, Checked, CheckNumber, CheckPin, StandingUnknown
 from pbx.carriers.call import Call, Handlers
 from pbx.machine.commands import (
     AskRules,
@@ -91,8 +91,7 @@ class OutsideCarrier:
 
         async def work() -> None:
             standing = await call.outside.queueing.standing(call.state)
-            if standing is not None:
-                call.post(standing)
+            call.post(standing or StandingUnknown())
 
         self._later(work)
 

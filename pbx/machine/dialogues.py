@@ -3,10 +3,9 @@
 from msgspec.structs import replace
 
 from ivr.consent import is_consent
-from ivr.hold import Hold
 from ivr.prompts import Fixed, Sound
-from ivr.steps import AskStanding, Finish, Key, Outcome, Played
 from ivr.steps import Event as DialogueEvent
+from ivr.steps import Finish, Key, Outcome, Played, Standing
 from pbx.machine.acting import (
     Next,
     act,
@@ -19,7 +18,7 @@ from pbx.machine.acting import (
 )
 from pbx.machine.commands import KeepMessage, Note, PromiseCallback, StandInLine
 from pbx.machine.plans import CallbackPlan, EndPlan, QueuePlan, VoicemailPlan
-from pbx.machine.queueing import join
+from pbx.machine.queueing import hold_back, join
 from pbx.machine.state import CallState, Phase
 from rules.actions import Ask, Menu
 
@@ -31,13 +30,10 @@ def hear(state: CallState, event: DialogueEvent) -> Next:
     """Give an event to the dialogue."""
     if state.dialogue is None:
         return _without_dialogue(state, event)
+    if isinstance(event, Standing) and state.offers:
+        return replace(state, standing_due=True), ()  # a phone rings since that was asked
     dialogue, steps = state.dialogue.on(event)
-    state = replace(state, dialogue=dialogue)
-    if isinstance(dialogue, Hold) and state.offers and AskStanding() in steps:
-        # Phones ring: the caller hears only music, the announcement comes when they have stopped.
-        steps = tuple(step for step in steps if not isinstance(step, AskStanding))
-        state = replace(state, standing_due=True)
-    return state, steps
+    return hold_back(replace(state, dialogue=dialogue), steps)
 
 
 def keep_key(state: CallState, event: Key) -> Next:

@@ -5,7 +5,16 @@ from typing import Literal
 
 import msgspec
 
-from ivr.steps import Checked, Closing, Key, Played, Recorded, Standing, TimedOut
+from ivr.steps import (
+    Checked,
+    Closing,
+    Key,
+    Played,
+    Recorded,
+    Standing,
+    StandingUnknown,
+    TimedOut,
+)
 from pbx.machine.plans import LegId, Offer, Plan
 from rules.actions import Action
 
@@ -224,7 +233,7 @@ Control = (
     | HangUpCall
 )
 
-Dialogue = Key | Played | TimedOut | Standing | Recorded | Checked | Closing
+Dialogue = Key | Played | TimedOut | Standing | StandingUnknown | Recorded | Checked | Closing
 
 Event = (
     Begin

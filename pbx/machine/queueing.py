@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ivr.hold import Hold, HoldPolicy
+from ivr.hold import Hold
 from ivr.prompts import Fixed, Number, Prompt, Sound
 from ivr.steps import AskStanding, Music
 from pbx.machine.acting import Next, Step, act, begin, drop_dialogue, leave_line
@@ -29,7 +29,6 @@ from pbx.machine.events import (
     NotPlaced,
     Placed,
 )
-from pbx.machine.plans import QueuePlan
 from pbx.machine.recording import begin_recording
 from pbx.machine.state import CallState, Leg, Phase, without_offer
 
@@ -62,17 +61,17 @@ def matched(state: CallState, event: Matched) -> Next:
     legs = tuple(
         Leg(id=offer.leg, endpoint=offer.endpoint, agent=offer.agent) for offer in event.offers
     )
+    told = replace(plan, whisper=_with_wait(plan.whisper, event.waited_s))
+    state = replace(state, offers=legs, token=event.token, queue=told)
     steps: list[Step] = []
     if not isinstance(state.dialogue, Hold):
         # Straight from arrival, or out of the callback offer: an agent is better than a promise.
         state, stopped = drop_dialogue(state)
-        state, begun = begin(state, Phase.HOLDING, Hold(policy=_only_music(plan)))
+        state, begun = hold_back(*begin(state, Phase.HOLDING, Hold(policy=plan.hold)))
         steps += [*stopped, *begun]
     ring = (Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=plan.ring_s) for leg in legs)
     noted = (Note(what="offered", leg=leg.id, agent=leg.agent) for leg in legs)
-    told = replace(plan, whisper=_with_wait(plan.whisper, event.waited_s))
-    state = replace(state, phase=Phase.HOLDING, offers=legs, token=event.token, queue=told)
-    return state, (*steps, *ring, *noted)
+    return replace(state, phase=Phase.HOLDING), (*steps, *ring, *noted)
 
 
 def _with_wait(whisper: tuple[Prompt, ...], waited_s: float) -> tuple[Prompt, ...]:
@@ -85,9 +84,12 @@ def _with_wait(whisper: tuple[Prompt, ...], waited_s: float) -> tuple[Prompt, ..
     return (*whisper, Fixed(Sound.WHISPER_WAITED), Number(minutes), Fixed(Sound.MINUTES))
 
 
-def _only_music(plan: QueuePlan) -> HoldPolicy:
-    """Nothing to announce to a caller for whom a phone rings already."""
-    return replace(plan.hold, announce_position=False, announce_wait=False)
+def hold_back(state: CallState, steps: tuple[Step, ...]) -> Next:
+    """While phones ring the caller hears only music; what was to be said comes when they have stopped."""
+    if not state.offers or AskStanding() not in steps:
+        return state, steps
+    rest = tuple(step for step in steps if not isinstance(step, AskStanding))
+    return replace(state, standing_due=True), rest
 
 
 def refuse_match(state: CallState, event: Matched) -> Next:
@@ -147,8 +149,15 @@ def confirmed(state: CallState, event: Confirmed) -> Next:
         return whisper(replace(state, token="", in_line=False))
     lost = Note(what="reservation_lost", agent=event.agent)
     steps = (lost, HangUp(leg=state.agent.id))
-    then, more = look_again(replace(state, phase=Phase.HOLDING, agent=None))
+    then, more = _wait_again(replace(state, agent=None))
     return then, (*steps, *more)
+
+
+def _wait_again(state: CallState) -> Next:
+    """Out of `CONNECTING`, where the dialogue was told nothing: it begins anew, or would miss its timers."""
+    state, stopped = drop_dialogue(replace(state, standing_due=False))
+    then, steps = look_again(replace(state, phase=Phase.PLACING))
+    return then, (*stopped, Music(on=True), *steps)
 
 
 def whisper(state: CallState) -> Next:
@@ -192,8 +201,7 @@ def agent_gone_before_joined(state: CallState, event: LegGone) -> Next:
     if agent.agent is not None:
         steps += agent_let_down(agent.agent, state.token, event.why)
     # A reservation that was confirmed has taken the call out of the line.
-    waiting = replace(state, phase=Phase.HOLDING, in_line=True, goes_first=True)
-    then, more = look_again(waiting)
+    then, more = _wait_again(replace(state, in_line=True, goes_first=True))
     return then, (*steps, *more)
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ivr.callback_offer import CallbackOffer
 from ivr.collect import Collect
+from ivr.hold import Hold
 from ivr.login import Login
 from ivr.steps import Music, SetTimer, Timer
 from ivr.voicemail import Voicemail
@@ -78,11 +79,13 @@ def _talk_again(state: CallState, _event: Recovered) -> Next:
 
 
 def _line_again(state: CallState, _event: Recovered) -> Next:
-    """The same place, music again; with a phone ringing only the music."""
+    """The same place, music again; with a phone ringing nothing is said until it stops."""
     if state.queue is None:
         return ask_rules(state)
     if state.offers:
-        return state, (Music(on=True),)
+        held = state.dialogue
+        policy = held.policy if isinstance(held, Hold) else state.queue.hold
+        return queueing.hold_back(*begin(state, Phase.HOLDING, Hold(policy=policy)))
     waiting = replace(state, phase=Phase.PLACING, dialogue=None, in_line=True)
     return waiting, (Music(on=True), StandInLine(state.queue))
 

@@ -14,6 +14,7 @@ from ivr.steps import (
     Played,
     Recorded,
     Standing,
+    StandingUnknown,
     TimedOut,
     Timer,
 )
@@ -172,7 +173,7 @@ def _hang_up_again(state: CallState, event: TimedOut) -> Next:
 # Any: the table pairs each handler with the one kind of event that its signature names.
 Handler = Callable[[CallState, Any], Next]
 
-_DIALOGUE = (Key, Played, TimedOut, Standing, Recorded, Checked, Closing)
+_DIALOGUE = (Key, Played, TimedOut, Standing, StandingUnknown, Recorded, Checked, Closing)
 _IN_DIALOGUE = (
     Phase.ASKING,
     Phase.CONSENT,

@@ -32,6 +32,7 @@ from ivr.steps import (
     Recorded,
     SetTimer,
     Standing,
+    StandingUnknown,
     Started,
     Steps,
     StopPlay,
@@ -119,15 +120,46 @@ def test_the_wait_is_told_in_whole_minutes_rounded_up_and_capped(
 
 
 def test_the_callback_key_works_only_while_the_line_is_longer_than_the_threshold() -> None:
-    short, _ = after(Hold(policy=POLICY), Started(), Standing(position=1, waiting=5))
-    assert short.on(Key("9"))[1] == ()
     long, steps = after(Hold(policy=POLICY), Started(), Standing(position=1, waiting=6))
     assert Fixed(Sound.CALLBACK_HINT) in steps[0].prompts
-    assert long.on(Key("9"))[1] == (
+    pressed, steps = long.on(Key("9"))
+    assert steps == (AskStanding(),)  # whatever was said: what counts is the line of this moment
+    assert pressed.on(Standing(position=1, waiting=6))[1] == (
         CancelTimer(Timer.LONGEST_WAIT),
         StopPlay(),
         Finish(outcome=Outcome.CALLBACK_WANTED),
     )
+    for answer in (Standing(position=1, waiting=5), StandingUnknown()):
+        refused, steps = pressed.on(answer)
+        assert (refused, steps) == (long, ())
+        assert refused.on(Key("9"))[1] == (AskStanding(),)
+
+
+def test_the_callback_key_works_where_nothing_is_announced() -> None:
+    policy = HoldPolicy(
+        longest_wait_s=60, left_s=60, callback_key="9", callback_threshold=0, escape_key=None
+    )
+    now, steps = after(Hold(policy=policy), Started(), Key("9"))
+    assert steps == (AskStanding(),)
+    assert now.on(Key("9"))[1] == ()  # it is being looked up
+    assert now.on(Standing(position=1, waiting=1))[1] == (
+        CancelTimer(Timer.LONGEST_WAIT),
+        Finish(outcome=Outcome.CALLBACK_WANTED),
+    )
+
+
+def test_a_callback_key_pressed_while_the_line_is_looked_at_is_answered_by_that_look() -> None:
+    now, steps = after(Hold(policy=POLICY), Started(), Key("9"))
+    assert steps == ()
+    assert now.on(Standing(position=1, waiting=6))[1][-1].outcome is Outcome.CALLBACK_WANTED
+    _, steps = now.on(Standing(position=1, waiting=5))
+    assert isinstance(steps[0], Play)
+
+
+def test_a_line_that_cannot_be_looked_at_is_looked_at_again_after_the_interval() -> None:
+    now, steps = after(Hold(policy=POLICY), Started(), StandingUnknown())
+    assert steps == (SetTimer(timer=Timer.ANNOUNCE, after_s=120),)
+    assert now.on(TimedOut(Timer.ANNOUNCE))[1] == (AskStanding(),)
 
 
 def test_the_longest_wait_ends_the_hold_in_any_phase() -> None:

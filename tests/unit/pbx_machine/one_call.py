@@ -4,7 +4,8 @@ import msgspec
 
 from ivr.hold import HoldPolicy
 from ivr.prompts import Fixed, Sound, Speech
-from pbx.machine.commands import Command, Note
+from ivr.steps import CancelTimer, Key, Music, Standing, Timer
+from pbx.machine.commands import Command, Note, StandInLine
 from pbx.machine.events import (
     Answered,
     Begin,
@@ -75,6 +76,8 @@ def after(state: CallState, *events: Event) -> tuple[CallState, tuple[Command, .
 
 TO_QUEUE = (Begin(), Decided(rule="r", action=SUPPORT), Planned(QUEUE), Answered())
 TO_HOLD = (*TO_QUEUE, Placed(left_s=900))
+PRESSED_9 = (Standing(position=2, waiting=2), Key("9"), Standing(position=2, waiting=2))
+FROM_CONNECTING = (CancelTimer(Timer.LONGEST_WAIT), Music(on=True), StandInLine(QUEUE))
 TO_WHISPER = (*TO_HOLD, ADA_OFFER, LegUp(ADA), Confirmed(agent="ada", ok=True))
 TO_JOIN = (*TO_WHISPER, LegPlayed(ADA))
 TO_TALK = (*TO_JOIN, Bridged())
