@@ -11,10 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import jwt
 import msgspec
+from msgspec import Meta
 
 from router.errors import InvalidInputError, UnauthenticatedError
 from router.site.resources import Id
@@ -30,6 +31,9 @@ LARGEST_JWKS: Final = 256 * 1024
 
 LOOK_AGAIN_S: Final = 5.0
 """Seconds between two looks at the JWKS file; a removed key is refused that much later at most."""
+
+LATEST_EXP_S: Final = 253_402_300_799
+"""The end of the year 9999 in seconds: beyond it an `exp` is no date."""
 
 LONGEST_TTL_S: Final = 366 * 86_400
 """Seconds a token that we make may live."""
@@ -50,7 +54,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     sub: str
     tenant_id: Id
     role: Role
-    exp: int
+    exp: Annotated[int, Meta(ge=0, le=LATEST_EXP_S)]
 
 
 class TokenRefusedError(UnauthenticatedError):

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from router import tokens
 from router.errors import InvalidInputError
+from router.http.envelope import timestamp
 from router.tokens import Principal, Role, TokenRefusedError, Tokens
 
 SECRET = "s" * 32
@@ -48,11 +49,23 @@ async def test_every_one_of_the_four_claims_is_required(missing: str):
         {**CLAIMS, "nbf": FAR},
         {**CLAIMS, "aud": "somebody else"},
         {**CLAIMS, "exp": "tomorrow"},
+        {**CLAIMS, "exp": 253_402_300_800},  # the year 10000
+        {**CLAIMS, "exp": 2_534_023_008_000},
+        {**CLAIMS, "exp": 2**63},
+        {**CLAIMS, "exp": 10**30},
     ],
 )
 async def test_claims_that_do_not_fit_are_refused(claims: dict[str, object]):
     with pytest.raises(TokenRefusedError):
         await Tokens(secret=SECRET).verify(signed(claims))
+
+
+async def test_the_last_moment_that_is_a_date_is_taken_and_shown():
+    latest = signed({**CLAIMS, "exp": tokens.LATEST_EXP_S})
+    who = await Tokens(secret=SECRET).verify(latest)
+    shown = timestamp(who.exp * 1000)
+    assert shown is not None
+    assert shown.year == 9999
 
 
 @pytest.mark.parametrize(
