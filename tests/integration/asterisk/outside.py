@@ -220,7 +220,7 @@ class World:
         self._wake_first()
 
     async def standing(self, state: CallState) -> Standing | None:
-        if state.id not in self.line:
+        if self.is_down or state.id not in self.line:
             return None
         return Standing(position=self.line.index(state.id) + 1, waiting=len(self.line))
 

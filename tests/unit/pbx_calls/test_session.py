@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from ivr.prompts import Prompt, Speech
+from ivr.hold import Hold, HoldPolicy
+from ivr.prompts import Fixed, Prompt, Sound, Speech
 from ivr.steps import Key, Play, Played, StopPlay
 from pbx.ami import agi
 from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate, Redirect
@@ -125,6 +126,21 @@ async def test_every_command_has_exactly_one_who_carries_it_out(world: World):
     call = Scene(world).session._call
     kinds = [kind for carrier in carriers for kind in carrier(call).handlers]
     assert len(kinds) == len(set(kinds))
+
+
+async def test_a_store_that_is_away_for_one_announcement_silences_none_of_the_next(world: World):
+    world.hold = HoldPolicy(interval_s=1)
+    world.is_down = True
+    scene = Scene(world)
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: isinstance(session.state.dialogue, Hold))
+        await scene.until(lambda: getattr(session.state.dialogue, "phase", "") == "music")
+        assert world.said == []
+        world.is_down = False
+        session.wake()
+        await scene.until(lambda: world.said)
+        assert world.said[0] == Fixed(Sound.POSITION_NEXT)
 
 
 async def test_a_call_ends_with_its_caller_and_leaves_no_task(world: World):
