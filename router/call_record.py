@@ -82,10 +82,11 @@ class OfferMade(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A file in the recordings folder and its SHA-256."""
+    """A file in the recordings folder and its SHA-256; `mailbox`: it is a message for that one."""
 
     name: str
     sha256: str
+    mailbox: str | None = None
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,13 +141,14 @@ def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
             dict.fromkeys(e.agent for e in happened if e.what == TALKING and e.agent is not None)
         ),
         recordings=tuple(
-            Recorded(name=name, sha256=sha256)
-            for name, _, sha256 in (
-                event.detail.partition(" ") for event in happened if event.what == RECORDED
-            )
+            _recorded(*event.detail.split(" ", 2)) for event in happened if event.what == RECORDED
         ),
         events=tuple(happened),
     )
+
+
+def _recorded(name: str, sha256: str = "", mailbox: str | None = None) -> Recorded:
+    return Recorded(name=name, sha256=sha256, mailbox=mailbox)
 
 
 def _disposition(

@@ -50,7 +50,7 @@ PRIVATE_FIELDS: Final = frozenset(
     }
 )
 
-_ID_FIELDS: Final = frozenset({"call_id", "digest", "request_id", "timestamp"})
+_ID_FIELDS: Final = frozenset({"call_id", "callback", "digest", "request_id", "timestamp"})
 """Fields whose long digits are ids; they are cut to what an id may be, never read as a number."""
 
 _QUOTES_REQUESTS: Final = "aiohttp."

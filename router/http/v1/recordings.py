@@ -28,7 +28,8 @@ _NAME: Final = re.compile(r"([0-9A-Za-z-]{1,64})\.[0-9A-Za-z-]{1,80}\.wav")
 
 
 class RecordingForm(msgspec.Struct, frozen=True, kw_only=True):
-    """A recording; `size_bytes` None: the file is gone (deleted, or older than they are kept)."""
+    """A recording; `mailbox`: a message left for that one. `size_bytes` None: the file is gone (deleted,
+    or older than they are kept)."""
 
     id: str
     call: str
@@ -36,6 +37,7 @@ class RecordingForm(msgspec.Struct, frozen=True, kw_only=True):
     began_at: datetime | None
     queues: list[str]
     agents: list[str]
+    mailbox: str | None
     sha256: str
     size_bytes: int | None
     deleted_at: datetime | None
@@ -109,7 +111,7 @@ def _names_of(record: CallRecord) -> list[str]:
 
 
 def _form(record: CallRecord, name: str, sizes: dict[str, int]) -> RecordingForm:
-    sha256 = next(one.sha256 for one in record.recordings if one.name == name)
+    recorded = next(one for one in record.recordings if one.name == name)
     deleted = (e.at_ms for e in record.events if e.what == DELETED and e.detail == name)
     return RecordingForm(
         id=name,
@@ -118,7 +120,8 @@ def _form(record: CallRecord, name: str, sizes: dict[str, int]) -> RecordingForm
         began_at=timestamp(record.began_ms),
         queues=list(dict.fromkeys(wait.queue for wait in record.waits)),
         agents=list(record.agents),
-        sha256=sha256,
+        mailbox=recorded.mailbox,
+        sha256=recorded.sha256,
         size_bytes=sizes.get(name),
         deleted_at=timestamp(next(deleted, None)),
     )

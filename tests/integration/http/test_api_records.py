@@ -80,6 +80,17 @@ async def record_sound(
 # --- records
 
 
+async def test_a_message_says_whose_mailbox_it_is_for(api: ApiServer):
+    name = f"m1.{'5' * 32}.wav"
+    await write(api, "m1", event(1, RECORDED, detail=f"{name} 0abc department-42"))
+    await record_sound(api, "c1")
+    found = (await api.ask("GET", "/recordings")).data
+    assert sorted((one["call"], one["mailbox"]) for one in found) == [
+        ("c1", None),
+        ("m1", "department-42"),
+    ]
+
+
 async def test_a_record_tells_waits_offers_talk_and_end(api: ApiServer):
     await write(api, "c1", *SERVED)
     record = (await api.ask("GET", "/cdrs/c1")).data

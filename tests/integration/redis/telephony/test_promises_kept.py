@@ -253,6 +253,8 @@ async def test_a_message_is_moved_listed_and_on_record(redis_url: str, tmp_path:
         assert (message.file, message.caller) == (name, CALLER)
         assert (tmp_path / "final" / name).exists()
         assert board.notes.words() == ["recorded", "message_kept"]
+        recorded = board.notes.noted[0][1].detail
+        assert recorded == f"{name} {message.sha256} user-ada"
 
 
 async def test_a_message_without_a_file_is_reported(redis_url: str, tmp_path: Path):
