@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, inspect
 
+from router.site import texts
 from router.site.resources import SecretRef, resolve_secret
 from router.site.typed_nodes import StructReader, read_bounded, secret_hook, type_info
 from rules.problems import Mark, ProblemList
@@ -117,10 +118,6 @@ class CallbackSettings(msgspec.Struct, frozen=True, kw_only=True):
     longest_wait_seconds: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
 
 
-FEATURE_NUMBER: Final = r"^[+*0-9][*#0-9]{1,30}(?!\n)$"
-"""What a phone can dial: 2 characters at least."""
-
-
 class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One Asterisk and what may be done with it: `crosspoint pbx` and `crosspoint up` take its calls.
 
@@ -137,23 +134,21 @@ class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     hang-up was never reported is free again after `longest_call_seconds`.
     """
 
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?!\n)$")] = "pbx"
-    tenant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?!\n)$")] = "default"
+    id: Annotated[str, Meta(pattern=texts.ID)] = "pbx"
+    tenant: Annotated[str, Meta(pattern=texts.ID)] = "default"
     host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65_535)] = 5038
     username: Annotated[str, Meta(min_length=1, max_length=100)] = "crosspoint"
     secret: SecretRef = SecretRef(file="secrets/ami")
     tls_ca_file: Path | None = None
     default_router: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    login_number: Annotated[str, Meta(pattern=FEATURE_NUMBER)] | None = None
-    logout_number: Annotated[str, Meta(pattern=FEATURE_NUMBER)] | None = None
-    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$")] | None = None
-    trunk_endpoint: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:/{}+-]{1,100}(?!\n)$")] | None
-    ) = None
+    login_number: Annotated[str, Meta(pattern=texts.FEATURE_NUMBER)] | None = None
+    logout_number: Annotated[str, Meta(pattern=texts.FEATURE_NUMBER)] | None = None
+    country: Annotated[str, Meta(pattern=texts.COUNTRY)] | None = None
+    trunk_endpoint: Annotated[str, Meta(pattern=texts.TRUNK_ENDPOINT)] | None = None
     dial_countries: Annotated[tuple[str, ...], Meta(max_length=250)] = ()
-    caller_id: Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}(?!\n)$")] | None = None
-    language: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[A-Za-z]{2,4})?(?!\n)$")] = "en"
+    caller_id: Annotated[str, Meta(pattern=texts.E164)] | None = None
+    language: Annotated[str, Meta(pattern=texts.LANGUAGE)] = "en"
     spool_dir: Path = Path("/var/spool/asterisk/monitor")
     sounds_dir: Path | None = None
     core_sounds_dir: Path | None = None

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from router.deadline import Deadline
 from router.errors import CrosspointError, Fault, InvalidInputError
+from router.site.refusals import refusal
 from rules.problems import nearest_name
 
 MANAGEMENT_LIMIT: Final = 1_000_000
@@ -82,13 +83,9 @@ def decode_as(document: Mapping[str, object], type_: type[T]) -> T:
     try:
         return msgspec.convert(document, type_)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `")
-        field = place.rstrip("`").removeprefix("$").removeprefix(".") or None
-        if "required field `" in message:
-            missing = message.rpartition("field `")[2].rstrip("`")
-            field = f"{field}.{missing}" if field else missing
+        message, field = refusal(error, document, type_)
         text = f"{field}: {message}" if field else message
-        raise InvalidInputError(text, field=field) from None
+        raise InvalidInputError(text, field=field or None) from None
 
 
 def check_fields(document: object, type_: type) -> None:

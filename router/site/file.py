@@ -3,7 +3,7 @@
 A site may be spread over several files (a file holds at most 1 MiB); names are looked up across them.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from router.site.hours import OpeningHours, read_opening_hours
+from router.site.refusals import path_in_words
 from router.site.resources import (
     E164,
     AgentConfig,
@@ -18,12 +19,14 @@ from router.site.resources import (
     PlatformId,
     QueueConfig,
     RouterConfig,
+    SecretRef,
     router_problems,
+    target_problem,
 )
 from router.site.typed_nodes import Hook, StructReader, Wrong, read_bounded, secret_hook
 from rules.actions import Target, TargetType
 from rules.problems import FileError, Mark, Problem, ProblemList
-from rules.reader import MappingNode, Node, SequenceNode, read_tree
+from rules.reader import MappingNode, Node, ScalarNode, SequenceNode, read_tree
 
 DEFAULT_TENANT: Final = "default"
 
@@ -49,13 +52,6 @@ class _TargetForm(msgspec.Struct, frozen=True, kw_only=True):
     type: TargetType
     id: PlatformId | None = None
     number: E164 | None = None
-
-
-class _Read(msgspec.Struct, frozen=True):
-    """One file: what it says, and where."""
-
-    tree: Node
-    content: _SiteFile
 
 
 def site_files(path: Path) -> list[Path]:
@@ -94,19 +90,16 @@ def parse_site(files: Sequence[tuple[str, bytes]], rulesets: Collection[str] | N
         Target: _target_hook(problems),
     }
     reader = StructReader(problems, hooks=hooks)
-    found: list[_Read] = []
-    for name, text in files:
-        tree = read_tree(text, name, problems)
-        if tree is not None and (content := reader.read(tree, _SiteFile)) is not None:
-            found.append(_Read(tree, content))
-    if len(found) == len(files):
-        _Checks(found, rulesets, problems).run()
+    trees = [read_tree(text, name, problems) for name, text in files]
+    found = [reader.read(tree, _SiteFile) for tree in trees if tree is not None]
+    _Checks(trees, rulesets, problems).run()
     problems.raise_if_any()
+    contents = [content for content in found if content is not None]
     return Site(
-        tenant=found[0].content.tenant if found else DEFAULT_TENANT,
-        routers=tuple(router for read in found for router in read.content.routers),
-        queues=tuple(queue for read in found for queue in read.content.queues),
-        agents=tuple(agent for read in found for agent in read.content.agents),
+        tenant=contents[0].tenant if contents else DEFAULT_TENANT,
+        routers=tuple(router for content in contents for router in content.routers),
+        queues=tuple(queue for content in contents for queue in content.queues),
+        agents=tuple(agent for content in contents for agent in content.agents),
     )
 
 
@@ -121,86 +114,149 @@ def _hours_hook(problems: ProblemList) -> Hook:
 def _target_hook(problems: ProblemList) -> Hook:
     def read(node: Node, path: str) -> object:
         form = StructReader(problems).read(node, _TargetForm, path)
-        return Wrong if form is None else Target(type=form.type, id=form.id, number=form.number)
+        if form is None:
+            return Wrong
+        target = Target(type=form.type, id=form.id, number=form.number)
+        if message := target_problem(target):
+            problems.add(node.mark, "wrong-router", message, path=path)
+            return Wrong
+        return target
 
     return read
 
 
+class _Item(msgspec.Struct, frozen=True):
+    """One resource as it stands in a file, its fields readable or not."""
+
+    tree: Node
+    place: tuple[str | int, ...]
+    fields: Mapping[str, Node]
+
+    def text(self, field: str) -> str | None:
+        """The single value that stands there ("": something else does); None: nothing does."""
+        node = self.fields.get(field)
+        if node is None:
+            return None
+        return node.text if isinstance(node, ScalarNode) else ""
+
+    def texts(self, field: str) -> list[str]:
+        """The single value, those of the list, or the keys of the mapping that stand there."""
+        match self.fields.get(field):
+            case ScalarNode(text=text):
+                return [text] if text else []
+            case SequenceNode(items=items):
+                return [item.text for item in items if isinstance(item, ScalarNode)]
+            case MappingNode(entries=entries):
+                return [key.text for key, _ in entries]
+            case None:
+                return []
+
+
 class _Checks:
-    """What concerns more than one field: names that lead somewhere, ids that stand once."""
+    """What concerns more than one field: names that lead somewhere, ids that stand once.
+
+    It looks at what stands in the files, not at what could be read of it: a value of a wrong type
+    somewhere does not hide what else is wrong.
+    """
 
     def __init__(
-        self, files: Sequence[_Read], rulesets: Collection[str] | None, problems: ProblemList
+        self,
+        trees: Sequence[Node | None],
+        rulesets: Collection[str] | None,
+        problems: ProblemList,
     ) -> None:
-        self._files = files
+        """A tree None is that of a file that is no YAML."""
+        self._trees = [tree for tree in trees if tree is not None]
+        self._is_whole = len(self._trees) == len(trees)
         self._rulesets = rulesets
         self._problems = problems
 
     def run(self) -> None:
         self._one_tenant()
         for kind in ("routers", "queues", "agents"):
-            self._once(kind, "id", lambda resource: [resource.id])
-        self._once("agents", "user_id", lambda agent: _given(agent, "user_id"))
-        self._once("agents", "number", lambda agent: _given(agent, "number"))
-        self._once("queues", "call_center_id", lambda queue: _given(queue, "call_center_id"))
-        self._once("routers", "phone_numbers", lambda router: list(router.phone_numbers))
-        queues = frozenset(queue.id for read in self._files for queue in read.content.queues)
-        for read in self._files:
-            for place, agent in enumerate(read.content.agents):
-                for queue in agent.queues:
-                    path = ("agents", place, "queues", queue)
-                    self._known(read, path, queue, queues, "queue")
-            for place, router in enumerate(read.content.routers):
-                self._router(read, place, router)
+            self._once(kind, "id")
+        self._once("agents", "user_id")
+        self._once("agents", "number")
+        self._once("queues", "call_center_id")
+        self._once("routers", "phone_numbers")
+        if self._is_whole:  # the missing file may be the one with the queues
+            queues = {name for queue in self._items("queues") for name in queue.texts("id")}
+            for agent in self._items("agents"):
+                for name in agent.texts("queues"):
+                    self._known(agent, ("queues", name), name, queues, "queue")
+        for router in self._items("routers"):
+            self._router(router)
+
+    def _items(self, kind: str) -> Iterator[_Item]:
+        for tree in self._trees:
+            found = dict(_entries(tree)).get(kind)
+            for place, item in enumerate(found.items if isinstance(found, SequenceNode) else ()):
+                yield _Item(tree, (kind, place), dict(_entries(item)))
 
     def _one_tenant(self) -> None:
-        for read in self._files[1:]:
-            if read.content.tenant != self._files[0].content.tenant:
+        sites = [_Item(tree, (), dict(_entries(tree))) for tree in self._trees]
+        first = sites[0].text("tenant") or DEFAULT_TENANT if sites else ""
+        for site in sites[1:]:
+            tenant = site.text("tenant") or DEFAULT_TENANT
+            if tenant != first:
                 message = "all files of a site are one tenant's"
-                self._add(read, ("tenant",), "other-tenant", message, found=read.content.tenant)
+                self._add(site, ("tenant",), "other-tenant", message, found=tenant)
 
-    def _router(self, read: _Read, place: int, router: RouterConfig) -> None:
+    def _router(self, item: _Item) -> None:
+        # As far as the fields go that are looked at; what those are is not checked when it is made.
+        router = RouterConfig(
+            id="",
+            name="",
+            default_target=Target(type=TargetType.OFFICE, id="0"),
+            rules=item.text("rules"),
+            routing_url=item.text("routing_url"),
+            secret=_ANY_SECRET if "secret" in item.fields else None,
+            previous_secret=_ANY_SECRET if "previous_secret" in item.fields else None,
+        )
         for field, message in router_problems(router):
-            self._add(read, ("routers", place, field), "wrong-router", message)
-        if router.rules is not None and self._rulesets is not None:
-            path = ("routers", place, "rules")
-            self._known(read, path, router.rules, self._rulesets, "ruleset")
+            self._add(item, (field,), "wrong-router", message)
+        if router.rules and self._rulesets is not None:
+            self._known(item, ("rules",), router.rules, self._rulesets, "ruleset")
 
     def _known(
-        self, read: _Read, path: tuple[str | int, ...], name: str, known: Collection[str], noun: str
+        self, item: _Item, path: tuple[str, ...], name: str, known: Collection[str], noun: str
     ) -> None:
         if name not in known:
             message = f"there is no such {noun}"
-            self._add(read, path, "unknown-name", message, found=name, known=known)
+            self._add(item, path, "unknown-name", message, found=name, known=known)
 
-    def _once(self, kind: str, field: str, keys: Callable[..., list[str]]) -> None:
+    def _once(self, kind: str, field: str) -> None:
         seen: dict[str, Mark] = {}
-        for read in self._files:
-            for place, resource in enumerate(getattr(read.content, kind)):
-                for key in keys(resource):
-                    mark = mark_at(read.tree, (kind, place, field))
-                    first = seen.setdefault(key, mark)
-                    if first is not mark:
-                        message = f"this stands at {first} already"
-                        self._add(read, (kind, place, field), "duplicate", message, found=key)
+        for item in self._items(kind):
+            mark = mark_at(item.tree, (*item.place, field))
+            for text in item.texts(field):
+                first = seen.setdefault(text, mark)
+                if first is not mark:
+                    message = f"this stands at {first} already"
+                    self._add(item, (field,), "duplicate", message, found=text)
 
     def _add(
         self,
-        read: _Read,
-        path: tuple[str | int, ...],
+        item: _Item,
+        path: tuple[str, ...],
         code: str,
         message: str,
         *,
         found: str | None = None,
         known: Collection[str] = (),
     ) -> None:
-        mark = mark_at(read.tree, path)
-        self._problems.add(mark, code, message, path=_words(path), found=found, known=known)
+        place = (*item.place, *path)
+        mark = mark_at(item.tree, place)
+        self._problems.add(mark, code, message, path=path_in_words(place), found=found, known=known)
 
 
-def _given(resource: msgspec.Struct, field: str) -> list[str]:
-    value: str | None = getattr(resource, field)
-    return [] if value is None else [value]
+_ANY_SECRET: Final = SecretRef(env="X")
+
+
+def _entries(node: Node) -> Iterator[tuple[str, Node]]:
+    if isinstance(node, MappingNode):
+        for key, value in node.entries:
+            yield key.text, value
 
 
 def mark_at(tree: Node, path: Sequence[str | int]) -> Mark:
@@ -216,7 +272,3 @@ def mark_at(tree: Node, path: Sequence[str | int]) -> Mark:
             return mark
         tree, mark = child, child.mark
     return mark
-
-
-def _words(path: Sequence[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]

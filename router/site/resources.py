@@ -17,24 +17,26 @@ import msgspec
 from msgspec import Meta
 
 from router.errors import InvalidInputError
+from router.site import texts
 from router.site.hours import OpeningHours, calendar_of
+from router.site.refusals import refusal
 from rules.actions import Strategy, Target, TargetType
 
 SECRET_LEAST_CHARACTERS: Final = 32
 """Dialpad's own minimum for a call router's secret."""
 
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(?!\n)$")]
+Id = Annotated[str, Meta(pattern=texts.ID)]
 """An id of ours: 1 to 64 letters, digits, `_`, `.`, `-`; it becomes part of store keys and paths."""
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=texts.ONE_LINE)]
 """One line a person reads; 1 to 100 characters."""
 
-PlatformId = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,64}(?!\n)$")]
+PlatformId = Annotated[str, Meta(pattern=texts.PLATFORM_ID)]
 """An id of the platform's (64-bit numbers as a rule); always text here, never a float."""
 
-E164 = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}(?!\n)$")]
-EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}(?!\n)$")]
-FileName = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[^\x00]+$")]
+E164 = Annotated[str, Meta(pattern=texts.E164)]
+EnvName = Annotated[str, Meta(pattern=texts.ENV_NAME)]
+FileName = Annotated[str, Meta(min_length=1, max_length=1024, pattern=texts.FILE_NAME)]
 Level = Annotated[int, Meta(ge=0, le=100)]
 Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 """One key of a phone."""
@@ -182,10 +184,8 @@ class AgentConfig(
     id: Id
     name: Name
     user_id: PlatformId | None = None
-    endpoint: (
-        Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+/[A-Za-z0-9_.@:-]{1,100}(?!\n)$")] | None
-    ) = None
-    number: Annotated[str, Meta(pattern=r"^[0-9]{1,12}(?!\n)$")] | None = None
+    endpoint: Annotated[str, Meta(pattern=texts.ENDPOINT)] | None = None
+    number: Annotated[str, Meta(pattern=texts.KEYED_NUMBER)] | None = None
     skills: Annotated[Mapping[Id, Level], Meta(max_length=100)] = {}
     queues: Annotated[Mapping[Id, Membership], Meta(max_length=100)] = {}
 
@@ -242,17 +242,18 @@ def from_document(document: object, type_: type[ResourceT]) -> ResourceT:
     try:
         resource = msgspec.convert(document, type_)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise _invalid(error, document, type_) from error
     check(resource)
     return resource
 
 
 def check(resource: Resource) -> None:
     """Check ranges and everything that concerns more than one field; raise InvalidInputError."""
+    form = msgspec.to_builtins(resource)
     try:
-        msgspec.convert(msgspec.to_builtins(resource), type(resource))
+        msgspec.convert(form, type(resource))
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise _invalid(error, form, type(resource)) from error
     if isinstance(resource, RouterConfig):
         for field, message in router_problems(resource):
             raise InvalidInputError(message, field=field)
@@ -269,13 +270,18 @@ def router_problems(router: RouterConfig) -> list[tuple[str, str]]:
         found.append(("routing_url", message))
     if router.previous_secret is not None and router.secret is None:
         found.append(("previous_secret", "previous_secret needs a secret beside it"))
-    target = router.default_target
-    if target.type is TargetType.PHONE:
-        if target.number is None or target.id is not None:
-            found.append(("default_target", "a phone has a number and no id"))
-    elif target.id is None or target.number is not None:
-        found.append(("default_target", f"a {target.type.value} has an id and no number"))
+    if message := target_problem(router.default_target):
+        found.append(("default_target", message))
     return found
+
+
+def target_problem(target: Target) -> str | None:
+    """What is wrong with a target beyond its single fields."""
+    if target.type is TargetType.PHONE:
+        is_whole = target.number is not None and target.id is None
+        return None if is_whole else "a phone has a number and no id"
+    is_whole = target.id is not None and target.number is None
+    return None if is_whole else f"a {target.type.value} has an id and no number"
 
 
 def public_form(resource: Resource) -> dict[str, object]:
@@ -396,34 +402,8 @@ def _is_private_host(host: str) -> bool:
         return host == "localhost"
 
 
-def _invalid(error: msgspec.ValidationError) -> InvalidInputError:
-    """msgspec ends its message in the place (" - at `$.hold_queue.max_hold_count`")."""
-    message, _, place = str(error).partition(" - at `")
-    path = place.rstrip("`").removeprefix("key` in `").removeprefix("$").removeprefix(".")
-    path = path.replace("[...]", "")
-    for words in ("unknown field `", "missing required field `"):
-        if words in message:
-            path = f"{path}.{message.rpartition(words)[2].rstrip('`')}".removeprefix(".")
-    if "matching regex" in message:
-        message = _PATTERN_WORDS.get(
-            path.rpartition(".")[2].partition("[")[0],
-            "this has characters or a length that are not allowed",
-        )
-    return InvalidInputError(message[:1].lower() + message[1:], field=path or None)
-
-
-_ID_WORDS: Final = (
-    "an id has 1 to 64 letters, digits, '_', '.' or '-' and starts with a letter or digit"
-)
-_PATTERN_WORDS: Final[Mapping[str, str]] = {
-    "id": _ID_WORDS,
-    "rules": _ID_WORDS,
-    "skills": _ID_WORDS,
-    "queues": _ID_WORDS,
-    "name": "a name is one line without control characters",
-    "phone_numbers": "a number is E.164: +, then 2 to 15 digits",
-    "user_id": "a platform's id has 1 to 64 letters, digits, '_' or '-'",
-    "call_center_id": "a platform's id has 1 to 64 letters, digits, '_' or '-'",
-    "number": "an agent's number has 1 to 12 digits",
-    "endpoint": "an endpoint is TECHNOLOGY/NAME, like PJSIP/1001",
-}
+def _invalid(
+    error: msgspec.ValidationError, document: object, type_: type[Resource]
+) -> InvalidInputError:
+    message, field = refusal(error, document, type_)
+    return InvalidInputError(message[:1].lower() + message[1:], field=field or None)

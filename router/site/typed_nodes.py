@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from router.site.resources import EnvName, FileName, SecretRef
+from router.site.texts import form_in_words
 from rules.problems import Mark, ProblemList
 from rules.reader import LARGEST_FILE_BYTES, MappingNode, Node, ScalarNode, SequenceNode
 
@@ -164,7 +165,8 @@ class StructReader:
         if kind.max_length is not None and length > kind.max_length:
             return self._wrong(node, path, "too long", f"at most {kind.max_length} characters")
         if kind.pattern is not None and not re.search(kind.pattern, node.text):
-            return self._wrong(node, path, "this text has not the right form", kind.pattern)
+            expected = form_in_words(kind.pattern)
+            return self._wrong(node, path, "this text has not the right form", expected)
         return node.text
 
     def _path(self, node: ScalarNode, path: str) -> object:

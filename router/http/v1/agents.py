@@ -27,6 +27,7 @@ from router.http.v1.resources import (
     with_live,
 )
 from router.site.resources import AgentConfig, Id, Level, from_document, merged
+from router.site.texts import ONE_LINE_OR_NOTHING
 from router.store.agents import AgentView
 from router.store.resources import Mode
 
@@ -51,7 +52,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """On or off duty, in all queues; the reason is the agent's own."""
 
     on: bool
-    reason: Annotated[str, Meta(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = None
+    reason: Annotated[str, Meta(max_length=100, pattern=ONE_LINE_OR_NOTHING)] | None = None
 
 
 class DoNotDisturb(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -32,6 +32,7 @@ from router.http.v1.parties import (
 from router.http.v1.resources import not_found, picture
 from router.http.v1.shown import number_shown
 from router.site.resources import Id
+from router.site.texts import ONE_LINE
 from router.telephony.call_control import (
     Add,
     ClickToCall,
@@ -53,7 +54,7 @@ from router.telephony.call_control import (
 from router.telephony.remote import LiveCall
 from rules.actions import Action, End
 
-Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=ONE_LINE)]
 
 
 class PartyRole(msgspec.Struct, frozen=True, kw_only=True):

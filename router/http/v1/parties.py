@@ -10,13 +10,14 @@ from router.errors import InvalidInputError
 from router.http.v1.endpoints import Asked
 from router.http.v1.resources import picture
 from router.site.resources import Id, Key
+from router.site.texts import ONE_LINE, WRITTEN_NUMBER
 from router.telephony.call_control import Party
 from rules.actions import Action, End, Enqueue, Forward, Menu, Route, Target, TargetType
 
-Number = Annotated[str, Meta(min_length=2, max_length=32, pattern=r"^\+?[0-9 ().-]+(?!\n)$")]
+Number = Annotated[str, Meta(min_length=2, max_length=32, pattern=WRITTEN_NUMBER)]
 """A phone number in any usual spelling."""
 
-Message = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Message = Annotated[str, Meta(min_length=1, max_length=1000, pattern=ONE_LINE)]
 RingSeconds = Annotated[int, Meta(ge=5, le=120)]
 
 

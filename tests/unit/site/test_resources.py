@@ -1,11 +1,13 @@
 """Routers, queues and agents: names, ranges, defaults, secrets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
+import msgspec.inspect
 import pytest
 
 from router.errors import InvalidInputError
+from router.settings import Settings
 from router.site.resources import (
     AgentConfig,
     QueueConfig,
@@ -17,6 +19,7 @@ from router.site.resources import (
     resolve_secret,
     with_literal_secrets,
 )
+from router.site.texts import form_in_words
 
 ROUTER = {
     "id": "main",
@@ -51,8 +54,22 @@ def test_defaults_are_those_of_the_platform() -> None:
         (QueueConfig, {"ring_secs": 20}, "ring_secs"),
         (QueueConfig, {"id": "a:b"}, "id"),
         (QueueConfig, {"id": "a\n"}, "id"),
-        (AgentConfig, {"skills": {"spanish": 101}}, "skills"),
-        (AgentConfig, {"queues": {"support": {"skill_level": -1}}}, "queues.skill_level"),
+        (QueueConfig, {"name": "a\n"}, "name"),
+        (
+            QueueConfig,
+            {"calendar": {"hours": {"mon": [], "holidays": 1, "tue": 1}}},
+            "calendar.hours.holidays",
+        ),
+        (
+            QueueConfig,
+            {"calendar": {"hours": {"mon": ["08:00-09:00", 1]}}},
+            "calendar.hours.mon[1]",
+        ),
+        (AgentConfig, {"skills": {"spanish": 101}}, "skills.spanish"),
+        (AgentConfig, {"skills": {"fine": 1, "a b": 5, "c d": 5, "x": 1}}, "skills.a b"),
+        (AgentConfig, {"queues": {"support": {"skill_level": -1}}}, "queues.support.skill_level"),
+        (AgentConfig, {"queues": {"a": {}, "b": {"x": 1}, "c": {}}}, "queues.b.x"),
+        (AgentConfig, {"x - at `key` in `$.skills": 1}, "x"),
         (AgentConfig, {"endpoint": "PJSIP/1001&SIP/2"}, "endpoint"),
         (AgentConfig, {"number": "12a"}, "number"),
         (AgentConfig, {"number": "1234567890123"}, "number"),
@@ -75,6 +92,46 @@ def test_what_is_wrong_is_named(
     with pytest.raises(InvalidInputError) as caught:
         from_document(base | change, type_)
     assert caught.value.field == field
+    assert "regex" not in str(caught.value)
+
+
+def test_which_of_many_keys_is_wrong_is_found_soon() -> None:
+    special = {f"{day:04}-12-24": ["08:00-09:00"] for day in range(1000)}
+    document = {"id": "a", "name": "A", "calendar": {"hours": {}, "holidays": {"special": special}}}
+    special["0777-12-24"] = [1]  # type: ignore[list-item]  # what is wrong
+    with pytest.raises(InvalidInputError) as caught:
+        from_document(document, QueueConfig)
+    assert caught.value.field == "calendar.holidays.special.0777-12-24[0]"
+
+
+def test_every_form_of_text_has_words_for_those_who_write_it() -> None:
+    forms = {
+        form
+        for type_ in (Settings, RouterConfig, QueueConfig, AgentConfig)
+        for form in forms_in(type_)
+    }
+    assert len(forms) > 8
+    for form in forms:
+        assert form_in_words(form) != form
+
+
+def forms_in(type_: type[msgspec.Struct]) -> Iterator[str]:
+    """The patterns of all texts in a type."""
+    pending: list[object] = [msgspec.inspect.type_info(type_)]
+    while pending:
+        match pending.pop():
+            case msgspec.inspect.StructType(fields=fields):
+                pending += [field.type for field in fields]
+            case msgspec.inspect.UnionType(types=types):
+                pending += types
+            case msgspec.inspect.DictType(key_type=key, value_type=value):
+                pending += [key, value]
+            case msgspec.inspect.VarTupleType(item_type=item):
+                pending.append(item)
+            case msgspec.inspect.StrType(pattern=str(pattern)):
+                yield pattern
+            case _:
+                continue
 
 
 @pytest.mark.parametrize(

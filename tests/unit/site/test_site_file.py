@@ -96,24 +96,40 @@ def test_all_problems_come_at_once_with_place_and_nearest_name() -> None:
         EXAMPLE.replace("rules: acme", "rules: acmee")
         .replace("ring_seconds: 30", "ring_seconds: 300")
         .replace("strategy: longest_idle", "strategy: longest_idel")
-    )
-    ranges = problems_of(text)
-    assert len(ranges) == 2
-    assert "0.yaml:16:15" in ranges[0]
-    assert "did you mean 'longest_idle'?" in ranges[0]
-    assert "expected 10 to 45" in ranges[1]
-
-    text = (
-        EXAMPLE.replace("rules: acme", "rules: acmee")
+        .replace("budget_ms: 800", "budget_ms: soon")
+        .replace('["+12125550100"]', '["2125550100"]')
         .replace("{support: {skill_level", "{suport: {skill_level")
-        .replace('{type: department, id: "6001002003004005"}', '{type: phone, id: "6"}')
-    )
-    names = problems_of(text, rulesets=("acme",))
-    assert len(names) == 3
-    assert "did you mean 'acme'?" in names[0]
-    assert "a phone has a number" in names[1]
-    assert "did you mean 'support'?" in names[2]
-    assert "agents[0].queues.suport" in names[2]
+        .replace('{type: department, id: "6001002003004005"}', "{type: user}")
+    ) + "  - {id: ada, nam: Ada}\n"
+    found = problems_of(text, rulesets=("acme",))
+    wanted = [
+        "did you mean 'acme'?",
+        "a user has an id and no number (at routers[0].default_target)",
+        "a whole number is wanted here (at routers[0].budget_ms)",
+        "expected a number in full: + and 2 to 15 digits, like +12125550142",
+        "0.yaml:16:15",
+        "expected 10 to 45",
+        "did you mean 'support'?",
+        "the key name is missing",
+        "this stands at 0.yaml:34:9 already (at agents[1].id)",
+        "did you mean 'name'?",
+    ]
+    assert len(found) == len(wanted), found
+    for problem, words in zip(found, wanted, strict=True):
+        assert words in problem
+    assert "agents[0].queues.suport" in found[6]
+
+
+def test_one_wrong_value_is_one_problem() -> None:
+    for text in ("rules: [acme]", "rules: {}", "rules:", "rules: ''"):
+        (problem,) = problems_of(EXAMPLE.replace("rules: acme", text), rulesets=("acme",))
+        assert "routers[0].rules" in problem
+
+
+def test_queues_of_a_file_that_is_no_yaml_are_not_said_to_be_missing() -> None:
+    agents = "version: 1\nagents: [{id: ada, name: A, queues: {support: {}}}]\n"
+    (problem,) = problems_of("queues: [", agents)
+    assert "not valid YAML" in problem
 
 
 def test_hours_are_checked_by_the_rules_own_reader() -> None:
