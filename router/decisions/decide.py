@@ -209,6 +209,7 @@ class Decider:
             decision is not None
             and isinstance(decision.action, ReserveAgent)
             and not decision.missing
+            and asked.names.is_open(decision.action.queue, asked.now_s)
             and self.store.is_open(asked.router.tenant)
         ):
             rungs = self._rungs(

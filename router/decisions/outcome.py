@@ -41,6 +41,7 @@ class Why(StrEnum):
     STORE_DOWN = "store_down"
     RESERVED = "reserved"
     NO_AGENT = "no_agent"
+    CLOSED = "queue_closed"
     NO_ADDRESS = "no_address"
     ASKED = "asked"
     CHOSEN = "chosen"
@@ -58,6 +59,9 @@ class Names(Protocol):
 
     def queue(self, queue_id: str) -> QueueConfig | None: ...
     def agent(self, agent_id: str) -> AgentConfig | None: ...
+    def is_open(self, queue_id: str, now_s: float) -> bool:
+        """Whether the queue's own hours let it take calls; one that is not known always does."""
+
     def unreachable(self, queue_id: str, address: str) -> tuple[str, ...]:
         """Members without this address (`user_id`, `endpoint`), who are no use to a platform."""
 

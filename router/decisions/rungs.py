@@ -86,9 +86,10 @@ class Rungs:
                     if outcome := self._told(action):
                         return outcome
                 case ReserveAgent():
-                    if not self._is_store_down:
+                    nobody = self._why_nobody(action)
+                    if nobody is None:
                         return action
-                    self._say(Why.NO_AGENT, action.queue)
+                    self._say(nobody, action.queue)
                 case Ask() | Menu():
                     step = self._question(action)
                     if step is action and (outcome := self._told(action)):
@@ -131,6 +132,12 @@ class Rungs:
         if isinstance(error, OutcomeUnknownError):
             self._unsure = request_id
         self._go_down(wanted)
+
+    def _why_nobody(self, wanted: ReserveAgent) -> Why | None:
+        """Why nobody can be reserved; None: the store has to be asked."""
+        if not self.asked.names.is_open(wanted.queue, self.asked.now_s):
+            return Why.CLOSED
+        return Why.NO_AGENT if self._is_store_down else None
 
     def _go_down(self, action: Action) -> None:
         self._at = fallback.lower_rung(action, self._ruleset.document)

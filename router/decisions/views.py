@@ -8,6 +8,7 @@ import msgspec
 from router.decisions.error_budget import ErrorBudget
 from router.decisions.outcome import RouterView
 from router.site.directory import Directory, RouterEntry, TenantDirectory
+from router.site.hours import is_open
 from router.site.resources import AgentConfig, QueueConfig
 
 MOST_UNREACHABLE = 100
@@ -44,6 +45,10 @@ class TenantNames:
         if found is None or phone is None:
             return found
         return msgspec.structs.replace(found, endpoint=phone)
+
+    def is_open(self, queue_id: str, now_s: float) -> bool:
+        entry = self._tenant.queues.get(queue_id)
+        return entry is None or is_open(entry.calendar, now_s)
 
     def unreachable(self, queue_id: str, address: str) -> tuple[str, ...]:
         phones = self._phones(self._tenant.name)

@@ -63,6 +63,11 @@ def calendar_of(hours: OpeningHours) -> Calendar:
     return Calendar(_spec(msgspec.json.encode(hours)))
 
 
+def is_open(calendar: Calendar | None, now_s: float) -> bool:
+    """Whether a queue is open; without hours it always is."""
+    return calendar is None or CalendarState.OPEN in calendar.state_at(now_s)
+
+
 def open_s(calendar: Calendar | None, since_s: float, until_s: float) -> float:
     """How many seconds of that time it was open; without hours all of it. Costs microseconds a day."""
     if calendar is None:

@@ -21,7 +21,7 @@ from pbx.machine.state import CallState, Kind, Leg
 from router.deadline import in_s
 from router.errors import CrosspointError
 from router.settings import CallbackSettings
-from router.site.hours import open_s
+from router.site.hours import is_open, open_s
 from router.site.resources import QueueConfig
 from router.store.agents import Agents, Reserved, new_token
 from router.store.callbacks import ID_PREFIX, Callback, Callbacks, Status
@@ -30,7 +30,7 @@ from router.store.links import Links
 from router.store.operations import LineFullError
 from router.store.pbx_line import MOST_LOOKED_AFTER, PbxLine
 from router.telephony.holding import Holding
-from router.telephony.queueing import BUSY_PAUSE_MS, RING_MARGIN_S, is_open, leg_of
+from router.telephony.queueing import BUSY_PAUSE_MS, RING_MARGIN_S, leg_of
 from router.telephony.setting_out import Planner, Trunk, new_leg
 from rules.actions import Enqueue, Strategy
 from rules.calendars import Calendar

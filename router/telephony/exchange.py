@@ -20,6 +20,7 @@ from pbx.ports import Outside, Speech
 from router.decisions.decide import Decider
 from router.settings import PbxSettings
 from router.site.directory import Directory
+from router.site.hours import is_open
 from router.store.agents import Agents
 from router.store.announcements import Announcements
 from router.store.call_records import CallRecords

@@ -15,6 +15,7 @@ from pbx.ports import Records
 from router.call_record import RECORDED
 from router.deadline import Deadline, in_s
 from router.errors import ConflictError, CrosspointError, InvalidInputError, NotFoundError
+from router.site.hours import is_open
 from router.store.callbacks import ID_PREFIX, About, Callbacks, DuplicateCallbackError
 from router.store.mailboxes import Mailboxes, Message, Pins
 from router.store.pbx_line import PbxLine
@@ -22,7 +23,6 @@ from router.telephony.holding import Holding
 from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
 from router.telephony.pins import is_pin
-from router.telephony.queueing import is_open
 from router.telephony.recordings import RecordingFiles
 from router.telephony.setting_out import Planner
 
@@ -198,7 +198,7 @@ class StorePromises:
             self._records.note(state, Note(what="message_lost"))
             return
         name, sha256 = kept[0]
-        self._records.note(state, Note(what=RECORDED, detail=f"{name} {sha256}"))
+        self._records.note(state, Note(what=RECORDED, detail=f"{name} {sha256} {mailbox}"))
         message = Message(
             call=state.id,
             at_ms=int(time.time() * 1000),

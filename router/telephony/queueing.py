@@ -21,6 +21,7 @@ from pbx.ports import Records
 from router.call_record import QUEUED
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
+from router.site.hours import is_open
 from router.site.resources import QueueConfig
 from router.store.agents import Agents, CallSeen, Reserved, new_token
 from router.store.facts import queue_facts
@@ -32,8 +33,6 @@ from router.store.reserving import MAX_GROUP
 from router.telephony.holding import Holding
 from router.telephony.setting_out import Planner
 from rules.actions import Enqueue, Strategy
-from rules.calendars import Calendar
-from rules.conditions import CalendarState
 from rules.requirements import Requirement
 
 STORE_S: Final = 1.0
@@ -428,11 +427,6 @@ class StoreQueueing:
                 await asyncio.sleep(AGAIN_S)
             else:
                 return True
-
-
-def is_open(calendar: Calendar | None, now_s: float) -> bool:
-    """Whether a queue is open; without hours it always is."""
-    return calendar is None or CalendarState.OPEN in calendar.state_at(now_s)
 
 
 def _lease_ms(plan: QueuePlan) -> int:

@@ -20,10 +20,10 @@ from router.http.v1.resources import (
     picture,
     with_live,
 )
+from router.site.hours import is_open
 from router.site.resources import QueueConfig, from_document, merged
 from router.store.facts import MAX_QUEUES, queue_facts
 from router.store.resources import Mode
-from rules.conditions import CalendarState
 from rules.facts import QueueFacts
 
 
@@ -116,7 +116,7 @@ def _is_open(asked: Asked[Any], config: QueueConfig) -> bool | None:
     entry = asked.service.directory().queue(asked.tenant, config.id)
     if entry is None or entry.calendar is None or entry.config.calendar != config.calendar:
         return None
-    return CalendarState.OPEN in entry.calendar.state_at(time.time())
+    return is_open(entry.calendar, time.time())
 
 
 _R = Resource.QUEUES

@@ -78,12 +78,16 @@ class FakeNames:
     def __init__(self, *agents: AgentConfig, queues: Sequence[QueueConfig] = ()) -> None:
         self.agents = {each.id: each for each in agents}
         self.queues = {each.id: each for each in queues}
+        self.closed: set[str] = set()
 
     def queue(self, queue_id: str) -> QueueConfig | None:
         return self.queues.get(queue_id)
 
     def agent(self, agent_id: str) -> AgentConfig | None:
         return self.agents.get(agent_id)
+
+    def is_open(self, queue_id: str, now_s: float) -> bool:
+        return queue_id not in self.closed
 
     def unreachable(self, queue_id: str, address: str) -> tuple[str, ...]:
         return ()

@@ -17,6 +17,7 @@ from router.store.memory import CallMemory
 from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
 from rules.facts import QueueFacts
 from tests.unit.decisions.decide_fakes import (
+    NAMES,
     FakeRulesets,
     FakeStore,
     agent,
@@ -134,6 +135,32 @@ async def test_nobody_free_takes_the_otherwise() -> None:
     outcome = await Service(rule("all", agent())).ask()
     assert (wire(outcome), outcome.level) == (department("nobody"), Level.FULL)
     assert "no_agent:support" in outcome.reasons
+
+
+@pytest.mark.parametrize("store_open", [True, False])
+async def test_no_agent_of_a_queue_that_is_closed_is_reserved(
+    monkeypatch: pytest.MonkeyPatch, *, store_open: bool
+) -> None:
+    monkeypatch.setattr(NAMES, "closed", {"support"})
+    service = Service(rule("r", agent("support", agent("inner", route("nobody")))))
+    service.store.open, service.store.free = store_open, ["ada"]
+    outcome = await service.ask()
+    assert "queue_closed:support" in outcome.reasons
+    assert [queue for queue, _ in service.store.wanted] == (["inner"] if store_open else [])
+    assert wire(outcome) == (user("3001") if store_open else department("nobody"))
+
+
+async def test_who_was_answered_an_agent_is_answered_the_same_after_closing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Service(rule("r", agent()))
+    service.store.free = ["ada"]
+    await service.ask()
+    monkeypatch.setattr(NAMES, "closed", {"support"})
+    assert wire(await service.ask()) == user("3001")
+    service.store.memory = service.memory.of(asked())  # another process, which remembers nothing
+    service.memory = service.decider._memory = CallMemory()
+    assert wire(await service.ask()) == user("3001")
 
 
 async def test_an_agent_whom_the_platform_cannot_ring_is_given_back() -> None:

@@ -14,6 +14,7 @@ from router.acd.agents import Membership
 from router.deadline import in_s
 from router.settings import CallbackSettings
 from router.site.directory import Directory, TenantResources, build
+from router.site.hours import is_open
 from router.site.resources import AgentConfig, HoldQueue, QueueConfig, RouterConfig
 from router.site.resources import Membership as Member
 from router.store import keys
@@ -33,7 +34,7 @@ from router.telephony.holding import Holding
 from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
 from router.telephony.promises import CallbackDesk
-from router.telephony.queueing import StoreQueueing, is_open
+from router.telephony.queueing import StoreQueueing
 from router.telephony.setting_out import Planner, Trunk
 from rules.actions import Enqueue, Target, TargetType
 from rules.requirements import Requirement
