@@ -82,3 +82,4 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     targets: Mapping[str, Target] = {}
     cases: tuple[Case, ...] = ()
     default_mark: Mark | None = None
+    target_marks: Mapping[str, Mark] = {}

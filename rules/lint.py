@@ -89,7 +89,7 @@ def _unused_names(document: Document) -> Iterator[Problem]:
             yield _unused("list", name, numbers.mark or document.mark)
     for name in document.targets:
         if name not in targets:
-            yield _unused("target", name, document.mark)
+            yield _unused("target", name, document.target_marks.get(name, document.mark))
 
 
 def _unused(kind: str, name: str, mark: Mark) -> Problem:

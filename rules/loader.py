@@ -146,7 +146,8 @@ class _DocumentReader:
         lists_reader = ListReader(self._file, number, self._read_csv)
         lists = fields.optional("lists", _named(lists_reader), {})
         targets: dict[str, Target | None] = dict.fromkeys(fields.names_in("targets"))
-        fields.optional("targets", partial(_read_targets, number, targets))
+        target_marks: dict[str, Mark] = {}
+        fields.optional("targets", partial(_read_targets, number, targets, target_marks))
         scope = Scope(
             number=number,
             calendars=frozenset(fields.names_in("calendars")),
@@ -176,6 +177,7 @@ class _DocumentReader:
             targets={name: target for name, target in targets.items() if target is not None},
             cases=cases,
             default_mark=fields.mark_of("default"),
+            target_marks=target_marks,
         )
 
 
@@ -210,11 +212,14 @@ def _named(read: Reader[T]) -> Reader[Mapping[str, T]]:
     return mapping_of(NAME, read, most=MOST_NAMES)
 
 
-def _read_targets(number: PhoneNumber, targets: dict[str, Target | None], value: Value) -> None:
-    """Fill in the targets that can be read."""
+def _read_targets(
+    number: PhoneNumber, targets: dict[str, Target | None], marks: dict[str, Mark], value: Value
+) -> None:
+    """Fill in the targets that can be read, and where they stand."""
 
     def read_target(entry: Entry) -> None:
         name = NAME(entry.key)
+        marks[name] = entry.key.mark
         targets[name] = TargetReader(number, name)(entry.value)
 
     each(value.entries(), read_target)

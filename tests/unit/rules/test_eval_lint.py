@@ -17,6 +17,7 @@ from rules.calendars import CalendarState
 from rules.conditions import AnyOf, Condition, DateIn, Not, QueueFact, WeekdayIn
 from rules.document import CalendarSpec, Document, Holidays, Hours
 from rules.lint import KnownNames, lint
+from rules.loader import parse_document
 from rules.ruleset import compile_ruleset
 from rules.wording import phrase
 from tests.rule_builders import (
@@ -168,6 +169,18 @@ def test_names_that_no_rule_uses_are_found():
         targets={"reception": RECEPTION, "desk": RECEPTION},
     )
     assert codes(checked) == ["unused-calendar", "unused-list", "unused-target"]
+
+
+def test_a_target_that_no_rule_uses_is_found_where_it_stands():
+    text = b"""
+version: 1
+targets:
+  desk: {type: department, id: "6"}
+  night_desk: {type: department, id: "7"}
+default: {route: desk}
+"""
+    (found,) = lint(compile_ruleset(parse_document("a", "a.yaml", text, lambda _name: b"")))
+    assert (found.code, str(found.mark)) == ("unused-target", "a.yaml:5:3")
 
 
 def test_a_calendar_that_is_never_open_and_a_day_with_two_meanings_are_found():
