@@ -22,7 +22,8 @@ import structlog
 from router.rulesets import last_good as last_good_rules
 from router.rulesets.folder import Look, Stamps, look_at
 from router.rulesets.reading import Loaded, load, problem_of
-from rules.problems import Problem
+from rules.lint import lint
+from rules.problems import MOST_PROBLEMS, Problem
 from rules.ruleset import Ruleset
 
 LOOK_EVERY_S: Final = 0.25
@@ -86,6 +87,7 @@ class Rulesets:
         self._rulesets: dict[str, Ruleset] = {}
         self._packed: dict[str, bytes | None] = {}
         self._states: dict[str, RulesetState] = {}
+        self._findings: dict[str, tuple[str, tuple[Problem, ...]]] = {}
         self._taken: dict[Path, Stamps] = {}
         self._sought: frozenset[str] = frozenset()
         self._last = Look()
@@ -97,6 +99,17 @@ class Rulesets:
     def packed(self, name: str) -> bytes | None:
         """What the version in force was read from, packed; None when it is too large."""
         return self._packed.get(name)
+
+    async def findings(self, name: str) -> tuple[Problem, ...]:
+        """What is odd about the version in force; looked for when first asked, for up to seconds."""
+        ruleset = self._rulesets.get(name)
+        if ruleset is None:
+            return ()
+        digest, found = self._findings.get(name, ("", ()))
+        if digest != ruleset.digest:
+            found = tuple((await asyncio.to_thread(lint, ruleset))[:MOST_PROBLEMS])
+            self._findings[name] = ruleset.digest, found
+        return found
 
     @property
     def states(self) -> tuple[RulesetState, ...]:
@@ -239,6 +252,7 @@ class Rulesets:
         state = self._states.pop(name)
         self._rulesets.pop(name, None)
         self._packed.pop(name, None)
+        self._findings.pop(name, None)
         _log.info("rules_forgotten", ruleset=name)
         self._tell(msgspec.structs.replace(state, state=LoadState.GONE))
 

@@ -33,8 +33,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class RulesetForm(msgspec.Struct, frozen=True, kw_only=True):
     """A ruleset. `stale`: the file on disk is refused for its findings, an older version is in force;
-    `missing`: a router names it, and there is no such file. Findings of a `loaded` one are queues and
-    routers that it names and the tenant lacks. All `cases` hold for what is in force.
+    `missing`: a router names it, and there is no such file. Findings of a `loaded` one are what
+    `crosspoint rules check` finds odd, and queues and routers that it names and the tenant lacks. All
+    `cases` hold for what is in force.
     """
 
     name: str
@@ -67,10 +68,13 @@ async def _forms(asked: Asked[None]) -> dict[str, RulesetForm]:
             users.setdefault(router.rules, []).append(router.id)
     names = KnownNames(queues=frozenset(known.queues), routers=frozenset(known.routers))
     states = {state.name: state for state in asked.service.rulesets.states}
-    return {name: _form(asked, name, states.get(name), used, names) for name, used in users.items()}
+    return {
+        name: await _form(asked, name, states.get(name), used, names)
+        for name, used in users.items()
+    }
 
 
-def _form(
+async def _form(
     asked: Asked[None],
     name: str,
     state: RulesetState | None,
@@ -81,6 +85,7 @@ def _form(
         return RulesetForm(name=name, state="missing", used_by=sorted(used))
     ruleset = asked.service.rulesets.get(name) if state.state is not LoadState.BROKEN else None
     unknown = () if ruleset is None else unknown_names(ruleset.document, names)
+    odd = await asked.service.rulesets.findings(name) if state.state is LoadState.LOADED else ()
     return RulesetForm(
         name=name,
         state=state.state.value,
@@ -89,7 +94,7 @@ def _form(
         loaded_at=timestamp(None if state.loaded_at_s is None else state.loaded_at_s * 1000),
         rules=len(ruleset.document.rules) if ruleset else 0,
         cases=len(ruleset.document.cases) if ruleset else 0,
-        findings=[_finding(problem) for problem in (*state.problems, *unknown)],
+        findings=[_finding(problem) for problem in (*state.problems, *odd, *unknown)],
         used_by=sorted(used),
     )
 

@@ -273,6 +273,21 @@ async def test_queues_that_rules_name_and_the_tenant_lacks_are_findings(
     assert (finding["found"], finding["nearest"]) == ("suport", "support")
 
 
+async def test_what_is_odd_about_loaded_rules_is_a_finding(api: ApiServer, tmp_path: Path):
+    odd = RULES.replace("rules:", 'targets: {desk: {type: department, id: "6"}}\nrules:', 1)
+    (tmp_path / "acme.yaml").write_text(odd)
+    await api.rulesets.load()
+    for _ in range(2):  # found, and remembered
+        shown = (await api.ask("GET", "/rules/acme")).data
+        (finding,) = shown["findings"]
+        assert (shown["state"], finding["code"]) == ("loaded", "unused-target")
+        assert finding["line"] == odd[: odd.index("targets:")].count("\n") + 1
+    (tmp_path / "acme.yaml").write_text(RULES)
+    await api.rulesets.look()
+    await api.rulesets.look()
+    assert (await api.ask("GET", "/rules/acme")).data["findings"] == []
+
+
 async def test_a_ruleset_without_a_file_is_shown_as_missing(api: ApiServer):
     assert (await api.ask("GET", "/rules/acme")).data["state"] == "missing"
 
