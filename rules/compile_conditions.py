@@ -43,7 +43,7 @@ from rules.conditions import (
     TimeIn,
     WeekdayIn,
 )
-from rules.evaluation import Evaluation, lot_of, lots_of, multiplier_of, text_of
+from rules.evaluation import Evaluation, is_drawn, lot_of, lots_of, multiplier_of, text_of
 from rules.numbers import country_of, type_of
 
 Holds = Callable[[Evaluation], bool]
@@ -94,7 +94,9 @@ def compile_condition(  # noqa: PLR0911  one return per kind of condition
             return _text(condition, negated=negated)
         case DigitsAre():
             return _digits(condition, negated=negated)
-        case CalendarIs() | TimeIn() | WeekdayIn() | DateIn() | Percent():
+        case Percent():
+            return _percent(condition, scope.rule, negated=negated)
+        case CalendarIs() | TimeIn() | WeekdayIn() | DateIn():
             holds = _always_known(condition, scope)
             return _opposite(holds) if negated else holds
         case QueueCompares():
@@ -242,9 +244,14 @@ def _digits(condition: DigitsAre, *, negated: bool) -> Holds:
     return lambda e: e.digits.get(name) in values
 
 
-def _always_known(
-    condition: CalendarIs | TimeIn | WeekdayIn | DateIn | Percent, scope: Scope
-) -> Holds:
+def _percent(condition: Percent, rule: str, *, negated: bool) -> Holds:
+    if not is_drawn(condition.share):
+        return _yes if (condition.share > 0) is not negated else _no
+    factor, lots = multiplier_of(rule), lots_of(condition.share)
+    return lambda e: (lot := e.lot) is not None and (lot_of(lot, factor) < lots) is not negated
+
+
+def _always_known(condition: CalendarIs | TimeIn | WeekdayIn | DateIn, scope: Scope) -> Holds:
     match condition:
         case CalendarIs():
             state_at, states = scope.calendars[condition.calendar].state_at, condition.states
@@ -257,9 +264,6 @@ def _always_known(
         case DateIn():
             spans = condition.spans
             return lambda e: any(first <= e.date <= last for first, last in spans)
-        case Percent():
-            factor, lots = multiplier_of(scope.rule), lots_of(condition.share)
-            return lambda e: lot_of(e.lot, factor) < lots
         case _:
             assert_never(condition)
 

@@ -79,9 +79,9 @@ class Evaluation:
         return self._date
 
     @property
-    def lot(self) -> int:
-        """The call's own number for `percent`."""
-        if self._lot is None:
+    def lot(self) -> int | None:
+        """The call's own number for `percent`; None: it has no id to draw one from."""
+        if self._lot is None and self._call_id:
             self._lot = draw(self._call_id)
         return self._lot
 
@@ -116,6 +116,11 @@ def lot_of(call_lot: int, multiplier: int) -> int:
     a rule and no relation between two rules, for a tenth of the price of hashing both together.
     """
     return call_lot * multiplier % LOTS
+
+
+def is_drawn(share: float) -> bool:
+    """Whether a share hangs on the lot: none and all hold for any."""
+    return 0 < share < 100
 
 
 def lots_of(share: float) -> float:

@@ -38,7 +38,16 @@ from rules.conditions import (
     WeekdayIn,
 )
 from rules.document import Document
-from rules.evaluation import LOTS, draw, lot_of, lots_of, multiplier_of, number_of, text_of
+from rules.evaluation import (
+    LOTS,
+    draw,
+    is_drawn,
+    lot_of,
+    lots_of,
+    multiplier_of,
+    number_of,
+    text_of,
+)
 from rules.facts import CallFacts, LiveFacts
 from rules.numbers import country_of, type_of
 from rules.wording import Leaf, weekday
@@ -133,6 +142,9 @@ class PlainReading:
                 return self._look_at_clock(leaf)
             case QueueCompares():
                 return self._look_at_queue(leaf)
+            case Percent() if not self.call.call_id:
+                known = _outcome(leaf.share > 0)
+                return Outcome.UNKNOWN if is_drawn(leaf.share) else known, None
             case Percent():
                 lot = lot_of(draw(self.call.call_id), multiplier_of(rule))
                 return _outcome(lot < lots_of(leaf.share)), f"{100 * lot / LOTS:.1f}"

@@ -150,7 +150,7 @@ _number = (
 _text = st.none() | st.sampled_from(TEXTS)
 CALLS = st.builds(
     CallFacts,
-    call_id=st.sampled_from(["1", "2", "3", "4"]),
+    call_id=st.sampled_from(["", "1", "2", "3", "4"]),
     caller=_number,
     called=_number,
     router=st.sampled_from(["", *TEXTS[:3]]),

@@ -250,6 +250,17 @@ class TestPercent:
         ]
         assert 0.22 < decided.count("r1") / self.CALLS < 0.28
 
+    @pytest.mark.parametrize(
+        ("share", "rule"), [(0, "r1"), (0.1, "default"), (99.9, "default"), (100, "r0")]
+    )
+    def test_without_a_call_id_a_share_is_unknown_unless_it_is_none_or_all(
+        self, share: float, rule: str
+    ):
+        condition = percent(share)
+        rules = compile_ruleset(document(condition, Not(condition=condition)))
+        assert rules.evaluate(CallFacts(call_id=""), NOON_S).rule == rule
+        assert rules.explain(CallFacts(call_id=""), NOON_S).decision.rule == rule
+
     def test_the_same_call_always_gets_the_same_answer(self):
         assert self.rule_of(7) == self.rule_of(7)
 
