@@ -112,7 +112,7 @@ def _odd_calendars(ruleset: Ruleset) -> Iterator[Problem]:
 
 
 def _odd_dialogues(document: Document, names: Names) -> Iterator[Problem]:
-    """`ask-unread`, `ask-again`, `choices-loop`, `digits-never-asked`."""
+    """`ask-unread`, `ask-again`, `choices-lost`, `choices-loop`, `digits-never-asked`."""
     readers: dict[str, int] = {}
     for position, rule in enumerate(document.rules):
         for leaf in leaves_of(rule.when):
@@ -127,6 +127,8 @@ def _odd_dialogues(document: Document, names: Names) -> Iterator[Problem]:
             if isinstance(question, Ask):
                 first_reader = readers.get(question.name)
                 yield from _odd_asking(rule, position, question, first_reader, names)
+            elif _needs_absence(rule, question.name, names):
+                yield _lost(rule, question.name)
     yield from _never_asked(document, asked)
 
 
@@ -137,9 +139,14 @@ def _odd_asking(
         yield _unread(rule, question.name)
     elif first_reader < position:
         return
-    is_absent = DigitsAre(name=question.name, absent=True, mark=rule.mark)
-    if not Prover(names).is_implied(is_absent, rule.when):
+    if not _needs_absence(rule, question.name, names):
         yield _again(rule, question.name)
+
+
+def _needs_absence(rule: Rule, question: str, names: Names) -> bool:
+    """Whether the rule holds only as long as the question has no answer."""
+    is_absent = DigitsAre(name=question, absent=True, mark=rule.mark)
+    return Prover(names).is_implied(is_absent, rule.when)
 
 
 def _never_asked(document: Document, asked: set[str]) -> Iterator[Problem]:
@@ -160,6 +167,15 @@ def _unread(rule: Rule, name: str) -> Problem:
         rule.mark,
         "ask-unread",
         f"no rule reads the answer {name!r} that rule {rule.name!r} asks for",
+    )
+
+
+def _lost(rule: Rule, name: str) -> Problem:
+    return _finding(
+        rule.mark,
+        "choices-lost",
+        f"rule {rule.name!r} holds only while {name!r} has no answer: a phone system that brings the key "
+        "in a second request gets none of the choices; a menu needs no such condition",
     )
 
 

@@ -209,6 +209,17 @@ def test_a_question_asked_again_after_its_answer_is_found():
     assert codes(document(reads, asks)) == []
 
 
+def test_a_menu_whose_choices_are_lost_with_its_answer_is_found():
+    chooses = menu("main", on_1=End())
+    lost = document(rule("menu", every(router("a"), digits_absent("main")), chooses))
+    assert codes(lost) == ["choices-lost"]
+    assert codes(document(rule("menu", router("a"), chooses))) == []
+    other = document(
+        rule("menu", digits_absent("language"), chooses), rule("ask", ALWAYS, ask("language"))
+    )
+    assert "choices-lost" not in codes(other)
+
+
 def test_a_choice_that_leads_back_to_its_own_menu_is_found():
     loop = menu("main", on_1=End(), on_2=menu("sub", on_1=menu("main", on_1=End())))
     assert codes(document(rule("menu", router("a"), loop))) == ["choices-loop"]
