@@ -7,6 +7,7 @@ environment; relative paths are taken from the folder of the settings file.
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,7 @@ from msgspec import Meta, inspect
 
 from router.site import texts
 from router.site.resources import SecretRef, resolve_secret
-from router.site.typed_nodes import StructReader, read_bounded, secret_hook, type_info
+from router.site.typed_nodes import StructReader, mark_at, read_bounded, secret_hook, type_info
 from rules.problems import Mark, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, read_tree
 
@@ -28,6 +29,9 @@ PREFIX: Final = "CROSSPOINT_"
 """What the environment variables that override a setting begin with."""
 
 _LONGEST_SECRET_FILE: Final = 4096
+_MISTYPED: Final = "(store.url is no URL)"
+_HOST: Final = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?"
+_HOSTS: Final = re.compile(rf"({_HOST}(,{_HOST})*)?")
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +61,18 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         return f"StoreSettings({self.public_url()})"
 
     def public_url(self) -> str:
-        """The URL without its password."""
+        """The URL without its password; nothing of one that is mistyped, for that may be the password."""
         if self.url is None:
             return "embedded"
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return _MISTYPED
         where = parts.netloc.rpartition("@")[2]
-        return parts._replace(netloc=where, query="").geturl()
+        is_odd = "@" in parts.path and parts.scheme != "unix"
+        if is_odd or parts.fragment or not _HOSTS.fullmatch(where):
+            return _MISTYPED
+        return f"{parts.scheme}://{where}{parts.path}"
 
 
 class TokenSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,17 +329,17 @@ def _put(tree: Node, keys: list[str], node: Node, mark: Mark) -> Node:
 
 
 def _check_networks(settings: Settings, tree: Node, problems: ProblemList) -> None:
-    for network in settings.foreign.allow:
+    for place, network in enumerate(settings.foreign.allow):
         try:
             ipaddress.ip_network(network)
         except ValueError:
             message = "this is no network"
             expected = "an address range like 10.0.0.0/8"
             problems.add(
-                tree.mark,
+                mark_at(tree, ("foreign", "allow", place)),
                 "wrong-type",
                 message,
-                path="foreign.allow",
+                path=f"foreign.allow[{place}]",
                 found=network,
                 expected=expected,
             )

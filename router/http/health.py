@@ -32,30 +32,35 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of /readyz; `degraded` names the parts that are not well."""
+    """The answer of /readyz; `degraded` names the parts that are not well.
+
+    `store` is the same in all processes of one store, and tells nothing else.
+    """
 
     ready: bool
     degraded: list[str]
     parts: list[Part]
+    store: str | None = None
 
 
-def readiness(parts: Sequence[Part]) -> Ready:
+def readiness(parts: Sequence[Part], store: str | None = None) -> Ready:
     """Ready unless a needed part is not well."""
     return Ready(
         ready=all(part.is_well for part in parts if part.is_needed),
         degraded=[part.name for part in parts if not part.is_well],
         parts=list(parts),
+        store=store,
     )
 
 
-def routes(parts: Callable[[], Sequence[Part]]) -> list[web.RouteDef]:
+def routes(parts: Callable[[], Sequence[Part]], store: str | None = None) -> list[web.RouteDef]:
     """Both endpoints; `parts` is asked anew for every answer and must not block."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return success(Live())
 
     async def readyz(_request: web.Request) -> web.Response:
-        state = readiness(parts())
+        state = readiness(parts(), store)
         if state.ready:
             return success(state)
         names = ", ".join(part.name for part in parts() if part.is_needed and not part.is_well)

@@ -49,7 +49,7 @@ from router.site.keeper import DirectoryKeeper, KeeperState
 from router.store import errors
 from router.store.agents import Agents
 from router.store.call_store import CallStore
-from router.store.endpoints import parse_store_url
+from router.store.endpoints import parse_store_url, store_mark
 from router.store.legs import Legs
 from router.store.line import Line
 from router.store.links import Links
@@ -60,6 +60,7 @@ from router.store.phones import Phones
 from router.store.resources import Resources
 from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
+from router.telephony.routed_callbacks import RoutedCallbacks
 from router.tokens import Tokens
 from rules.requirements import Requirement
 
@@ -87,6 +88,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a running process, for those who serve it."""
 
     settings: Settings
+    store_mark: str
     links: Links
     agents: Agents
     resources: Resources
@@ -100,6 +102,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     missing_secrets: MissingSecrets
     site: UnappliedSite
     whereabouts: Whereabouts
+    telephony: Telephony
     pbx_watch: PbxWatch | None
 
     @property
@@ -142,13 +145,14 @@ async def running(
     `unapplied` is the site that could not be applied at the start. `log_lines_dropped` tells how many
     the log had no room for.
     """
-    links = Links(parse_store_url(store_url)).start()
     foreign = ForeignRouters(
         allowed=[ipaddress.ip_network(text) for text in settings.foreign.allow],
         answer_limit=settings.foreign.answer_limit_bytes,
     )
     site = UnappliedSite(unapplied)
-    service, work = _build(settings, links, foreign, Observer(shared_in=metrics_in), site)
+    observer = Observer(shared_in=metrics_in)
+    service, work = _build(settings, store_url, foreign, observer, site)
+    links = service.links
     service.keeper.load_file()
     with contextlib.suppress(CrosspointError):
         await links.wait_open(in_s(STORE_AT_START_S))
@@ -171,11 +175,12 @@ async def running(
 
 def _build(
     settings: Settings,
-    links: Links,
+    store_url: str,
     foreign: ForeignRouters,
     observer: Observer,
     site: UnappliedSite,
 ) -> tuple[Service, list[Work]]:
+    links = Links(parse_store_url(store_url)).start()
     agents = Agents(links)
     resources = Resources(links, AgentsAndQueues(agents))
     keeper = DirectoryKeeper(resources, secret_source(settings), settings.directory_file)
@@ -188,12 +193,20 @@ def _build(
     )
     budget, calls = ErrorBudget(f"{secrets.token_hex(4)}-"), CallMemory()
     store = CallStore(links, agents, lease_ms=settings.agents.lease_ms)
+    telephony = Telephony(
+        links,
+        lambda: keeper.directory,
+        settings=settings.pbx,
+        recordings_dir=settings.recordings_dir or settings.data_dir / "recordings",
+        shows_numbers=settings.privacy.log_full_numbers,
+    )
     decider = Decider(
         rulesets=rulesets,
         store=store,
         memory=calls,
         foreign=foreign,
         most_rounds=settings.limits.ask_rounds,
+        calls_back=None if settings.pbx is None else RoutedCallbacks(telephony, settings.pbx),
     )
     afterwards = Afterwards(
         links=links,
@@ -214,6 +227,7 @@ def _build(
     keeper.on_change(site.look)
     service = Service(
         settings=settings,
+        store_mark=store_mark(store_url),
         links=links,
         agents=agents,
         resources=resources,
@@ -227,6 +241,7 @@ def _build(
         missing_secrets=missing_secrets,
         site=site,
         whereabouts=whereabouts,
+        telephony=telephony,
         pbx_watch=pbx_watch,
     )
     return service, [
@@ -243,7 +258,7 @@ def application(service: Service) -> web.Application:
     """Everything that is served but `/route/`."""
     return make_application(
         [
-            *health.routes(service.parts),
+            *health.routes(service.parts, service.store_mark),
             *metrics.routes(service.observer),
             *dialplan_routes(service.answering, service.tokens),
             *events.routes(
@@ -261,14 +276,7 @@ def application(service: Service) -> web.Application:
                     agents=service.agents,
                     links=service.links,
                     rulesets=service.rulesets,
-                    telephony=Telephony(
-                        service.links,
-                        lambda: service.directory,
-                        settings=service.settings.pbx,
-                        recordings_dir=service.settings.recordings_dir
-                        or service.settings.data_dir / "recordings",
-                        shows_numbers=service.settings.privacy.log_full_numbers,
-                    ),
+                    telephony=service.telephony,
                 )
             ),
         ],

@@ -23,7 +23,14 @@ from router.site.resources import (
     router_problems,
     target_problem,
 )
-from router.site.typed_nodes import Hook, StructReader, Wrong, read_bounded, secret_hook
+from router.site.typed_nodes import (
+    Hook,
+    StructReader,
+    Wrong,
+    mark_at,
+    read_bounded,
+    secret_hook,
+)
 from rules.actions import Target, TargetType
 from rules.problems import FileError, Mark, Problem, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, SequenceNode, read_tree
@@ -257,18 +264,3 @@ def _entries(node: Node) -> Iterator[tuple[str, Node]]:
     if isinstance(node, MappingNode):
         for key, value in node.entries:
             yield key.text, value
-
-
-def mark_at(tree: Node, path: Sequence[str | int]) -> Mark:
-    """The place of a value; of the nearest one around it that is there."""
-    mark = tree.mark
-    for step in path:
-        child: Node | None = None
-        if isinstance(tree, MappingNode):
-            child = next((node for key, node in tree.entries if key.text == step), None)
-        elif isinstance(tree, SequenceNode) and isinstance(step, int):
-            child = tree.items[step]
-        if child is None:
-            return mark
-        tree, mark = child, child.mark
-    return mark

@@ -6,7 +6,7 @@ problems are collected, each with its place and, for names, the nearest known on
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
@@ -202,6 +202,21 @@ class StructReader:
 def type_info(type_: type[msgspec.Struct]) -> inspect.Type:
     """What msgspec knows of the type: fields, ranges, defaults."""
     return inspect.type_info(type_)
+
+
+def mark_at(tree: Node, path: Sequence[str | int]) -> Mark:
+    """The place of a value; of the nearest one around it that is there."""
+    mark = tree.mark
+    for step in path:
+        child: Node | None = None
+        if isinstance(tree, MappingNode):
+            child = next((node for key, node in tree.entries if key.text == step), None)
+        elif isinstance(tree, SequenceNode) and isinstance(step, int):
+            child = tree.items[step]
+        if child is None:
+            return mark
+        tree, mark = child, child.mark
+    return mark
 
 
 def _expected(kind: inspect.Type) -> str | None:

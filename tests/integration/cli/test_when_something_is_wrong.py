@@ -60,6 +60,7 @@ def test_a_site_of_the_wrong_tenant_is_told_writes_nothing_and_leaves_the_comman
     (line,) = house.logged("site_not_applied")
     assert "router id main is in use by another tenant; acme has it" in str(line["problem"])
     assert degraded(house) == ["site"]
+    assert "service's site: not applied" in house.run("doctor", code=1)
     assert "acme has it" in house.run("apply", code=2)
     assert "acme has it" in house.run("apply", "--dry-run", code=2)
     assert "ada" in house.run("agents", "list")
@@ -99,6 +100,52 @@ def test_the_tenant_of_the_site_is_meant_where_there_are_several(house: House) -
     other.write_text("version: 1\ntenant: corp\n")
     house.run("apply", "other.yaml", "--prune")
     assert "ada" in house.run("agents", "list")  # who has nothing any more is not meant
+
+
+def test_the_doctor_tells_what_the_service_says_and_what_is_in_the_store(house: House) -> None:
+    house.up()
+    assert "WRONG" not in house.run("doctor")
+    house.post(
+        "/api/v1/routers",
+        {
+            "id": "made",
+            "name": "Made",
+            "rules": "nope",
+            "default_target": {"type": "office", "id": "1"},
+        },
+    )
+    wait_for(lambda: degraded(house) == ["rules"], "the service to know the router")
+    said = house.run("doctor", code=1)
+    assert "WRONG  service's rules: 1 missing" in said
+    assert "WRONG  router made: its rules nope are not in" in said
+    found = json.loads(house.run("doctor", "--json", code=1))
+    assert [one["what"] for one in found if one["todo"]] == ["service's rules", "router made"]
+
+
+def test_the_doctor_knows_when_another_house_answers(make_house: MakeHouse) -> None:
+    first = make_house()
+    first.up()
+    second = make_house(int(first.url.rpartition(":")[2]))
+    assert "a service with another store.url" in second.run("doctor", code=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HTTP__HOST", "nosuchhost.invalid", "WRONG  service: "),
+        ("HTTP__HOST", "192.0.2.1", "cannot listen on 192.0.2.1"),
+        ("DATA_DIR", "/proc/x", "/proc cannot be written"),
+        ("STORE__URL", "redis://[bad", "WRONG  store"),
+    ],
+)
+def test_the_doctor_goes_on_after_a_check_that_fails(
+    house: House, name: str, value: str, said: str
+) -> None:
+    house.env[f"CROSSPOINT_{name}"] = value
+    told = house.run("doctor", code=1)
+    assert said in told
+    for what in ("data folder", "rules main", "site", "secret for tokens", "store"):
+        assert f"  {what}" in told
 
 
 def test_a_signed_router_without_its_secret_is_told_at_the_start_and_in_the_list(

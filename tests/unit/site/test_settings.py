@@ -119,6 +119,15 @@ def test_what_is_out_of_range_or_of_another_type_is_refused(text: str) -> None:
     assert len(problems_of(text)) == 1
 
 
+def test_a_network_that_is_none_is_told_where_it_stands() -> None:
+    (inline,) = problems_of("http: {port: 1}\nforeign:\n  allow: [10.0.0.0/8, 10.0.0.999/8]\n")
+    assert inline.startswith("crosspoint.yaml:3:23: this is no network")
+    (given,) = problems_of("http: {port: 1}", CROSSPOINT_FOREIGN__ALLOW="[10.0.0.999/8]")
+    assert given.startswith(
+        "environment variable CROSSPOINT_FOREIGN__ALLOW:1:2: this is no network"
+    )
+
+
 @pytest.mark.parametrize(
     "text", ["tokens: {secret: hunter2}", "tokens: {secret: {value: hunter2}}"]
 )
@@ -151,6 +160,34 @@ def test_the_stores_password_is_not_shown() -> None:
     assert store.public_url() == "rediss://redis:6380/0"
     assert "hunter2" not in repr(store)
     assert "hunter2" not in repr(Settings(store=store))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://[hunter2",
+        "redis://:hunter2",
+        "redis://:hun/ter2@h",
+        "redis://:ter2#hun@h",
+        "redis://:hunter2@h,:hunter2",
+    ],
+)
+def test_nothing_of_a_mistyped_store_url_is_shown(url: str) -> None:
+    assert StoreSettings(url=url).public_url() == "(store.url is no URL)"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://10.0.0.1:6379/1",
+        "rediss://[::1]:6379",
+        "unix:///run/store@home.sock",
+        "redis+sentinel://a:1,b-c.d:2/main",
+    ],
+)
+def test_a_store_url_without_a_password_is_shown_as_it_is(url: str) -> None:
+    assert StoreSettings(url=url).public_url() == url
 
 
 def test_a_secrets_file_is_looked_for_in_the_data_folder(tmp_path: Path) -> None:

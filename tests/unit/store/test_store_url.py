@@ -95,7 +95,7 @@ def test_an_ipv6_host_needs_no_port():
 def test_a_wrong_url_is_explained_and_never_repeated(url: str, why: str):
     with pytest.raises(InvalidInputError, match=why) as error:
         read(url)
-    assert error.value.field == "store_url"
+    assert error.value.field == "store.url"
     for part in ("TOP", "SECRET"):
         assert part not in str(error.value)
     assert error.value.__cause__ is None

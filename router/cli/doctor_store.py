@@ -1,0 +1,117 @@
+"""What `doctor` looks at in the store: the server, and what is in it."""
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from router.cli.findings import Finding
+from router.cli.shell import Shell, Store, soon
+from rules.problems import FileError
+
+if TYPE_CHECKING:
+    from router.settings import Settings
+    from router.site.directory import TenantResources
+    from router.store.link import Reply
+
+_LEAST_MAJOR: Final = 7
+_MOST_SKEW_S: Final = 1.0
+
+
+def store_findings(shell: Shell) -> list[Finding]:
+    """CrosspointError: it does not answer."""
+
+    async def work(store: Store) -> list[Finding]:
+        return await _look(store, shell.settings)
+
+    return shell.with_store(work)
+
+
+async def _look(store: Store, settings: "Settings") -> list[Finding]:
+    from router.store import keys  # noqa: PLC0415 - start-up time
+
+    link = store.links.link_for_key(keys.TENANTS)
+    before_s = time.time()
+    clock = await link.call("TIME", deadline=soon())
+    half_s = (time.time() - before_s) / 2
+    info = _info(await link.call("INFO", deadline=soon()))
+    findings = [
+        _clock(clock, before_s + half_s),
+        _server(info),
+        _eviction(info),
+        _persistence(info),
+    ]
+    for tenant in await store.resources.tenants(deadline=soon()):
+        findings += _tenant(tenant, await store.resources.load(tenant, deadline=soon()), settings)
+    return findings
+
+
+def _tenant(tenant: str, known: "TenantResources", settings: "Settings") -> list[Finding]:
+    """Its routers as the store has them: those made through the API stand in no site file."""
+    from router.processes.site_at_start import read_site, ruleset_names  # noqa: PLC0415
+    from router.settings import secret_source  # noqa: PLC0415 - start-up time
+    from router.site.directory import build  # noqa: PLC0415
+
+    found = f"{len(known.routers)} routers, {len(known.queues)} queues, {len(known.agents)} agents"
+    findings = [Finding(what=f"tenant {tenant}", found=found)]
+    of_site: frozenset[str] = frozenset()
+    with contextlib.suppress(FileError):  # another check says so
+        site = read_site(settings)
+        of_site = frozenset(router.id for router in site.routers) if site else of_site
+    rulesets = ruleset_names(settings.rules_dir)
+    for router_id, entry in build({tenant: known}, secret_source(settings)).routers.items():
+        what, rules = f"router {router_id}", entry.config.rules
+        if router_id in known.disabled:
+            todo = f"crosspoint routers reset-errors {router_id}; crosspoint routers enable {router_id}"
+            found = "is disabled: it answers its default target"
+            findings.append(Finding(what=what, found=found, todo=todo))
+        if rules is not None and rules not in rulesets:
+            found = f"its rules {rules} are not in {settings.rules_dir}"
+            todo = "write them there, or give the router other rules"
+            findings.append(Finding(what=what, found=found, todo=todo))
+        if entry.secret_problem is not None and router_id not in of_site:
+            todo = "put the secret there, on every machine that serves"
+            found = entry.secret_problem
+            findings.append(Finding(what=f"secret of {what}", found=found, todo=todo))
+    return findings
+
+
+def _clock(reply: "Reply", here_s: float) -> Finding:
+    seconds, micros = (
+        (int(part) for part in reply if isinstance(part, bytes))
+        if isinstance(reply, list)
+        else (0, 0)
+    )
+    skew_s = seconds + micros / 1e6 - here_s
+    todo = None if abs(skew_s) < _MOST_SKEW_S else "let both machines follow one NTP server"
+    return Finding(what="clock", found=f"{round(skew_s * 1000):+d} ms from the store's", todo=todo)
+
+
+def _server(info: dict[str, str]) -> Finding:
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get("valkey_version") or info.get("redis_version", "?")
+    major = version.partition(".")[0]
+    is_old = not major.isdigit() or int(major) < _LEAST_MAJOR
+    todo = "Redis 7 or newer, or Valkey 8 or newer, is needed" if is_old else None
+    return Finding(what="server", found=f"{name} {version}", todo=todo)
+
+
+def _eviction(info: dict[str, str]) -> Finding:
+    policy = info.get("maxmemory_policy", "?")
+    todo = None
+    if policy != "noeviction" and info.get("maxmemory", "0") != "0":
+        todo = (
+            "set maxmemory-policy noeviction: a store that forgets agents is worse than a full one"
+        )
+    return Finding(what="memory policy", found=policy, todo=todo)
+
+
+def _persistence(info: dict[str, str]) -> Finding:
+    is_on = info.get("aof_enabled") == "1"
+    todo = None if is_on else "set appendonly yes: otherwise a restart may lose the last changes"
+    return Finding(what="append-only file", found="on" if is_on else "off", todo=todo)
+
+
+def _info(reply: "Reply") -> dict[str, str]:
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
+    lines = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name: value for name, colon, value in lines if colon}
