@@ -60,7 +60,6 @@ from router.store.phones import Phones
 from router.store.resources import Resources
 from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
-from router.telephony.routed_callbacks import RoutedCallbacks
 from router.tokens import Tokens
 from rules.requirements import Requirement
 
@@ -102,7 +101,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     missing_secrets: MissingSecrets
     site: UnappliedSite
     whereabouts: Whereabouts
-    telephony: Telephony
     pbx_watch: PbxWatch | None
 
     @property
@@ -193,20 +191,12 @@ def _build(
     )
     budget, calls = ErrorBudget(f"{secrets.token_hex(4)}-"), CallMemory()
     store = CallStore(links, agents, lease_ms=settings.agents.lease_ms)
-    telephony = Telephony(
-        links,
-        lambda: keeper.directory,
-        settings=settings.pbx,
-        recordings_dir=settings.recordings_dir or settings.data_dir / "recordings",
-        shows_numbers=settings.privacy.log_full_numbers,
-    )
     decider = Decider(
         rulesets=rulesets,
         store=store,
         memory=calls,
         foreign=foreign,
         most_rounds=settings.limits.ask_rounds,
-        calls_back=None if settings.pbx is None else RoutedCallbacks(telephony, settings.pbx),
     )
     afterwards = Afterwards(
         links=links,
@@ -241,7 +231,6 @@ def _build(
         missing_secrets=missing_secrets,
         site=site,
         whereabouts=whereabouts,
-        telephony=telephony,
         pbx_watch=pbx_watch,
     )
     return service, [
@@ -276,7 +265,14 @@ def application(service: Service) -> web.Application:
                     agents=service.agents,
                     links=service.links,
                     rulesets=service.rulesets,
-                    telephony=service.telephony,
+                    telephony=Telephony(
+                        service.links,
+                        lambda: service.directory,
+                        settings=service.settings.pbx,
+                        recordings_dir=service.settings.recordings_dir
+                        or service.settings.data_dir / "recordings",
+                        shows_numbers=service.settings.privacy.log_full_numbers,
+                    ),
                 )
             ),
         ],
