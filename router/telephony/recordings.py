@@ -14,9 +14,9 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -74,29 +74,24 @@ class RecordingFiles:
         return bool(kept)
 
     async def hand_over(self, name: str) -> list[tuple[str, str]]:
-        """(file name, SHA-256) of each file of that recording that is in its final place now."""
-        kept: list[tuple[str, str]] = []
-        mixed, *sides = (self._spool / f"{name}{side}" for side in _SIDES)
-        for source in (mixed, *await asyncio.to_thread(_existing, sides)):
-            if not await self._rests(source):
-                continue
-            try:
-                sha256 = await asyncio.to_thread(move, source, self._final)
-            except OSError as error:
-                _log.error("recording_not_kept", reason=error.strerror)
-                continue
-            kept.append((source.name, sha256))
-        return kept
+        """(file name, SHA-256) of each file of that recording that is in its final place now.
 
-    async def _rests(self, file: Path) -> bool:
-        """Wait until Asterisk has closed the file; False: there is none, or no sound in it."""
+        Two visits of a thread for nearly every recording, of all files at once: each costs as much as
+        most of what a call does in this process.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + LONGEST_CLOSE_S
-        last, size = None, await asyncio.to_thread(_size, file)
-        while size != last and loop.time() < until:
+        sizes = await asyncio.to_thread(_sizes, [self._spool / f"{name}{side}" for side in _SIDES])
+        kept: list[tuple[str, str]] = []
+        while sizes:
             await asyncio.sleep(RESTS_S)
-            last, size = size, await asyncio.to_thread(_size, file)
-        return size > HEADER_BYTES
+            is_last = loop.time() >= until
+            taken = await asyncio.to_thread(_take, sizes, self._final, is_last=is_last)
+            for reason in taken.failed:
+                _log.error("recording_not_kept", reason=reason)
+            kept += taken.kept
+            sizes = taken.growing
+        return kept
 
     async def run(self) -> None:
         """Look for what was left behind and what is too old, until cancelled."""
@@ -116,6 +111,28 @@ class RecordingFiles:
         if removed:
             _log.info("recordings_removed", count=removed)
         return len(found)
+
+
+class _Taken(NamedTuple):
+    """What one look came to: (name, SHA-256) of files in their place, sizes of those not closed yet."""
+
+    kept: list[tuple[str, str]]
+    growing: dict[Path, int]
+    failed: list[str]
+
+
+def _take(sizes: Mapping[Path, int], folder: Path, *, is_last: bool) -> _Taken:
+    """Move the files that have the size they had; at the last look all. Those without sound stay."""
+    taken = _Taken([], {}, [])
+    for file, size in _sizes(sizes).items():
+        if size != sizes[file] and not is_last:
+            taken.growing[file] = size
+        elif size > HEADER_BYTES:
+            try:
+                taken.kept.append((file.name, move(file, folder)))
+            except OSError as error:
+                taken.failed.append(error.strerror or type(error).__name__)
+    return taken
 
 
 def move(source: Path, folder: Path) -> str:
@@ -162,8 +179,9 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _existing(files: Iterable[Path]) -> list[Path]:
-    return [file for file in files if file.exists()]
+def _sizes(files: Iterable[Path]) -> dict[Path, int]:
+    """-1: not there (yet)."""
+    return {file: _size(file) for file in files}
 
 
 def _size(file: Path) -> int:

@@ -84,6 +84,30 @@ async def test_a_file_that_still_grows_is_waited_for(folders: Folders):
     assert (folders.final / file.name).stat().st_size == 4 + 5 * len(SOUND)
 
 
+async def test_a_file_that_appears_a_moment_later_is_waited_for(folders: Folders):
+    started = folders.files.begin(STATE)
+    finishing = asyncio.create_task(folders.files.finish(STATE, started))
+    await asyncio.wait([finishing], timeout=0.1)
+    folders.put(f"{started.name}.wav")
+    assert await finishing
+
+
+async def test_a_file_that_never_rests_is_taken_as_it_is(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recordings, "RESTS_S", 0.03)
+    monkeypatch.setattr(recordings, "LONGEST_CLOSE_S", 0.2)
+    started = folders.files.begin(STATE)
+    file = folders.put(f"{started.name}.wav")
+    finishing = asyncio.create_task(folders.files.finish(STATE, started))
+    while not finishing.done():
+        if file.exists():
+            with file.open("ab") as grows:
+                grows.write(SOUND)
+        await asyncio.wait([finishing], timeout=0.01)
+    assert await finishing
+
+
 async def test_both_sides_are_handed_over_beside_the_mix(folders: Folders):
     started = folders.files.begin(STATE)
     for side in ("", "-in", "-out"):
