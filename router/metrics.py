@@ -28,6 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from router.deadline import in_s
 from router.decisions.outcome import ErrorCode, Level
+from router.rule_hits import RULE_HITS, InForceOnly, RuleHits
 
 DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -110,8 +111,6 @@ class Observer:
         self._sums = dict.fromkeys(Level, 0.0)
         self._reservation_counts = dict.fromkeys(Reservation, 0)
         self._refused: dict[str, int] = {}
-        self._hits: dict[tuple[str, str], int] = {}
-        self._known_hits: set[tuple[str, str]] = set()
 
     def _make_metrics(self) -> None:
         prefix, registry = "crosspoint_", self.registry
@@ -122,7 +121,11 @@ class Observer:
             buckets=DECISION_BUCKETS_S,
             registry=registry,
         )
-        self._rule_hits = self._counter("rule_hits", "Decisions by rule", "ruleset", "rule")
+        self._rule_hits = RuleHits(
+            self._counter(RULE_HITS.removeprefix(prefix), "Decisions by rule", "ruleset", "rule"),
+            most=MOST_RULES,
+            is_shared=self.shared_in is not None,
+        )
         self._reservations = self._counter("reservations", "Reservations by outcome", "outcome")
         self._errors = self._counter("router_errors", "Errors of routers by kind", "kind")
         self._unsigned = self._counter(
@@ -165,12 +168,7 @@ class Observer:
         self._tallies[level][bisect_left(DECISION_BUCKETS_S, seconds)] += 1
         self._sums[level] += seconds
         if rule is not None:
-            key = (ruleset or "", rule)
-            hits = self._hits
-            if key in hits:
-                hits[key] += 1
-            elif len(hits) < MOST_RULES:
-                hits[key] = 1
+            self._rule_hits.add((ruleset or "", rule))
 
     def reservation(self, outcome: Reservation) -> None:
         self._reservation_counts[outcome] += 1
@@ -208,6 +206,11 @@ class Observer:
         """A ruleset is no longer in force."""
         self._ruleset_loaded.labels(ruleset).set(0)  # shared series cannot be removed
         self._ruleset_stale.labels(ruleset).set(0)
+        self._rule_hits.in_force(ruleset, frozenset())
+
+    def rules_in_force(self, ruleset: str, rules: frozenset[str]) -> None:
+        """The names of a ruleset's rules, `default` among them; others are counted no more."""
+        self._rule_hits.in_force(ruleset, rules)
 
     def routers(self, error_counts: Mapping[str, int], disabled: int) -> None:
         """The error windows of all routers, and how many are switched off."""
@@ -243,12 +246,7 @@ class Observer:
         refused, self._refused = self._refused, {}
         for router_id, count in refused.items():
             self._unsigned.labels(self._router_label(router_id)).inc(count)
-        hits, self._hits = self._hits, {}
-        for key, count in hits.items():
-            known = key in self._known_hits or len(self._known_hits) < MOST_RULES
-            if known:
-                self._known_hits.add(key)
-            self._rule_hits.labels(*(key if known else ("other", "other"))).inc(count)
+        self._rule_hits.flush()
 
     def _router_label(self, router_id: str) -> str:
         if router_id not in self._seen_routers:
@@ -267,7 +265,8 @@ class Observer:
         registry = self.registry
         if self.shared_in is not None:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, str(self.shared_in))  # type: ignore[no-untyped-call]  # the library's
+            shared = MultiProcessCollector(None, str(self.shared_in))  # type: ignore[no-untyped-call]  # the library's
+            registry.register(InForceOnly(shared, self._rule_hits))
         return generate_latest(registry)
 
     async def run(self) -> None:

@@ -394,6 +394,7 @@ def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:
     return on_change
 
 
+        observer.rules_in_force(state.name, state.rules)
 def _rules_part(rulesets: Rulesets, directory: Directory) -> health.Part:
     """Of rules that no router uses the log tells; they harm no call."""
     used = directory.rulesets_in_use()

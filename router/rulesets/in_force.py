@@ -22,6 +22,7 @@ import structlog
 from router.rulesets import last_good as last_good_rules
 from router.rulesets.folder import Look, Stamps, look_at
 from router.rulesets.reading import Loaded, load, problem_of
+from rules.actions import DEFAULT_RULE
 from rules.lint import lint
 from rules.problems import MOST_PROBLEMS, Problem
 from rules.ruleset import Ruleset
@@ -49,6 +50,7 @@ class RulesetState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one ruleset. `loaded_at_s` is when its version in force was taken.
 
     `problems` of a loaded one are about other files: those that are ignored because of their names.
+    `rules` are the names of those in force, `default` among them.
     """
 
     name: str
@@ -57,6 +59,7 @@ class RulesetState(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None = None
     loaded_at_s: float | None = None
     problems: tuple[Problem, ...] = ()
+    rules: frozenset[str] = frozenset()
 
 
 OnChange = Callable[[RulesetState], None]
@@ -183,6 +186,7 @@ class Rulesets:
             state=LoadState.LOADED,
             digest=loaded.ruleset.digest,
             loaded_at_s=self._clock(),
+            rules=_names_in(loaded.ruleset),
         )
         _log.info("rules_loaded", ruleset=name, digest=loaded.ruleset.digest)
         self._tell(self._states[name])
@@ -210,6 +214,7 @@ class Rulesets:
             digest=None if known is None else known.digest,
             loaded_at_s=None if before is None else before.loaded_at_s,
             problems=tuple(problems),
+            rules=frozenset() if known is None else _names_in(known),
         )
         first = state.problems[0]
         _log.warning(
@@ -267,6 +272,10 @@ class Rulesets:
     def _tell(self, state: RulesetState) -> None:
         if self._on_change is not None:
             self._on_change(state)
+
+
+def _names_in(ruleset: Ruleset) -> frozenset[str]:
+    return frozenset({DEFAULT_RULE, *(rule.name for rule in ruleset.document.rules)})
 
 
 def _missing(file: str) -> Problem:

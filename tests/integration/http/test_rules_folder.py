@@ -1,5 +1,6 @@
 """The rules folder of a running service: what becomes of files that come, go and are no good."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,24 @@ async def test_a_file_with_a_name_that_is_taken_is_told_and_takes_over_when_it_i
     await until(lambda: main.service.rulesets.get("acme") is not first)
     assert (await main.call()).body["target_id"] == "61"
     assert await rules_part(main) == {"name": "rules", "is_well": True}
+
+
+async def test_a_rule_that_was_renamed_is_counted_by_its_new_name_only(main: Running) -> None:
+    folder = await folder_of(main)
+
+    async def names_counted() -> set[str]:
+        await main.call(external_number="+12125550133")
+        async with main.session.get(f"{main.url}/metrics") as got:
+            return set(
+                re.findall(r'rule_hits_total{rule="(\w+)",ruleset="acme"}', await got.text())
+            )
+
+    assert await names_counted() == {"language"}
+    (folder / "acme.yaml").write_text(
+        RULES.replace("name: language\n    when", "name: tongue\n    when")
+    )
+
+    async def is_renamed() -> bool:
+        return await names_counted() == {"tongue"}
+
+    await until(is_renamed)

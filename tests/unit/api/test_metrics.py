@@ -130,6 +130,29 @@ def test_every_label_is_of_a_known_kind():
     assert labels <= known
 
 
+def test_rules_that_are_no_longer_in_force_are_neither_shown_nor_in_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(metrics, "MOST_RULES", 10)
+    observer = Observer()
+    for version in range(20):
+        observer.rules_in_force("acme", frozenset({f"gen {version}", "default"}))
+        observer.decided(Level.FULL, 0.001, "acme", f"gen {version}")
+        observer.decided(Level.FULL, 0.001, "acme", "default")
+    assert hits_of(samples(observer)) == {
+        "rule=default,ruleset=acme": 20,
+        "rule=gen 19,ruleset=acme": 1,
+    }
+    observer.decided(Level.FULL, 0.001, "acme", "gen 18")  # was under way
+    observer.ruleset_removed("acme")
+    assert hits_of(samples(observer)) == {"rule=other,ruleset=other": 1}
+
+
+def hits_of(found: Samples) -> Samples:
+    name = "crosspoint_rule_hits_total,"
+    return {k.removeprefix(name): v for k, v in found.items() if k.startswith(name)}
+
+
 def test_a_refused_reload_marks_the_ruleset_stale_and_a_good_one_clears_it():
     observer = Observer()
     observer.rules_reload(Reload.REFUSED, "acme", 5.0)
@@ -148,6 +171,8 @@ from router.decisions.outcome import Level
 observer = Observer(shared_in=Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     observer.decided(Level.FULL, 0.001, "acme", "vip")
+observer.decided(Level.FULL, 0.001, "acme", "renamed")
+observer.rules_in_force("acme", frozenset(sys.argv[3:]))
 observer.routers({"main": int(sys.argv[2])}, disabled=0)
 observer.flush()
 print(json.dumps(observer.exposition().decode()))
@@ -160,9 +185,9 @@ def test_with_several_workers_whichever_answers_knows_all(tmp_path: Path):
     (stale / "counter_1.db").write_bytes(b"of an earlier run")
     environment = {**os.environ, **metrics.multiprocess_environment(tmp_path)}
     texts = []
-    for count in ("3", "4"):
+    for count, *rules in (("3", "vip", "renamed"), ("4", "vip")):
         done = subprocess.run(
-            [sys.executable, "-c", WORKER, str(stale), count],
+            [sys.executable, "-c", WORKER, str(stale), count, *rules],
             env=environment,
             check=True,
             capture_output=True,
@@ -170,9 +195,10 @@ def test_with_several_workers_whichever_answers_knows_all(tmp_path: Path):
             cwd=Path(__file__).parents[3],
         )
         texts.append(read(json.loads(done.stdout)))
-    assert texts[0]["crosspoint_decision_seconds_count,level=full"] == 3
-    assert texts[1]["crosspoint_decision_seconds_count,level=full"] == 7
-    assert texts[1]["crosspoint_rule_hits_total,rule=vip,ruleset=acme"] == 7
+    assert texts[0]["crosspoint_decision_seconds_count,level=full"] == 4
+    assert texts[1]["crosspoint_decision_seconds_count,level=full"] == 9
+    assert hits_of(texts[0]) == {"rule=vip,ruleset=acme": 3, "rule=renamed,ruleset=acme": 1}
+    assert hits_of(texts[1]) == {"rule=vip,ruleset=acme": 7}
 
 
 def test_the_shared_folder_is_empty_after_a_start(tmp_path: Path):
@@ -189,4 +215,4 @@ def test_no_metric_is_made_outside_the_one_file():
         for path in (root / "router").rglob("*.py")
         if re.search(r"^(from|import) prometheus_client", path.read_text(), re.MULTILINE)
     ]
-    assert importers == ["metrics.py"]
+    assert sorted(importers) == ["metrics.py", "rule_hits.py"]  # the second makes none
