@@ -70,6 +70,21 @@ class Store(Protocol):
         """
 
 
+class CallsBack(Protocol):
+    """Who promises callbacks."""
+
+    def is_possible(self, tenant: str) -> bool:
+        """Whether anybody makes the tenant's callbacks."""
+
+    async def promise(
+        self, asked: Asked, wanted: Callback, request_id: str, deadline: Deadline
+    ) -> End | None:
+        """Promise one, once per request id, and what to tell the caller; None when it cannot be.
+
+        Raises a CrosspointError at its deadline at the latest.
+        """
+
+
 class LocalMemory(Protocol):
     """What this process remembers of calls by itself."""
 
@@ -119,6 +134,7 @@ class Decider:
         foreign: Foreign,
         most_rounds: int = dialogue.MOST_ROUNDS,
         left_to_caller: tuple[type[Action], ...] = (),
+        calls_back: CallsBack | None = None,
     ) -> None:
         """`left_to_caller`: actions that who asked carries out, whatever it takes (a PBX)."""
         self._rulesets = rulesets
@@ -127,6 +143,7 @@ class Decider:
         self._foreign = foreign
         self.most_rounds = most_rounds
         self.left_to_caller = left_to_caller
+        self._calls_back = calls_back
         self._outcomes: dict[int, tuple[Decision, Names, Dialect, Outcome]] = {}
         self._seatbelts = Seatbelts()
 
@@ -221,7 +238,7 @@ class Decider:
                 pass  # by another process, or it would have been repeated from this one's memory
         live: LiveFacts = {}
         is_down = False
-        if decision is None or decision.missing or isinstance(decision.action, _WANTS_STORE):
+        if decision is None or decision.missing or self._wants_store(asked, decision.action):
             is_down = not self.store.is_open(asked.router.tenant)
             if not is_down:
                 try:
@@ -261,12 +278,25 @@ class Decider:
             live=live,
             is_store_down=is_store_down,
             first=first,
+            may_call_back=self._may_call_back(asked),
+        )
+
+    def _may_call_back(self, asked: Asked) -> bool:
+        return self._calls_back is not None and self._calls_back.is_possible(asked.router.tenant)
+
+    def _wants_store(self, asked: Asked, action: Action) -> bool:
+        return isinstance(action, _WANTS_STORE) or (
+            isinstance(action, Callback) and self._may_call_back(asked)
         )
 
     async def _carry_out(self, rungs: Rungs, deadline: Deadline) -> Outcome:
         """RememberedError, if the first reservation was to be the call's first answer."""
-        while isinstance(step := rungs.next(), ReserveAgent):
+        while not isinstance(step := rungs.next(), Outcome):
             request_id = request_id_of(rungs.asked, step)
+            if isinstance(step, Callback):
+                if outcome := await self._call_back(rungs, step, request_id, deadline):
+                    return outcome
+                continue
             try:
                 taken = await self.store.reserve(
                     rungs.asked, step, request_id, deadline, first=rungs.first
@@ -279,6 +309,18 @@ class Decider:
                 if outcome := rungs.reserved(step, taken):
                     return outcome
         return step
+
+    async def _call_back(
+        self, rungs: Rungs, wanted: Callback, request_id: str, deadline: Deadline
+    ) -> Outcome | None:
+        if self._calls_back is None:
+            return rungs.promised(wanted, request_id, None)
+        try:
+            said = await self._calls_back.promise(rungs.asked, wanted, request_id, deadline)
+        except CrosspointError as error:
+            rungs.not_promised(wanted, request_id, error)
+            return None
+        return rungs.promised(wanted, request_id, said)
 
     async def _ask_foreign(self, asked: Asked, deadline: Deadline) -> Outcome:
         action = await self._foreign.ask(asked, deadline)

@@ -48,6 +48,7 @@ class Why(StrEnum):
     NO_INPUT = "no_valid_input"
     ROUNDS_USED_UP = "rounds_used_up"
     NO_CALLBACK = "callback_not_available"
+    CALLBACK = "callback_promised"
     RULESET_DEFAULT = "ruleset_default"
     ROUTER_DEFAULT = "router_default"
     FOREIGN = "foreign"
@@ -118,8 +119,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The answer and where it comes from.
 
     `asked` is the name of the question put to the caller, `round` how often it
-    has been put by now, `again_after_s` how long that takes at least. Two kinds of reservation are left to clear up after the answer: `unsure` is the request id
-    of one of which nobody knows whether it happened, `give_back` those that were of no use. `call` is the
+    has been put by now, `again_after_s` how long that takes at least. `callback` is the request id of a
+    callback that was promised. Some things are left to clear up after the answer: `unsure` is the request
+    id of a reservation of which nobody knows whether it happened, `unsure_callback` that of such a
+    callback, `give_back` are reservations that were of no use. `call` is the
     call as it was decided (with digits from earlier requests) where it differs from what was asked.
     `asks_for` are the attributes that the rules ask for.
     `is_remembered`: the store remembers the answer already.
@@ -136,7 +139,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     again_after_s: float = 0.0
     round: int = 0
     error: ErrorCode | None = None
+    callback: str | None = None
     unsure: str | None = None
+    unsure_callback: str | None = None
     give_back: tuple[Taken, ...] = ()
     call: CallFacts | None = None
     asks_for: frozenset[str] = _NO_NAMES

@@ -13,7 +13,7 @@ from router.decisions import dialogue, fallback
 from router.decisions.dialogue import Memory, Remembered
 from router.decisions.outcome import Asked, Level, Outcome, Taken, Why
 from router.errors import CrosspointError, OutcomeUnknownError
-from rules.actions import Action, Ask, Callback, Decision, Menu, ReserveAgent
+from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
 from rules.facts import LiveFacts
 from rules.ruleset import Ruleset
 
@@ -31,11 +31,13 @@ class Rungs:
         "_is_store_down",
         "_left_to_caller",
         "_live",
+        "_may_call_back",
         "_memory",
         "_most_rounds",
         "_reasons",
         "_ruleset",
         "_unsure",
+        "_unsure_callback",
         "asked",
         "first",
     )
@@ -52,8 +54,12 @@ class Rungs:
         live: LiveFacts = _NO_FACTS,
         is_store_down: bool = False,
         first: Remembered | None = None,
+        may_call_back: bool = False,
     ) -> None:
-        """`first`: nobody has looked yet whether the store remembers the call; as in Store.reserve."""
+        """`first`: nobody has looked yet whether the store remembers the call; as in Store.reserve.
+
+        `may_call_back`: callbacks are made for this tenant.
+        """
         self.asked = asked
         self.first = first
         self._ruleset = ruleset
@@ -63,9 +69,11 @@ class Rungs:
         self._left_to_caller = left_to_caller
         self._live = live
         self._is_store_down = is_store_down
+        self._may_call_back = may_call_back
         self._at: Action | None = decision.action
         self._is_remembered = False
         self._unsure: str | None = None
+        self._unsure_callback: str | None = None
         self._give_back: tuple[Taken, ...] = ()
         self._reasons: list[str] = []
         if is_store_down:
@@ -74,10 +82,11 @@ class Rungs:
             missing = sorted(decision.missing)
             self._reasons.extend(f"{Why.FACTS_MISSING}:{queue}" for queue in missing)
 
-    def next(self) -> Outcome | ReserveAgent:  # noqa: C901 - one branch per kind of action
-        """The first rung that can be expressed, or whom to reserve: then `reserved` or `not_reserved`.
+    def next(self) -> Outcome | ReserveAgent | Callback:
+        """The first rung that can be expressed, or what the store has to be asked for.
 
-        Each action leads to finitely many others.
+        Then tell: whom to reserve, by `reserved` or `not_reserved`; what to promise, by `promised` or
+        `not_promised`. Each action leads to finitely many others.
         """
         while self._at is not None:
             action = step = self._at
@@ -85,17 +94,15 @@ class Rungs:
                 case _ if isinstance(action, self._left_to_caller):
                     if outcome := self._told(action):
                         return outcome
-                case ReserveAgent():
-                    nobody = self._why_nobody(action)
-                    if nobody is None:
+                case ReserveAgent() | Callback():
+                    why_not = self._why_not(action)
+                    if why_not is None:
                         return action
-                    self._say(nobody, action.queue)
+                    self._say(why_not, action.queue)
                 case Ask() | Menu():
                     step = self._question(action)
                     if step is action and (outcome := self._told(action)):
                         return outcome
-                case Callback():
-                    self._say(Why.NO_CALLBACK, action.queue)
                 case _:
                     if outcome := self._told(action):
                         return outcome
@@ -133,8 +140,30 @@ class Rungs:
             self._unsure = request_id
         self._go_down(wanted)
 
-    def _why_nobody(self, wanted: ReserveAgent) -> Why | None:
-        """Why nobody can be reserved; None: the store has to be asked."""
+    def promised(self, wanted: Callback, request_id: str, said: End | None) -> Outcome | None:
+        """A callback was promised and the caller is told so, or it cannot be: go on with `next`."""
+        body = None if said is None else self.asked.dialect.express(said, self.asked.names, None)
+        if body is None:
+            self._say(Why.NO_CALLBACK, wanted.queue)
+            self._go_down(wanted)
+            return None
+        self._say(Why.CALLBACK, wanted.queue)
+        return self._outcome(body, callback=request_id)
+
+    def not_promised(self, wanted: Callback, request_id: str, error: CrosspointError) -> None:
+        """The store could not say: from now on it counts as away."""
+        self._is_store_down = True
+        self._say(Why.STORE_DOWN)
+        self._say(Why.NO_CALLBACK, wanted.queue)
+        if isinstance(error, OutcomeUnknownError):
+            self._unsure_callback = request_id
+        self._go_down(wanted)
+
+    def _why_not(self, wanted: ReserveAgent | Callback) -> Why | None:
+        """Why it cannot be; None: the store has to be asked."""
+        if isinstance(wanted, Callback):
+            is_possible = self._may_call_back and not self._is_store_down
+            return None if is_possible else Why.NO_CALLBACK
         if not self.asked.names.is_open(wanted.queue, self.asked.now_s):
             return Why.CLOSED
         return Why.NO_AGENT if self._is_store_down else None
@@ -165,6 +194,7 @@ class Rungs:
         body: bytes,
         *,
         agent: str | None = None,
+        callback: str | None = None,
         asked: str | None = None,
         again_after_s: float = 0.0,
     ) -> Outcome:
@@ -179,7 +209,9 @@ class Rungs:
             asked=asked,
             again_after_s=again_after_s,
             round=self._memory.rounds.get(asked, 0) + 1 if asked else 0,
+            callback=callback,
             unsure=self._unsure,
+            unsure_callback=self._unsure_callback,
             give_back=self._give_back,
             call=self.asked.call,  # with digits from earlier requests
             asks_for=self._ruleset.asked_attributes,
@@ -196,11 +228,11 @@ class Rungs:
         self._reasons.append(why.value if subject is None else f"{why.value}:{subject}")
 
 
-def request_id_of(asked: Asked, wanted: ReserveAgent) -> str:
-    """The same for the same question of the same call, so that asking twice reserves once."""
+def request_id_of(asked: Asked, wanted: ReserveAgent | Callback) -> str:
+    """The same for the same question of the same call, so that asking twice does it once."""
     if not asked.call.call_id:
         return uuid4().hex
     text = f"{asked.router.id}\n{asked.call.call_id}\n{asked.fingerprint}\n{wanted.queue}"
-    if wanted.skills:
+    if isinstance(wanted, ReserveAgent) and wanted.skills:
         text += "".join(f"\n{skill}>{least}" for skill, least in sorted(wanted.skills.items()))
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -60,6 +60,7 @@ from router.store.phones import Phones
 from router.store.resources import Resources
 from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
+from router.telephony.routed_callbacks import RoutedCallbacks
 from router.tokens import Tokens
 from rules.requirements import Requirement
 
@@ -101,6 +102,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     missing_secrets: MissingSecrets
     site: UnappliedSite
     whereabouts: Whereabouts
+    telephony: Telephony
     pbx_watch: PbxWatch | None
 
     @property
@@ -191,12 +193,20 @@ def _build(
     )
     budget, calls = ErrorBudget(f"{secrets.token_hex(4)}-"), CallMemory()
     store = CallStore(links, agents, lease_ms=settings.agents.lease_ms)
+    telephony = Telephony(
+        links,
+        lambda: keeper.directory,
+        settings=settings.pbx,
+        recordings_dir=settings.recordings_dir or settings.data_dir / "recordings",
+        shows_numbers=settings.privacy.log_full_numbers,
+    )
     decider = Decider(
         rulesets=rulesets,
         store=store,
         memory=calls,
         foreign=foreign,
         most_rounds=settings.limits.ask_rounds,
+        calls_back=None if settings.pbx is None else RoutedCallbacks(telephony, settings.pbx),
     )
     afterwards = Afterwards(
         links=links,
@@ -231,6 +241,7 @@ def _build(
         missing_secrets=missing_secrets,
         site=site,
         whereabouts=whereabouts,
+        telephony=telephony,
         pbx_watch=pbx_watch,
     )
     return service, [
@@ -265,14 +276,7 @@ def application(service: Service) -> web.Application:
                     agents=service.agents,
                     links=service.links,
                     rulesets=service.rulesets,
-                    telephony=Telephony(
-                        service.links,
-                        lambda: service.directory,
-                        settings=service.settings.pbx,
-                        recordings_dir=service.settings.recordings_dir
-                        or service.settings.data_dir / "recordings",
-                        shows_numbers=service.settings.privacy.log_full_numbers,
-                    ),
+                    telephony=service.telephony,
                 )
             ),
         ],
@@ -390,11 +394,11 @@ def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:
             return
         outcome = Reload.LOADED if state.state is LoadState.LOADED else Reload.REFUSED
         observer.rules_reload(outcome, state.name, state.loaded_at_s)
+        observer.rules_in_force(state.name, state.rules)
 
     return on_change
 
 
-        observer.rules_in_force(state.name, state.rules)
 def _rules_part(rulesets: Rulesets, directory: Directory) -> health.Part:
     """Of rules that no router uses the log tells; they harm no call."""
     used = directory.rulesets_in_use()

@@ -1,5 +1,6 @@
 """What a decision needs of the store, and what is to be cleared up after the answer."""
 
+import contextlib
 import secrets
 from collections.abc import Collection
 from hashlib import blake2b
@@ -8,8 +9,10 @@ from typing import Final
 from router.deadline import Deadline
 from router.decisions.dialogue import NOTHING_KNOWN, Memory, Remembered
 from router.decisions.outcome import Asked, Names, Taken
+from router.errors import NotFoundError
 from router.store import keys
 from router.store.agents import Agents
+from router.store.callbacks import ID_PREFIX, Callbacks
 from router.store.facts import queue_facts
 from router.store.links import Links
 from router.store.memory import read_memory, remembering, scope_of
@@ -22,12 +25,18 @@ MOST_KNOWN: Final = 4096
 """Actions of all rulesets whose wish is kept written down."""
 
 
+def callback_id(request_id: str) -> str:
+    """The id of the callback that a routing request has asked for: asked twice it is promised once."""
+    return f"{ID_PREFIX}{request_id}"
+
+
 class CallStore:
     """`router.decisions.decide.Store` over the fast links; `lease_ms` is how long an unconfirmed agent is kept."""
 
     def __init__(self, links: Links, agents: Agents, *, lease_ms: int) -> None:
         self._links = links
         self._agents = agents
+        self._callbacks = Callbacks(links)
         self._lease_ms = lease_ms
         self._known: dict[int, tuple[ReserveAgent, Names, Wanted]] = {}
         self._seal = secrets.token_bytes(16)
@@ -86,6 +95,11 @@ class CallStore:
         await self._agents.release(
             tenant, taken.agent, taken.token, keep_place=True, deadline=deadline
         )
+
+    async def withdraw(self, tenant: str, request_id: str, deadline: Deadline) -> None:
+        """Give up a callback of which nobody knows whether it was promised."""
+        with contextlib.suppress(NotFoundError):  # it was not
+            await self._callbacks.cancel(tenant, callback_id(request_id), deadline)
 
     def _wanted(self, asked: Asked, wanted: ReserveAgent) -> Wanted:
         """What an action asks of the store; it stays so until rules, directory or phones change."""

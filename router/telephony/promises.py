@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
+import msgspec
 import structlog
 
 from pbx.machine.commands import Note
@@ -65,9 +66,22 @@ class CallbackDesk:
             raise DuplicateCallbackError
         return about
 
-    async def create(self, queue: str, number: str, deadline: Deadline) -> About:
-        """Promise a callback that stands last in line. Errors as of `validate`."""
+    async def create(
+        self,
+        queue: str,
+        number: str,
+        deadline: Deadline,
+        *,
+        callback_id: str | None = None,
+        call: str | None = None,
+        called: str | None = None,
+    ) -> About:
+        """Promise a callback that stands last in line, once per `callback_id`. Errors as of `validate`.
+
+        `call` is the one that it was promised in, `called` the number that was called then.
+        """
         about = self.check(queue, number)
+        about = msgspec.structs.replace(about, id=callback_id or about.id, call=call, called=called)
         await self._store.create(self._tenant, about, deadline)
         return about
 

@@ -62,7 +62,12 @@ class Written(msgspec.Struct, frozen=True):
     entry: bytes
     item: memory.Remember | None
     unsure: str | None
+    unsure_callback: str | None
     give_back: tuple[Taken, ...]
+
+    @property
+    def is_unsettled(self) -> bool:
+        return bool(self.unsure or self.unsure_callback or self.give_back)
 
 
 class ClearsUp(Protocol):
@@ -70,6 +75,7 @@ class ClearsUp(Protocol):
 
     async def cancel(self, tenant: str, request_id: str, deadline: Deadline) -> None: ...
     async def give_back(self, tenant: str, taken: Taken, deadline: Deadline) -> None: ...
+    async def withdraw(self, tenant: str, request_id: str, deadline: Deadline) -> None: ...
 
 
 class HasLinks(Protocol):
@@ -190,6 +196,7 @@ class Afterwards:
             decisions.written(entry),
             memory.to_remember(asked, outcome) if is_telling else None,
             outcome.unsure,
+            outcome.unsure_callback,
             outcome.give_back,
         )
 
@@ -206,13 +213,15 @@ class Afterwards:
             with self._or_drop(AfterAnswer.MEMORY, len(wanted)):
                 await memory.remember(link, tenant, wanted, deadline)
         for written in batch:
-            if written.unsure is not None or written.give_back:
+            if written.is_unsettled:
                 with self._or_drop(AfterAnswer.RELEASE, 1):
                     await self._clear_up(written, deadline)
 
     async def _clear_up(self, written: Written, deadline: Deadline) -> None:
         if written.unsure is not None:
             await self._clears_up.cancel(written.tenant, written.unsure, deadline)
+        if written.unsure_callback is not None:
+            await self._clears_up.withdraw(written.tenant, written.unsure_callback, deadline)
         for taken in written.give_back:
             await self._clears_up.give_back(written.tenant, taken, deadline)
 
@@ -279,6 +288,7 @@ def is_worth_telling(asked: Asked, outcome: Outcome) -> bool:
     return (
         outcome.agent is not None
         or outcome.asked is not None
+        or outcome.callback is not None
         or bool(asked.fingerprint)
         # The store may remember an agent for the call who was not the answer.
         or outcome.unsure is not None

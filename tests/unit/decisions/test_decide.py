@@ -61,7 +61,13 @@ class NobodyElse:
 class Service:
     """A decider that remembers what it decided, as the process does."""
 
-    def __init__(self, *rules: object, foreign: NobodyElse | None = None, rounds: int = 10) -> None:
+    def __init__(
+        self,
+        *rules: object,
+        foreign: NobodyElse | None = None,
+        rounds: int = 10,
+        calls_back: "Promising | None" = None,
+    ) -> None:
         self.store = FakeStore()
         self.memory = CallMemory()
         self.rulesets = FakeRulesets(ruleset(*rules))  # type: ignore[arg-type]  # terse tests
@@ -71,6 +77,7 @@ class Service:
             memory=self.memory,
             foreign=foreign or NobodyElse(),
             most_rounds=rounds,
+            calls_back=calls_back,
         )
 
     async def ask(self, *args: object, budget_s: float = 0.5, **kwargs: object) -> Outcome:
@@ -305,6 +312,72 @@ async def test_a_callback_is_not_promised_before_there_is_one() -> None:
     outcome = await Service(rule("all", action)).ask()
     assert wire(outcome) == {"action": "end", "message": ["Later."]}
     assert "callback_not_available:support" in outcome.reasons
+    assert outcome.level is Level.FULL
+
+
+class Promising:
+    """Promises callbacks, or fails with an error."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.request_ids: list[str] = []
+
+    def is_possible(self, tenant: str) -> bool:
+        return tenant == "acme"
+
+    async def promise(
+        self, asked: Asked, wanted: Callback, request_id: str, deadline: Deadline
+    ) -> End | None:
+        self.request_ids.append(request_id)
+        if self.error is not None:
+            raise self.error
+        return End(message="We will.")
+
+
+PROMISE = rule("all", Callback(queue="support", otherwise=End(message="Later.")))
+
+
+async def test_a_promised_callback_ends_the_call_and_is_worth_telling() -> None:
+    service = Service(PROMISE, calls_back=Promising())
+    outcome = await service.ask()
+    assert wire(outcome) == {"action": "end", "message": ["We will."]}
+    assert outcome.reasons == ("callback_promised:support",)
+    assert is_worth_telling(asked(), outcome)
+
+
+async def test_what_another_process_has_promised_is_not_promised_again() -> None:
+    service = Service(PROMISE, calls_back=(promising := Promising()))
+    await service.ask()
+    service.store.memory = service.memory.of(asked())
+    service.memory = service.decider._memory = CallMemory()
+    assert (await service.ask()).is_repeat
+    assert len(promising.request_ids) == 1
+
+
+async def test_a_promise_asked_for_twice_has_one_id() -> None:
+    service = Service(PROMISE, calls_back=(promising := Promising(StoreDownError())))
+    for call_id in ("c1", "c1", "c2"):
+        service.memory = service.decider._memory = CallMemory()
+        await service.ask(call_id=call_id)
+    first, again, other = promising.request_ids
+    assert first == again != other
+
+
+@pytest.mark.parametrize("error", [StoreDownError(), OutcomeUnknownError()], ids=repr)
+async def test_a_promise_that_the_store_did_not_confirm_is_not_told(error: Exception) -> None:
+    service = Service(PROMISE, calls_back=(promising := Promising(error)))
+    outcome = await service.ask()
+    assert wire(outcome) == {"action": "end", "message": ["Later."]}
+    assert outcome.level is Level.NO_STORE
+    is_unknown = isinstance(error, OutcomeUnknownError)
+    assert outcome.unsure_callback == (promising.request_ids[0] if is_unknown else None)
+
+
+async def test_without_a_store_nothing_is_promised() -> None:
+    service = Service(PROMISE, calls_back=(promising := Promising()))
+    service.store.open = False
+    assert wire(await service.ask()) == {"action": "end", "message": ["Later."]}
+    assert promising.request_ids == []
 
 
 # questions over several requests
