@@ -84,7 +84,14 @@ def _rules_files(folder: Path) -> Iterator[str]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 is_ours = entry.name.endswith(SUFFIXES) and not entry.name.startswith(".")
-                if is_ours and entry.is_file():
+                if is_ours and _is_file(entry):
                     yield entry.name
     except OSError:
         return
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, a file of a disk that is gone: one that is not there
+        return False

@@ -281,6 +281,19 @@ async def test_other_files_in_any_number_push_no_rules_out(folder: Folder) -> No
     assert folder.rulesets.left_out == 0
 
 
+async def test_links_that_lead_nowhere_and_folders_are_no_rules_and_in_nobodys_way(
+    folder: Folder,
+) -> None:
+    for name in ("0.yaml", "b.yaml"):
+        (folder.path / name).symlink_to(name)
+    (folder.path / "1.yaml").symlink_to("gone")
+    (folder.path / "2.yaml").mkdir()
+    folder.write("a.yaml", GOOD % 1)
+    folder.write("z.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    assert [state.name for state in folder.rulesets.states] == ["a", "z"]
+
+
 async def test_too_many_rules_files_are_told_and_push_none_out_that_is_known(
     folder: Folder,
 ) -> None:
