@@ -30,7 +30,10 @@ class Disposition(StrEnum):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a call is from its first moment on. `began_ms`: since the epoch, UTC."""
+    """What a call is from its first moment on. `began_ms`: since the epoch, UTC.
+
+    `callback`: the promise that it is an attempt to keep.
+    """
 
     id: str
     kind: str
@@ -39,6 +42,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     began_ms: int
     caller: str | None = None
     called: str | None = None
+    callback: str | None = None
 
 
 class Happened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,6 +104,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     began_ms: int
     caller: str | None
     called: str | None
+    callback: str | None
     talking_ms: int | None
     ended_ms: int | None
     cause: int | None
@@ -113,7 +118,14 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 QUEUED, RECORDED, DECIDED, TALKING = "queued", "recorded", "decided", "talking"
-_LEFT_LINE = (TALKING, "caller_", "queue_", "callback_promised", "hung_up_by_control", "dequeued")
+MESSAGE_KEPT, CALLBACK_PROMISED = "message_kept", "callback_promised"
+_LEFT_LINE = (TALKING, "caller_", "queue_", CALLBACK_PROMISED, "hung_up_by_control", "dequeued")
+_SAY_HOW_IT_WENT = (QUEUED, RECORDED, MESSAGE_KEPT, *_LEFT_LINE)
+
+
+def says_how_it_went(event: Happened) -> bool:
+    """Whether the record would tell of another call without it, however long the call is."""
+    return event.what.startswith(_SAY_HOW_IT_WENT)
 
 
 def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
@@ -130,6 +142,7 @@ def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
         began_ms=head.began_ms,
         caller=head.caller,
         called=head.called,
+        callback=head.callback,
         talking_ms=talking,
         ended_ms=None if end is None else end.at_ms,
         cause=None if end is None else end.cause,
@@ -157,9 +170,9 @@ def _disposition(
     words = {event.what for event in happened}
     if is_answered:
         return Disposition.ANSWERED
-    if "message_kept" in words:
+    if MESSAGE_KEPT in words:
         return Disposition.MESSAGE
-    if "callback_promised" in words:
+    if CALLBACK_PROMISED in words:
         return Disposition.CALLBACK
     if end is None:
         return Disposition.LIVE

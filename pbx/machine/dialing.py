@@ -86,7 +86,8 @@ def begin_call(state: CallState, _event: Begin) -> Next:
             ring_s=state.ring_s,
             caller_id=state.caller_number,
         )
-        return replace(state, phase=Phase.RINGING_AGENT), (ring,)
+        noted = Note(what="offered", leg=state.agent.id, agent=state.agent.agent)
+        return replace(state, phase=Phase.RINGING_AGENT), (ring, noted)
     return _ring_customer(state)
 
 
@@ -118,7 +119,7 @@ def first_agent_confirmed(state: CallState, event: Confirmed) -> Next:
     if agent is None:
         return state, ()
     if not event.ok:
-        return _give_up(state, "reservation_lost")
+        return _give_up(state, Note(what="reservation_lost", agent=agent.agent))
     then, steps = _ring_customer(replace(state, token=""))
     return then, (Ringback(agent.id), *steps)
 
@@ -129,10 +130,12 @@ def first_agent_gone(state: CallState, event: LegGone) -> Next:
     if agent is None or event.leg != agent.id:
         return state, ()
     if state.phase is Phase.RINGING_CUSTOMER:
-        left = WrapUp(agent.agent) if agent.agent is not None else None
-        steps = (left,) if left is not None else ()
-        return replace(state, agent=None), (*steps, Cancel(state.channel))
-    then, more = _give_up(replace(state, agent=None), f"agent_{event.why}")
+        noted = Note(what="agent_left", leg=agent.id, agent=agent.agent)
+        left = (WrapUp(agent.agent),) if agent.agent is not None else ()
+        return replace(state, agent=None), (noted, *left, Cancel(state.channel))
+    what = "agent_left_early" if agent.is_up else f"offer_{event.why}"
+    noted = Note(what=what, leg=agent.id, agent=agent.agent)
+    then, more = _give_up(replace(state, agent=None), noted)
     if agent.agent is None:
         return then, more
     if agent.is_up:
@@ -142,9 +145,10 @@ def first_agent_gone(state: CallState, event: LegGone) -> Next:
     return then, more
 
 
-def _give_up(state: CallState, why: str) -> Next:
+def _give_up(state: CallState, noted: Note) -> Next:
+    """Nobody has dialled the customer."""
     steps = tuple(HangUp(leg=leg.id) for leg in state.legs())
-    return replace(state, phase=Phase.ENDED), (Note(what=why), *steps, Over())
+    return replace(state, phase=Phase.ENDED), (noted, *steps, Over())
 
 
 def customer_up(state: CallState, event: LegUp) -> Next:

@@ -438,6 +438,7 @@ def _callback_form(callback: "Callback", *, full_numbers: bool) -> dict[str, obj
         "reason": callback.reason,
         "agent_first": about.agent_first,
         "skills": to_json(about.skills),
+        "calls": list(callback.calls),
         "created": datetime.fromtimestamp(callback.created_ms / 1000, UTC).isoformat(),
     }
 

@@ -231,10 +231,14 @@ class Agents(Operations):
         *,
         deadline: Deadline,
         longest_call_ms: int = LONGEST_CALL_MS,
+        call: str = "",
     ) -> bool:
         """The agent has answered. False: too late; somebody else of the group was first, or the
-        lease is over and the agent may be somebody else's by now."""
-        args = (longest_call_ms,)
+        lease is over and the agent may be somebody else's by now.
+
+        `call` is the agent's from then on, if it is not what the agent was reserved for (a callback).
+        """
+        args = (longest_call_ms, call)
         return await self._with_token(tenant, "agent_confirm", agent, token, args, deadline)
 
     async def release(

@@ -5,14 +5,24 @@ from typing import Final
 
 import msgspec
 
-from router.call_record import CallRecord, Direction, Disposition, End, Happened, Head, fold
+from router.call_record import (
+    CallRecord,
+    Direction,
+    Disposition,
+    End,
+    Happened,
+    Head,
+    fold,
+    says_how_it_went,
+)
 from router.deadline import Deadline
 from router.store import keys
 from router.store.operations import Operations, list_of, text_of
 from router.store.wire import Word
 
 MOST_EVENTS: Final = 1000
-"""Events kept of one call: a caller who keys and waits for days writes no book."""
+"""Events kept of one call: a caller who keys and waits for days writes no book. What says how the call
+went has as much room again."""
 
 MOST_LISTED: Final = 200
 MOST_LOOKED_AT: Final = 5_000
@@ -40,6 +50,7 @@ class RecordFilters(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     disposition: Disposition | None = None
     direction: Direction | None = None
+    callback: str | None = None
 
     def lets(self, record: CallRecord) -> bool:
         """Whether a record is wanted, but for its time."""
@@ -52,6 +63,7 @@ class RecordFilters(msgspec.Struct, frozen=True, kw_only=True):
             )
             and (self.disposition is None or record.disposition is self.disposition)
             and (self.direction is None or record.direction is self.direction)
+            and (self.callback is None or record.callback == self.callback)
         )
 
 
@@ -83,7 +95,8 @@ class CallRecords(Operations):
         what = "" if stands is None else "forget" if state is None else "stands"
         args: list[Word] = [head.id, head.began_ms, keep_ms, _encode(head)]
         args += [b"" if end is None else _encode(end), MOST_EVENTS, what, state or b""]
-        args += [_encode(event) for event in events]
+        for event in events:
+            args += ["1" if says_how_it_went(event) else "0", _encode(event)]
         await self._run(tenant, "call_record_append", key_names, args, deadline)
 
     async def get(self, tenant: str, call: str, deadline: Deadline) -> CallRecord | None:

@@ -16,6 +16,8 @@ from router.store.operations import Operations, int_of, list_of, text_of
 from rules.actions import Relax
 
 MOST_OPEN: Final = 10_000
+MOST_CALLS: Final = 100
+"""Of so many calls made for a callback it knows the ids."""
 KEPT_MS: Final = 30 * 24 * 3_600_000
 """How long a callback that is over can be seen."""
 ID_PREFIX: Final = "cb-"
@@ -59,7 +61,11 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback as it stands. Times in ms since the epoch; `arrival_ms` is its place in line."""
+    """A callback as it stands. Times in ms since the epoch; `arrival_ms` is its place in line.
+
+    `calls` are the ids of the calls begun to keep it, the last ones. An attempt counts when the customer
+    was dialled, so there may be more of them than `attempts`.
+    """
 
     about: About
     status: Status
@@ -68,6 +74,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     reason: str = ""
     due_ms: int | None = None
+    calls: tuple[str, ...] = ()
 
 
 _about = msgspec.json.Decoder(About).decode
@@ -128,11 +135,11 @@ class Callbacks(Operations):
         )
 
     async def attempt(
-        self, tenant: str, callback_id: str, *, owner: str, most: int, deadline: Deadline
+        self, tenant: str, callback_id: str, call: str, *, owner: str, most: int, deadline: Deadline
     ) -> bool:
-        """Count an attempt before it is made; False: it must not be made."""
+        """Count an attempt, which is `call`, before it is made; False: it must not be made."""
         key_names = [keys.callback(tenant, callback_id)]
-        args = (owner, most)
+        args = (owner, most, call, MOST_CALLS)
         count = await self._run(tenant, "callback_attempt", key_names, args, deadline)
         return int_of(count) > 0
 
@@ -201,14 +208,14 @@ class Callbacks(Operations):
 
     async def _read(self, tenant: str, ids: list[str], deadline: Deadline) -> list[Callback | None]:
         link = self._links.link_for(tenant)
-        fields = ("about", "status", "attempts", "arrival", "created", "reason", "due")
+        fields = ("about", "status", "attempts", "arrival", "created", "reason", "due", "calls")
         asked = [
             link.call("HMGET", keys.callback(tenant, one), *fields, deadline=deadline)
             for one in ids
         ]
         found: list[Callback | None] = []
         for answer in asked:
-            about, status, attempts, arrival, created, reason, due = list_of(await answer)
+            about, status, attempts, arrival, created, reason, due, calls = list_of(await answer)
             if about is None:
                 found.append(None)
                 continue
@@ -221,6 +228,7 @@ class Callbacks(Operations):
                     created_ms=int_of(created),
                     reason=text_of(reason),
                     due_ms=int_of(due),
+                    calls=() if calls is None else tuple(text_of(calls).split()),
                 )
             )
         return found

@@ -2,7 +2,7 @@
 
 How it works. Callbacks that are due are claimed by one PBX for a while. A claimed one stands in line
 where its caller stood. When an agent is reserved for it, an attempt is counted in the store, and only
-then a call begins: to the agent, then the customer (or to the customer, who then waits in that place).
+then a call, with an id of its own, begins: to the agent, then the customer (or to the customer, who then waits in that place).
 How the call ended settles the callback: over, or to be tried again later. An attempt whose outcome
 nobody knows (this process died) is never made again: it counts, and the next one comes when it is due.
 """
@@ -10,6 +10,7 @@ nobody knows (this process died) is never made again: it counts, and the next on
 import asyncio
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -45,7 +46,7 @@ SOON_MS: Final = 1_000
 SETTLE_S: Final = 30.0
 AGAIN_S: Final = 0.5
 _CUSTOMER: Final = "customer_"
-_NOBODY_DIALLED: Final = ("agent_", "reservation_lost")
+_NOBODY_DIALLED: Final = ("offer_", "agent_left_early", "reservation_lost")
 
 Begin = Callable[[CallState], object | None]
 """`Controller.begin`: None when there are too many calls."""
@@ -75,7 +76,7 @@ class Dialler:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`owner` is the PBX: whoever runs it next goes on with what it has claimed. `goes_on` tells
-        whether a callback's call does."""
+        whether a call does."""
         self._links = links
         self._callbacks = callbacks
         self._agents = agents
@@ -92,7 +93,7 @@ class Dialler:
         self._is_adopted = asyncio.Event()
         self._clock = clock
         self._in_line: set[str] = set()
-        self._live: set[str] = set()
+        self._live: dict[str, str] = {}  # callback -> its call
         self._renewed_s = 0.0
         self._poked: set[str] = set()
         self._is_poked = asyncio.Event()
@@ -103,8 +104,8 @@ class Dialler:
     def adopt(self, states: Iterable[CallState]) -> None:
         """Callbacks whose calls go on, taken over from the controller before."""
         for state in states:
-            if state.id.startswith(ID_PREFIX):
-                self._live.add(state.id)
+            if state.callback is not None:
+                self._live[state.callback] = state.id
         self._is_adopted.set()
 
     def poke(self, call: str) -> None:
@@ -115,8 +116,9 @@ class Dialler:
 
     def closed(self, state: CallState, words: tuple[str, ...]) -> None:
         """A call is over; `words` were noted during it."""
-        if state.id in self._live:
-            task = asyncio.get_running_loop().create_task(self._settle(state, words))
+        callback = state.callback
+        if callback is not None and self._live.get(callback) == state.id:
+            task = asyncio.get_running_loop().create_task(self._settle(callback, state, words))
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
 
@@ -242,9 +244,11 @@ class Dialler:
         ):
             return  # the lease is over: the next look asks again, in the same place
         await self._claim_for_call(about.id)
+        call = uuid.uuid4().hex
         may_dial = await self._callbacks.attempt(
             self._tenant,
             about.id,
+            call,
             owner=self._owner,
             most=self._settings.tries,
             deadline=in_s(STORE_S),
@@ -253,14 +257,14 @@ class Dialler:
             await self._leave_line(about.id)
             return
         if about.agent_first:
-            state = self._agent_first(callback, queue, reserved, endpoint)
+            state = self._agent_first(call, callback, queue, reserved, endpoint)
         else:
             await self._leave_line(about.id, keep_for=about.number)
-            state = self._customer_first(callback, queue)
+            state = self._customer_first(call, callback, queue)
         self._in_line.discard(about.id)
-        self._live.add(about.id)
+        self._live[about.id] = call
         if self._begin(state) is None:
-            self._live.discard(about.id)
+            del self._live[about.id]
             await self._again(callback, "too_many_calls", SOON_MS, is_uncounted=True)
 
     async def _pass_over(self, agent: str, token: str, queue: QueueConfig) -> None:
@@ -285,21 +289,26 @@ class Dialler:
         known = self._planner.agent(agent)
         return None if known is None else known.endpoint
 
-    def _customer_first(self, callback: Callback, queue: QueueConfig) -> CallState:
+    def _customer_first(self, call: str, callback: Callback, queue: QueueConfig) -> CallState:
         about = callback.about
         action = Enqueue(
             queue=queue.id, priority=about.priority, skills=about.skills, relax=about.relax
         )
         return replace(
-            self._call(callback, Kind.CALLBACK_CUSTOMER_FIRST),
+            self._call(call, callback, Kind.CALLBACK_CUSTOMER_FIRST),
             action=action,
         )
 
     def _agent_first(
-        self, callback: Callback, queue: QueueConfig, reserved: Reserved, endpoint: str
+        self,
+        call: str,
+        callback: Callback,
+        queue: QueueConfig,
+        reserved: Reserved,
+        endpoint: str,
     ) -> CallState:
         agent = reserved.agents[0]
-        state = self._call(callback, Kind.CALLBACK_AGENT_FIRST)
+        state = self._call(call, callback, Kind.CALLBACK_AGENT_FIRST)
         plan = self._planner.plan(state, Enqueue(queue=queue.id))
         leg = Leg(id=leg_of(reserved.token, agent), endpoint=endpoint, agent=agent)
         return replace(
@@ -310,10 +319,11 @@ class Dialler:
             queue=plan if isinstance(plan, QueuePlan) else None,
         )
 
-    def _call(self, callback: Callback, kind: Kind) -> CallState:
+    def _call(self, call: str, callback: Callback, kind: Kind) -> CallState:
         about = callback.about
         state = CallState(
-            id=about.id,
+            id=call,
+            callback=about.id,
             kind=kind,
             channel=new_leg(),
             customer_endpoint=self._trunk.way_to(about.number) or "",
@@ -326,22 +336,22 @@ class Dialler:
 
     # --- how it ended -------------------------------------------------------------------------------
 
-    async def _settle(self, state: CallState, words: tuple[str, ...]) -> None:
+    async def _settle(self, callback_id: str, state: CallState, words: tuple[str, ...]) -> None:
         """Tell the store how the call ended; what cannot be told counts as an attempt."""
         until = in_s(SETTLE_S)
         while True:
             try:
-                await self._settle_now(state, words)
+                await self._settle_now(callback_id, state, words)
                 break
             except CrosspointError as error:
                 if in_s(AGAIN_S) >= until:
                     _log.warning("callback_not_settled", reason=error.code)
                     break
                 await asyncio.sleep(AGAIN_S)
-        self._live.discard(state.id)
+        self._live.pop(callback_id, None)
 
-    async def _settle_now(self, state: CallState, words: tuple[str, ...]) -> None:
-        callback = await self._claim_for_call(state.id)
+    async def _settle_now(self, callback_id: str, state: CallState, words: tuple[str, ...]) -> None:
+        callback = await self._claim_for_call(callback_id)
         if callback is None:
             return
         if state.is_up:
@@ -403,12 +413,12 @@ class Dialler:
         if now_s - self._renewed_s < RENEW_S:
             return
         self._renewed_s = now_s
-        for callback_id in list(self._live):
-            if self._goes_on(callback_id) or self._settling:
+        for callback_id, call in list(self._live.items()):
+            if self._goes_on(call) or self._settling:
                 await self._claim_for_call(callback_id)
             else:
                 # Its session broke: the claim lapses, and the attempt counts as one of unknown outcome.
-                self._live.discard(callback_id)
+                self._live.pop(callback_id, None)
 
     async def _claim_for_call(self, callback_id: str) -> Callback | None:
         return await self._callbacks.claim(

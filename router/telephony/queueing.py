@@ -286,6 +286,7 @@ class StoreQueueing:
                     token,
                     deadline=Deadline(min(deadline, in_s(STORE_S))),
                     longest_call_ms=self._longest_call_ms,
+                    call=state.id,
                 )
             except CrosspointError:
                 if in_s(AGAIN_S) < deadline:
@@ -331,6 +332,7 @@ class StoreQueueing:
                     token,
                     deadline=in_s(STORE_S),
                     longest_call_ms=self._longest_call_ms,
+                    call=state.id,
                 ):
                     return
                 await self._agents.observe_call(

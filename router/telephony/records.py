@@ -213,6 +213,7 @@ class StoreRecords:
             began_ms=state.arrived_ms,
             caller=state.caller_number if is_inbound else state.shown_number,
             called=state.called_number if is_inbound else state.caller_number,
+            callback=state.callback,
         )
 
 

@@ -28,7 +28,10 @@ class CallbackInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class CallbackForm(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback. `position` (from 1) is its place in the queue's line while it stands there."""
+    """A callback. `position` (from 1) is its place in the queue's line while it stands there.
+
+    `call` is the one in which it was promised, `calls` are those begun to keep it (the last 100).
+    """
 
     id: str
     queue: str
@@ -39,6 +42,7 @@ class CallbackForm(msgspec.Struct, frozen=True, kw_only=True):
     agent_first: bool
     skills: dict[str, int]
     call: str | None
+    calls: list[str]
     position: int | None
     created_at: datetime | None
     due_at: datetime | None
@@ -124,6 +128,7 @@ async def _form(asked: Asked[Any], callback: Callback) -> CallbackForm:
         agent_first=about.agent_first,
         skills=about.skills,
         call=about.call,
+        calls=list(callback.calls),
         position=None if position is None else position.position,
         created_at=timestamp(callback.created_ms),
         due_at=timestamp(callback.due_ms) if callback.status is Status.WAITING else None,

@@ -25,6 +25,7 @@ FILTERS: Final = {
     "agent": "that this agent talked in, or was rung for",
     "disposition": "that ended like this",
     "direction": "inbound or outbound",
+    "callback": "made to keep this callback",
     "before": "older than the call of this id",
 }
 
@@ -61,7 +62,10 @@ class EventForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CdrForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of a call. Seconds are rounded; digits were masked when they were written."""
+    """The record of a call. Seconds are rounded; digits were masked when they were written.
+
+    `callback` is the one that the call was to keep, if any.
+    """
 
     id: str
     pbx: str
@@ -70,6 +74,7 @@ class CdrForm(msgspec.Struct, frozen=True, kw_only=True):
     disposition: Disposition
     caller: str | None
     called: str | None
+    callback: str | None
     began_at: datetime | None
     talking_at: datetime | None
     ended_at: datetime | None
@@ -166,6 +171,7 @@ def _filters(asked: Asked[Any]) -> RecordFilters:
         agent=agent,
         disposition=_one_of(Disposition, query.get("disposition"), "disposition"),
         direction=_one_of(Direction, query.get("direction"), "direction"),
+        callback=query.get("callback"),
     )
 
 
@@ -193,6 +199,7 @@ def _fields(asked: Asked[Any], record: CallRecord, labels: tuple[str, ...]) -> d
         "disposition": record.disposition,
         "caller": number_shown(asked, record.caller),
         "called": number_shown(asked, record.called),
+        "callback": record.callback,
         "began_at": timestamp(record.began_ms),
         "talking_at": timestamp(record.talking_ms),
         "ended_at": timestamp(record.ended_ms),
@@ -238,7 +245,7 @@ _COLUMNS: Final = (
         "talking_at",
     ),
     *("ended_at", "waited_seconds", "talked_seconds", "cause", "queues", "agents", "rules"),
-    *("recordings", "labels"),
+    *("recordings", "labels", "callback"),
 )
 
 

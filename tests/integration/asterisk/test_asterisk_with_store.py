@@ -419,6 +419,12 @@ async def callback_over(service: Service, callback_id: str) -> Callback:
             await asyncio.sleep(0.05)
 
 
+async def records_of(service: Service, callback_id: str) -> list[CallRecord]:
+    """The records of the calls made to keep it, in the order in which they were made."""
+    filters = RecordFilters(callback=callback_id)
+    return (await CallRecords(service.links).find(TENANT, filters, in_s(5)))[::-1]
+
+
 async def test_a_callback_joins_the_agent_and_the_customer_and_is_over(
     asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
 ):
@@ -436,9 +442,10 @@ async def test_a_callback_joins_the_agent_and_the_customer_and_is_over(
         await until(lambda: not board.controller.sessions, "the call to be over")
         await board.records.flush()
     assert (over.status, over.attempts, over.reason) == (Status.DONE, 1, "talked")
-    record = await CallRecords(one.links).get(TENANT, about.id, in_s(5))
-    assert record is not None
+    (record,) = await records_of(one, about.id)
+    assert over.calls == (record.id,)
     assert (record.disposition, record.agents) == (Disposition.ANSWERED, ("ada",))
+    assert [(offer.agent, offer.outcome) for offer in record.offers] == [("ada", "answered")]
     assert (record.direction, record.called) == (Direction.OUTBOUND, "+12125550142")
     assert await state_of(one, "ada") == "wrap_up"
 
@@ -461,7 +468,63 @@ async def test_a_busy_customer_is_called_as_often_as_the_policy_says(
                 await until(lambda: not board.controller.sessions, "the attempt to be over")
                 await one.agents.end_wrap_up(TENANT, "ada", in_s(5))
             over = await callback_over(one, about.id)
+        await board.records.flush()
     assert (over.status, over.attempts, over.reason) == (Status.FAILED, 2, "busy")
+    records = await records_of(one, about.id)
+    assert over.calls == tuple(record.id for record in records)
+    assert [(record.cause, record.disposition) for record in records] == [
+        (17, Disposition.UNANSWERED)
+    ] * 2
+
+
+async def test_each_attempt_of_a_callback_is_on_record_by_itself(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    """Busy, then answered: the second attempt is not told of with the words of the first."""
+    one, make = service
+    async with at_work(make) as board:
+        about = await board.desk.create("support", "+12125550142", in_s(5))
+        async with phone(phones_folder, "phone_refuses", port=PHONES["6001"], status=486) as agent:
+            await duty(one, "ada")
+            await agent.ended()
+            await one.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+        async with (
+            phone(phones_folder, "phone_refuses", port=PHONES["6003"], status=486) as customer,
+            phone(phones_folder, "phone_answers", port=PHONES["6001"]) as agent,
+        ):
+            await duty(one, "ada")
+            await customer.ended()
+            await agent.ended()
+        await until(lambda: not board.controller.sessions, "the attempt to be over")
+        async with (
+            phone(phones_folder, "phone_hangs_up", port=PHONES["6003"], hold_ms=1500) as customer,
+            phone(phones_folder, "phone_answers", port=PHONES["6001"]) as agent,
+        ):
+            await one.agents.end_wrap_up(TENANT, "ada", in_s(5))
+            over = await callback_over(one, about.id)
+            await customer.ended()
+            await agent.ended()
+        await until(lambda: not board.controller.sessions, "the call to be over")
+        await board.records.flush()
+    assert (over.status, over.attempts, over.reason) == (Status.DONE, 2, "talked")
+    records = await records_of(one, about.id)
+    assert over.calls == tuple(record.id for record in records)
+    assert [record.disposition for record in records] == [
+        Disposition.UNANSWERED,
+        Disposition.UNANSWERED,
+        Disposition.ANSWERED,
+    ]
+    assert [[offer.outcome for offer in record.offers] for record in records] == [
+        ["busy"],
+        ["answered"],
+        ["answered"],
+    ]
+    talked = records[-1]
+    assert talked.talking_ms is not None
+    assert talked.ended_ms is not None
+    assert talked.began_ms < talked.talking_ms < talked.ended_ms
+    assert talked.ended_ms - talked.talking_ms > 1000
+    assert await state_of(one, "ada") == "wrap_up"
 
 
 def _spooled(asterisk: Instance, call: str) -> bool:

@@ -1,11 +1,14 @@
 """Callbacks over the API: promised once per number and queue, in opening hours, to allowed numbers."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from router.call_record import Direction, Head
 from router.deadline import in_s
 from router.site.hours import OpeningHours
 from router.site.resources import QueueConfig
@@ -50,6 +53,28 @@ async def test_a_callback_is_promised_seen_and_given_up(api: ApiServer):
     assert (again.status, again.code) == (409, "conflict")
     assert (await api.ask("DELETE", "/callbacks/none")).status == 404
     assert (await api.ask("POST", "/callbacks", BODY)).status == 201
+
+
+async def test_the_calls_made_for_a_callback_lead_to_their_records_and_back(api: ApiServer):
+    made = (await api.ask("POST", "/callbacks", BODY)).data
+    claimed = {"owner": "pbx1", "deadline": in_s(5)}
+    await api.telephony.callbacks.claim("acme", made["id"], lease_ms=9_000, **claimed)
+    assert await api.telephony.callbacks.attempt("acme", made["id"], "c7", most=3, **claimed)
+    assert (await api.ask("GET", f"/callbacks/{made['id']}")).data["calls"] == ["c7"]
+    head = Head(
+        id="c7",
+        kind="callback_agent_first",
+        pbx="pbx1",
+        direction=Direction.OUTBOUND,
+        began_ms=int(time.time() * 1000),
+        callback=made["id"],
+    )
+    for other in (head, replace(head, id="c8", callback=None)):
+        await api.telephony.records.append(
+            "acme", other, [], end=None, keep_ms=60_000, deadline=in_s(5)
+        )
+    (record,) = (await api.ask("GET", f"/cdrs?callback={made['id']}")).data
+    assert (record["id"], record["callback"]) == ("c7", made["id"])
 
 
 async def test_a_number_is_promised_once_per_queue(api: ApiServer):

@@ -11,6 +11,7 @@ from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind
 from router.call_record import QUEUED, CallRecord, Direction, Disposition
 from router.deadline import in_s
+from router.store import call_records
 from router.store.call_records import CallRecords, RecordFilters
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
@@ -150,6 +151,43 @@ async def test_records_are_found_by_time_queue_agent_disposition_and_direction(l
     assert await found(direction=Direction.OUTBOUND) == [out.id]
     second = await store.find(TENANT, RecordFilters(), in_s(5), limit=1, before=out.id)
     assert [one.id for one in second] == [new.id]
+
+
+async def test_a_very_long_call_is_recorded_as_what_it_became(
+    links: Links, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(call_records, "MOST_EVENTS", 10)
+    records, state = recorder(links), call()
+    for _ in range(20):
+        records.note(state, Note(what="offer_no_answer", leg=LEG, agent="ada"))
+    talk(records, state)
+    records.close(state, cause=16)
+    assert await records.flush()
+    record = await read(links, state)
+    assert record.disposition is Disposition.ANSWERED
+    assert (record.agents, record.waits[0].outcome) == (("ada",), "talking")
+    assert [one.name for one in record.recordings] == ["f.wav"]
+    for _ in range(30):
+        records.note(state, Note(what="talking", agent="ada"))
+    assert await records.flush()
+    assert len((await read(links, state)).events) == 20
+
+
+async def test_the_attempts_of_a_callback_are_records_of_their_own(links: Links):
+    records, store = recorder(links), CallRecords(links)
+    attempts = [
+        replace(call(arrived_ms=at_ms), kind=Kind.CALLBACK_AGENT_FIRST, callback="cb-1")
+        for at_ms in (1_000_000, 2_000_000)
+    ]
+    for state, cause in zip(attempts, (17, 16), strict=True):
+        records.close(state, cause=cause)
+    records.close(call(), cause=16)
+    assert await records.flush()
+    found = await store.find(TENANT, RecordFilters(callback="cb-1"), in_s(5))
+    assert [(one.id, one.callback, one.cause) for one in found] == [
+        (attempts[1].id, "cb-1", 16),
+        (attempts[0].id, "cb-1", 17),
+    ]
 
 
 async def test_old_records_leave_the_list(links: Links):

@@ -13,7 +13,7 @@ from router.errors import ConflictError, InvalidInputError, NotFoundError
 from router.settings import CallbackSettings
 from router.site.hours import OpeningHours
 from router.store import keys
-from router.store.callbacks import Callback, DuplicateCallbackError, Status
+from router.store.callbacks import MOST_CALLS, Callback, DuplicateCallbackError, Status
 from router.store.scripts import Script, load_script, make_script
 from router.telephony.promises import ClosedError
 from rules.actions import Enqueue
@@ -47,6 +47,12 @@ async def kept(board: Switchboard, callback_id: str) -> Callback:
     found = await board.callbacks.get(TENANT, callback_id, in_s(5))
     assert found is not None
     return found
+
+
+async def look(board: Switchboard) -> None:
+    """Once, at what has become due by now on the store's clock as well."""
+    await board.later()
+    await board.dialler.look()
 
 
 async def until_begun(board: Switchboard, count: int = 1) -> None:
@@ -92,13 +98,15 @@ async def test_a_busy_customer_is_tried_again_and_then_given_up_with_the_reason(
         await until_settled(board, about.id, Status.FAILED if attempt == 2 else Status.WAITING)
     over = await kept(board, about.id)
     assert (over.attempts, over.reason) == (2, "busy")
+    assert over.calls == tuple(state.id for state in board.begun)
+    assert len({about.id, *over.calls}) == 3  # each is a call of its own
     await board.desk.create("support", CALLER, in_s(5))  # its number may be called back anew
 
 
 async def test_an_agent_who_does_not_answer_costs_no_attempt(board: Switchboard):
     about = await board.desk.create("support", CALLER, in_s(5))
     await until_begun(board)
-    board.dialler.closed(board.begun[0], ("agent_declined",))
+    board.dialler.closed(board.begun[0], ("offer_declined",))
     found = await until_settled(board, about.id, Status.WAITING)
     assert found.attempts == 0
 
@@ -115,6 +123,7 @@ async def test_after_a_crash_an_attempt_of_unknown_outcome_counts_and_is_not_rep
         assert after.begun == []
         found = await kept(after, about.id)
         assert (found.status, found.attempts, found.reason) == (Status.WAITING, 1, "unknown")
+        assert found.calls == (board.begun[0].id,)
 
 
 async def test_a_call_that_goes_on_is_taken_over_with_its_callback(
@@ -128,6 +137,41 @@ async def test_a_call_that_goes_on_is_taken_over_with_its_callback(
         assert after.begun == []
         after.dialler.closed(replace(board.begun[0], is_up=True), ("talking",))
         assert (await until_settled(after, about.id, Status.DONE)).attempts == 1
+
+
+async def test_the_end_of_an_attempt_that_is_not_this_ones_settles_nothing(board: Switchboard):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await until_begun(board)
+    stray = replace(board.begun[0], id="f" * 32, is_up=True)
+    board.dialler.closed(stray, ("talking",))
+    assert not board.dialler._settling
+    assert (await kept(board, about.id)).status is Status.DIALLING
+
+
+async def test_the_agent_of_a_callback_is_on_the_call_and_free_after_it(board: Switchboard):
+    """The store knows the agent by the callback that stood in line; who talks is known by the call."""
+    await board.desk.create("support", CALLER, in_s(5))
+    await until_begun(board)
+    (state,) = board.begun
+    assert await board.queueing.confirm(state, "ada", state.token) is True
+    view = await board.agents.get(TENANT, "ada", in_s(5))
+    assert view is not None
+    assert (view.effective.state, view.record.call) == ("on_call", state.id)
+    await board.queueing.wrap_up("ada")
+    assert await board.state_of("ada") == "available"
+
+
+async def test_of_very_many_calls_the_last_ones_are_known(board: Switchboard):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await board.callbacks.claim(TENANT, about.id, owner="pbx1", lease_ms=60_000, deadline=in_s(5))
+    link, key = board.links.link_for(TENANT), keys.callback(TENANT, about.id)
+    for number in range(MOST_CALLS + 2):
+        assert await board.callbacks.attempt(
+            TENANT, about.id, f"c{number}", owner="pbx1", most=1_000, deadline=in_s(5)
+        )
+        await link.call("HSET", key, "status", "waiting", deadline=in_s(5))
+    calls = (await kept(board, about.id)).calls
+    assert (len(calls), calls[0], calls[-1]) == (MOST_CALLS, "c2", f"c{MOST_CALLS + 1}")
 
 
 async def _dialled_by_two(redis_url: str, scripts: dict[str, Script] | None) -> int:
@@ -169,7 +213,7 @@ async def test_without_counting_before_dialling_numbers_are_dialled_twice(redis_
             given = {"owner": owner, "deadline": in_s(5)}
             claimed = await board.callbacks.claim(TENANT, about.id, lease_ms=9000, **given)
             assert claimed is not None
-            assert await board.callbacks.attempt(TENANT, about.id, most=3, **given)
+            assert await board.callbacks.attempt(TENANT, about.id, f"to {owner}", most=3, **given)
 
 
 async def test_a_claimed_callback_is_nobody_elses_and_is_attempted_once(board: Switchboard):
@@ -178,9 +222,9 @@ async def test_a_claimed_callback_is_nobody_elses_and_is_attempted_once(board: S
     others = {"owner": "pbx2", "deadline": in_s(5)}
     assert await board.callbacks.claim(TENANT, about.id, lease_ms=9000, **mine)
     assert await board.callbacks.claim(TENANT, about.id, lease_ms=9000, **others) is None
-    assert not await board.callbacks.attempt(TENANT, about.id, most=3, **others)
-    assert await board.callbacks.attempt(TENANT, about.id, most=3, **mine)
-    assert not await board.callbacks.attempt(TENANT, about.id, most=3, **mine)
+    assert not await board.callbacks.attempt(TENANT, about.id, "c1", most=3, **others)
+    assert await board.callbacks.attempt(TENANT, about.id, "c1", most=3, **mine)
+    assert not await board.callbacks.attempt(TENANT, about.id, "c1", most=3, **mine)
 
 
 async def _created_at_once(board: Switchboard) -> int:
@@ -223,7 +267,7 @@ async def test_a_waiting_callback_can_be_cancelled_one_being_dialled_not(board: 
     about = await board.desk.create("support", CALLER, in_s(5))
     await board.callbacks.cancel(TENANT, about.id, in_s(5))
     assert (await kept(board, about.id)).status is Status.CANCELLED
-    await board.dialler.look()
+    await look(board)
     assert board.begun == []
     await board.later()
     again = await board.desk.create("support", CALLER, in_s(5))
@@ -248,10 +292,10 @@ async def test_a_callback_keeps_the_place_of_the_call_it_was_promised_in(board: 
     about = replace(board.desk.check("support", CALLER), id=f"cb-{first.id}")
     await board.callbacks.create(TENANT, about, in_s(5), arrival_ms=arrival)
     await board.queueing.leave_line(first, keep=False)
-    await board.dialler.look()
+    await look(board)
     await board.queueing.release("ada", taken.token)
     await until_begun(board)
-    assert board.begun[0].id == about.id
+    assert board.begun[0].callback == about.id
     assert second.id not in board.woken
 
 
@@ -273,7 +317,7 @@ async def test_an_offer_nobody_may_dial_for_leaves_the_agent_free(board: Switchb
     about = await board.desk.create("support", CALLER, in_s(5))
     link, key = board.links.link_for(TENANT), keys.callback(TENANT, about.id)
     await link.call("HSET", key, "attempts", POLICY.tries, deadline=in_s(5))
-    await board.dialler.look()
+    await look(board)
     assert board.begun == []
     assert await board.state_of("ada") == "available"
 
@@ -293,27 +337,27 @@ async def test_an_agent_without_a_phone_holds_no_callback_up(redis_url: str):
 async def test_a_cancelled_callback_leaves_the_line_and_takes_no_agent(board: Switchboard):
     await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
     about = await board.desk.create("support", CALLER, in_s(5))
-    await board.dialler.look()
+    await look(board)
     assert await board.line.position(TENANT, "support", about.id, in_s(5)) is not None
     await board.callbacks.cancel(TENANT, about.id, in_s(5))
-    await board.dialler.look()
+    await look(board)
     assert await board.line.position(TENANT, "support", about.id, in_s(5)) is None
     await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
-    await board.dialler.look()
+    await look(board)
     assert await board.state_of("ada") == "available"
 
 
 async def test_a_callback_cancelled_as_an_agent_is_found_gives_the_agent_back(board: Switchboard):
     await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
     about = await board.desk.create("support", CALLER, in_s(5))
-    await board.dialler.look()
+    await look(board)
     await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
     await board.line.next_for_agent(
         TENANT, "ada", token="t" * 32, lease_ms=20_000, deadline=in_s(5)
     )
     assert await board.state_of("ada") == "reserved"
     await board.callbacks.cancel(TENANT, about.id, in_s(5))
-    await board.dialler.look()
+    await look(board)
     assert await board.state_of("ada") == "available"
 
 
@@ -323,7 +367,7 @@ async def test_an_agent_found_for_a_waiting_callback_is_kept_as_long_as_the_phon
     """Whoever matches them takes a short lease only: who dials asks for what the ringing needs."""
     await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
     await board.desk.create("support", CALLER, in_s(5))
-    await board.dialler.look()
+    await look(board)
     await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
     await board.line.next_for_agent(TENANT, "ada", token="t" * 32, lease_ms=1_000, deadline=in_s(5))
     await until_begun(board)
@@ -350,7 +394,7 @@ async def _promised_on_friday(redis_url: str, later_s: int) -> tuple[Status, str
         key = keys.callback(TENANT, about.id)
         await link.call("HSET", key, "created", FRIDAY_EVENING * 1000, deadline=in_s(5))
         board.now_s = lambda: FRIDAY_EVENING + later_s
-        await board.dialler.look()
+        await look(board)
         found = await kept(board, about.id)
         return found.status, found.reason
 
