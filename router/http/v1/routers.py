@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from router.decisions.error_budget import LIMIT, WINDOW_S, RouterHealth
-from router.errors import InvalidInputError
+from router.errors import ForbiddenError, InvalidInputError
 from router.http.envelope import Page, timestamp
 from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
@@ -29,6 +29,7 @@ from router.http.v1.resources import (
 from router.site.resources import RouterConfig, from_document, merged, with_literal_secrets
 from router.store import errors
 from router.store.resources import Mode
+from router.tokens import Role
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -89,9 +90,10 @@ async def get_router(asked: Asked[Any]) -> Raw:
 
 async def create_router(asked: Asked[Raw]) -> Raw:
     config = from_document(with_literal_secrets(asked.body), RouterConfig)
-    await asked.service.resources.put(
-        asked.tenant, config, deadline=asked.deadline, mode=Mode.ABSENT
-    )
+    resources = asked.service.resources
+    await resources.need_free_routers(asked.tenant, [config.id], deadline=asked.deadline)
+    _check_rules(asked, config.rules)
+    await resources.put(asked.tenant, config, deadline=asked.deadline, mode=Mode.ABSENT)
     return await _form(asked, config)
 
 
@@ -102,6 +104,7 @@ async def patch_router(asked: Asked[Raw]) -> Raw:
         if not isinstance(body.get(name), bool | None):
             raise InvalidInputError(f"{name} is true or false.", field=name)
     change = with_literal_secrets(without(body, "enabled", "reset_error_count"))
+    _check_rules(asked, change.get("rules"))
     await asked.service.resources.patch(
         asked.tenant,
         RouterConfig,
@@ -126,6 +129,25 @@ async def remove_router(asked: Asked[None]) -> Nothing:
     await errors.reset_error_count(asked.link, asked.tenant, asked.id, asked.deadline)
     await errors.set_enabled(asked.link, asked.tenant, asked.id, asked.deadline, enabled=True)
     return Nothing()
+
+
+def _check_rules(asked: Asked[Any], name: object) -> None:
+    """ForbiddenError where these rules may be another tenant's.
+
+    Files of rules have no owner but the tenants whose routers use them, and whose router uses them
+    learns what they say. So where several tenants have routers, an admin of one chooses among the rules
+    that its routers use already; others are given by a platform admin, or with the site file.
+    """
+    if name is None or asked.who.role is Role.PLATFORM_ADMIN:
+        return
+    routers = asked.service.directory().routers.values()
+    if any(entry.tenant != asked.tenant for entry in routers) and not any(
+        entry.tenant == asked.tenant and entry.config.rules == name for entry in routers
+    ):
+        raise ForbiddenError(
+            "Several tenants have call routers here: rules that none of yours uses yet are given by a"
+            " platform admin, or with the site file."
+        )
 
 
 async def _form(asked: Asked[Any], config: RouterConfig) -> Raw:

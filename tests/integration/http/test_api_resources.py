@@ -69,6 +69,32 @@ async def test_the_id_of_a_router_of_another_tenant_is_taken(api: ApiServer):
     assert (await api.ask("POST", "/routers", ROUTER, tenant="other")).status == 409
 
 
+async def test_rules_of_another_tenant_are_given_by_a_platform_admin_only(api: ApiServer):
+    """Whose router uses rules is answered by them, and told how they come to it."""
+    spy = {**ROUTER, "id": "spy"}
+    for rules in ("acme", "nobodys"):
+        refused = await api.ask("POST", "/routers", {**spy, "rules": rules}, tenant="other")
+        assert (refused.status, refused.code) == (403, "forbidden")
+    foreign = {"rules": None, "routing_url": "https://routing.example.test/"}
+    ours = {"rules": "acme", "routing_url": None}
+    assert (await api.ask("POST", "/routers", {**spy, **foreign}, tenant="other")).status == 201
+    refused = await api.ask("PATCH", "/routers/spy", ours, tenant="other")
+    assert (refused.status, refused.code) == (403, "forbidden")
+    assert (await api.ask("GET", "/rules", tenant="other")).data == []
+    given = await api.ask("PATCH", "/routers/spy?tenant_id=other", ours, role="platform_admin")
+    assert given.status == 200
+    await api.keeper.refresh(in_s(5))
+    for body in ({"rules": "acme"}, {"name": "Newer"}, foreign):
+        changed = await api.ask("PATCH", "/routers/spy", body, tenant="other")
+        assert changed.status == 200, body
+
+
+async def test_the_only_tenant_with_routers_may_use_any_rules(api: ApiServer):
+    for rules in ("acme", "others"):
+        body = {**ROUTER, "id": f"with-{rules}", "rules": rules}
+        assert (await api.ask("POST", "/routers", body)).status == 201
+
+
 async def test_a_secret_is_written_and_never_shown(api: ApiServer):
     made = await api.ask("POST", "/routers", {**ROUTER, "secret": "n" * 40})
     assert made.data["secret"] == "value"
