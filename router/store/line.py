@@ -63,7 +63,7 @@ class NextCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a call stands. `estimated_wait_s` is raw: neither rounded nor capped."""
+    """Where a call stands, itself counted. `estimated_wait_s` is raw: neither rounded nor capped."""
 
     position: int
     waiting: int
@@ -168,7 +168,7 @@ class Line(Operations):
     async def position(
         self, tenant: str, queue: str, call: str, deadline: Deadline
     ) -> Position | None:
-        """Where the call stands in that queue's line; None: not there."""
+        """Where the call stands in that queue's line, or stood when an agent was found; None: not there."""
         name = keys.queue_id(queue)
         key_names = [
             keys.waiting_call(tenant, call),
@@ -176,7 +176,7 @@ class Line(Operations):
             keys.ready(tenant, name),
             keys.queue_live(tenant, name),
         ]
-        reply = await self._run(tenant, "line_position", key_names, (call,), deadline)
+        reply = await self._run(tenant, "line_position", key_names, (call, name), deadline)
         return None if reply is None else _position(list_of(reply))
 
     async def relax(self, tenant: str, deadline: Deadline, *, at_most: int = 100) -> list[str]:

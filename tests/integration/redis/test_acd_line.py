@@ -62,14 +62,33 @@ def position(world: World, call: str) -> int | None:
     return found and found.position
 
 
-def test_a_call_gets_the_free_agent_and_leaves_no_place_behind(world: World):
+def test_a_call_gets_the_free_agent_and_leaves_no_place_behind_once_they_talk(world: World):
     world.put("ada")
     offered = ask(world, "c1")
     assert isinstance(offered, Offered)
     assert offered.reserved.agents == ("ada",)
     assert ask(world, "c1") == offered
-    assert position(world, "c1") is None
     assert facts(world).waiting == 0
+    assert world.run(
+        world.agents.confirm(world.tenant, "ada", offered.reserved.token, deadline=soon())
+    )
+    assert position(world, "c1") is None
+
+
+def test_a_call_that_is_offered_stands_where_an_offer_that_fails_leads_it_back(world: World):
+    world.put("ada", on_duty=False)
+    for call in ("c1", "c2", "c3"):
+        ask(world, call)
+    world.put("ada")
+    world.run(world.agents.set_duty(world.tenant, "ada", on=True, deadline=soon()))
+    taken = next_for(world, "ada")
+    assert taken is not None
+    assert taken.call == "c1"
+    assert [position(world, call) for call in ("c1", "c2", "c3")] == [1, 1, 2]
+    found = world.run(world.line.position(world.tenant, QUEUE, "c1", soon()))
+    assert found is not None
+    assert (found.position, found.waiting) == (1, 3)
+    assert world.run(world.line.position(world.tenant, "other", "c1", soon())) is None
 
 
 def test_a_call_without_an_agent_waits_and_a_freed_agent_takes_the_first(world: World):
