@@ -28,6 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from router.deadline import in_s
 from router.decisions.outcome import ErrorCode, Level
+from router.private_folder import make_private
 from router.rule_hits import RULE_HITS, InForceOnly, RuleHits
 
 DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -307,7 +308,7 @@ def multiprocess_environment(data_dir: Path) -> dict[str, str]:
     """
     folder = shared_folder(data_dir)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     return {DIRECTORY_VARIABLE: str(folder)}
 
 

@@ -11,6 +11,7 @@ from router.cli.shell import (
     Boundary,
     Shell,
     Store,
+    either,
     json_option,
     print_json,
     print_table,
@@ -56,6 +57,16 @@ def list_agents(shell: Shell, tenant: str | None, as_json: bool) -> None:
     print_table(columns, rows, "no agents; `crosspoint apply SITE` creates them")
 
 
+def _reason(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's
+    from router.site.resources import DutyReason  # noqa: PLC0415 - start-up time
+
+    try:
+        return msgspec.convert(value, DutyReason | None)
+    except msgspec.ValidationError:
+        message = "a reason is one line of at most 100 characters"
+        raise click.BadParameter(message) from None
+
+
 @agents.command(
     "set",
     epilog="""\b
@@ -65,12 +76,14 @@ Examples:
   crosspoint agents set ada --dnd --queue support""",
 )
 @click.argument("agent")
-@click.option("--on-duty/--off-duty", "on_duty", default=None, help="Coming on duty also enables.")
-@click.option("--reason", help="Why off duty.")
-@click.option("--dnd/--no-dnd", "dnd", default=None, help="Do not disturb.")
+@either("on_duty", ("--on-duty", "Also enables."), ("--off-duty", "No calls any more."))
+@click.option("--reason", callback=_reason, help="Why off duty, at most 100 characters.")
+@either("dnd", ("--dnd", "Do not disturb."), ("--no-dnd", "Calls are welcome again."))
 @click.option("--queue", help="Do not disturb with calls of this queue only.")
-@click.option(
-    "--enable/--disable", "enabled", default=None, help="After too many unanswered offers."
+@either(
+    "enabled",
+    ("--enable", "After too many unanswered offers."),
+    ("--disable", "As after too many unanswered offers."),
 )
 @tenant_option
 @json_option
@@ -89,8 +102,8 @@ def set_agent(  # noqa: PLR0917 - click's order
     """Set AGENT's duty status, do-not-disturb, or enable the agent again."""
     if (on_duty, dnd, enabled) == (None, None, None):
         raise click.UsageError("say what to set: --on-duty, --off-duty, --dnd, --enable, ...")
-    if queue is not None and dnd is None:
-        raise click.UsageError("--queue goes with --dnd or --no-dnd")
+    _need_partner("--queue", queue, "--dnd or --no-dnd", is_there=dnd is not None)
+    _need_partner("--reason", reason, "--off-duty", is_there=on_duty is False)
 
     async def work(store: Store) -> "tuple[TenantResources, AgentView | None]":
         name = await tenant_of(store, tenant)
@@ -112,6 +125,11 @@ def set_agent(  # noqa: PLR0917 - click's order
         print_json(_agent_form(view, known))
     else:
         click.echo(f"{agent} is {view.effective.state.value}")
+
+
+def _need_partner(option: str, value: str | None, partner: str, *, is_there: bool) -> None:
+    if value is not None and not is_there:
+        raise click.UsageError(f"{option} goes with {partner}")
 
 
 @click.group(cls=Boundary)

@@ -1,6 +1,7 @@
 """What every command needs: settings, the store, output for people and machines, an end to errors."""
 
 import asyncio
+import functools
 import logging
 import os
 import shlex
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from router.store.resources import Resources
 
 T = TypeVar("T")
+
+_Command = Callable[..., object]
 
 WRONG: Final = 1
 UNUSABLE: Final = 2
@@ -190,6 +193,27 @@ tenant_option = click.option(
     "--tenant", metavar="TENANT", help="Default: the only one there is, or the site's."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+
+
+def either(name: str, yes: tuple[str, str], no: tuple[str, str]) -> Callable[[_Command], _Command]:
+    """Two flags (each with its help) for one value, None without either.
+
+    click's own on/off options take the last one where both are given, silently.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def joined(*arguments: Any, **given: Any) -> object:  # Any: click's, whatever they are
+            is_yes, is_no = given.pop(f"{name}_yes"), given.pop(f"{name}_no")
+            if is_yes and is_no:
+                raise click.UsageError(f"{yes[0]} and {no[0]} exclude each other")
+            given[name] = is_yes if is_yes or is_no else None
+            return command(*arguments, **given)
+
+        with_no = click.option(no[0], f"{name}_no", is_flag=True, help=no[1])(joined)
+        return click.option(yes[0], f"{name}_yes", is_flag=True, help=yes[1])(with_no)
+
+    return decorate
 
 
 def print_json(value: object) -> None:

@@ -26,6 +26,7 @@ from router.errors import CrosspointError, with_notes
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.logs import LogPipe, configure
+from router.private_folder import make_private
 from router.processes.children import keep_alive, readable
 from router.processes.ending import end_with_parent, stop_signal
 from router.processes.garbage import keep_what_there_is
@@ -88,6 +89,7 @@ def _nobody(_: str) -> None:
 
 async def _supervise(settings: Settings, pipe: LogPipe, tell: _Tell, *, with_site: bool) -> None:
     stop = stop_signal()
+    make_private(settings.data_dir)
     site = read_site(settings) if with_site else None
     make_missing_secrets(settings, site)
     async with _store(settings) as url:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from router.deadline import in_s
+from router.private_folder import make_private
 from router.rulesets.last_good import LAST_GOOD_RULES, kept_names
 from router.settings import Settings
 from router.site.difference import Change, Plan, carry_out, plan
@@ -49,7 +50,7 @@ def make_missing_secrets(settings: Settings, site: Site | None) -> list[Path]:
         path = settings.data_dir / reference.file
         if path.exists() or not path.resolve().is_relative_to(settings.data_dir.resolve()):
             continue
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:

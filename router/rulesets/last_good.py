@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from router.private_folder import make_private
 from router.rulesets.archive import LARGEST_PACKED, unpack
 from rules.cases import run_cases
 from rules.loader import parse_source
@@ -65,7 +66,7 @@ def restore(folder: Path, name: str, now_s: float) -> tuple[Ruleset, bytes] | No
 
 
 def _write(file: Path, packed: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_private(file.parent)
     handle, name = tempfile.mkstemp(dir=file.parent)  # mode 0600: lists hold numbers
     try:
         with os.fdopen(handle, "wb") as out:

@@ -20,6 +20,7 @@ import structlog
 
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
+from router.private_folder import make_private
 from router.settings import SecretSource
 from router.site.directory import Directory, TenantResources, build, without_literals
 
@@ -173,7 +174,7 @@ class DirectoryKeeper:
 def write_directory(file: Path, resources: dict[str, TenantResources]) -> None:
     """Write the picture without literal secrets: whole or not at all, readable by us only."""
     safe = {name: without_literals(tenant) for name, tenant in resources.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_private(file.parent)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)  # mkstemp: mode 0600
     try:
         with os.fdopen(handle, "wb") as out:

@@ -37,6 +37,9 @@ PlatformId = Annotated[str, Meta(pattern=texts.PLATFORM_ID)]
 E164 = Annotated[str, Meta(pattern=texts.E164)]
 EnvName = Annotated[str, Meta(pattern=texts.ENV_NAME)]
 FileName = Annotated[str, Meta(min_length=1, max_length=1024, pattern=texts.FILE_NAME)]
+DutyReason = Annotated[str, Meta(max_length=100, pattern=texts.ONE_LINE_OR_NOTHING)]
+"""Why an agent is off duty: at most 100 characters of one line."""
+
 Level = Annotated[int, Meta(ge=0, le=100)]
 Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 """One key of a phone."""

@@ -25,6 +25,7 @@ import structlog
 
 from router.deadline import Deadline, in_s, left_s
 from router.errors import ConflictError, CrosspointError, StoreDownError
+from router.private_folder import make_private
 from router.store.link import Endpoint, RedisLink
 from router.tasks import end
 
@@ -101,8 +102,8 @@ class EmbeddedStore:
         `ConflictError`: another process owns the folder. `StoreDownError`: no binary, the folder
         cannot be written, or the server ended; with its own last words.
         """
-        _make_private(self.folder)
-        _make_private(self.socket.parent)
+        _make_ours(self.folder)
+        _make_ours(self.socket.parent)
         self._binary = self._binary or find_binary()
         self._owner_lock = _lock(self.folder / "owner.lock")
         if self._owner_lock is None:
@@ -308,10 +309,10 @@ async def _pid_behind(socket: Path) -> int | None:
     return None
 
 
-def _make_private(folder: Path) -> None:
+def _make_ours(folder: Path) -> None:
     """The folder, ours alone; `StoreDownError` if it cannot be."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         facts = folder.lstat()
     except OSError as error:
         raise StoreDownError(f"cannot create the folder {folder}: {error.strerror}") from error

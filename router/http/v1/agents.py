@@ -26,8 +26,7 @@ from router.http.v1.resources import (
     picture,
     with_live,
 )
-from router.site.resources import AgentConfig, Id, Level, from_document, merged
-from router.site.texts import ONE_LINE_OR_NOTHING
+from router.site.resources import AgentConfig, DutyReason, Id, Level, from_document, merged
 from router.store.agents import AgentView
 from router.store.resources import Mode
 
@@ -52,7 +51,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """On or off duty, in all queues; the reason is the agent's own."""
 
     on: bool
-    reason: Annotated[str, Meta(max_length=100, pattern=ONE_LINE_OR_NOTHING)] | None = None
+    reason: DutyReason | None = None
 
 
 class DoNotDisturb(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

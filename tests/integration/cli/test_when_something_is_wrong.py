@@ -1,6 +1,7 @@
 """What an operator is told when something is wrong: real processes, embedded stores."""
 
 import json
+import stat
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,41 @@ def test_the_doctor_goes_on_after_a_check_that_fails(
     assert said in told
     for what in ("data folder", "rules main", "site", "secret for tokens", "store"):
         assert f"  {what}" in told
+
+
+def test_why_an_agent_is_off_duty_is_a_line_that_is_shown(house: House) -> None:
+    house.run("apply")
+    house.run("agents", "set", "ada", "--off-duty", "--reason", "x" * 100)
+    for reason in ("x" * 101, "two\nlines", "\x1b[2J"):
+        said = house.run("agents", "set", "ada", "--off-duty", "--reason", reason, code=2)
+        assert "one line of at most 100 characters" in said
+    assert "--reason goes with" in house.run(
+        "agents", "set", "ada", "--on-duty", "--reason", "x", code=2
+    )
+    assert f"off_duty ({'x' * 100})" in house.run("agents", "list")
+    house.run("agents", "set", "ada", "--off-duty", "--reason", "lunch", "--dnd")
+    assert "lunch" in house.run("agents", "list")
+
+
+@pytest.mark.parametrize(
+    "flags", [("--on-duty", "--off-duty"), ("--no-dnd", "--dnd"), ("--disable", "--enable")]
+)
+def test_of_two_flags_that_exclude_each_other_none_wins(
+    house: House, flags: tuple[str, str]
+) -> None:
+    assert "exclude each other" in house.run("agents", "set", "ada", *flags, code=2)
+
+
+def test_what_is_made_below_the_data_folder_is_readable_by_us_only(house: House) -> None:
+    house.env["CROSSPOINT_HTTP__WORKERS"] = "2"
+    house.change("rules: main,", "rules: main, secret: {file: secrets/main},")
+    house.up()
+    data = house.folder / "data"
+    wait_for((data / "last_good_rules").exists, "the last good rules to be kept")
+    folders = [path for path in (data, *data.iterdir()) if path.is_dir()]
+    names = {path.name for path in folders}
+    assert names >= {"data", "last_good_rules", "metrics", "secrets", "store"}
+    assert {path.name for path in folders if stat.S_IMODE(path.stat().st_mode) & 0o077} == set()
 
 
 def test_a_signed_router_without_its_secret_is_told_at_the_start_and_in_the_list(
