@@ -21,7 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from router.http import front
 from router.http.connection import Connection, Malformed
 from router.http.decisions.routes import PREFIX, RouteHandler
-from router.http.envelope import SERVER, SERVER_HEADER
+from router.http.envelope import SERVER, SERVER_HEADER, of_http, request_id_of
 
 LAST_ANSWERS_S: Final = 1.0
 """How long open connections may bring one more request after the end has begun."""
@@ -106,7 +106,10 @@ class HttpServer:
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             if isinstance(request, web.Request):
-                response = await handle_other(request)
+                try:
+                    response = await handle_other(request)
+                except web.HTTPException as error:  # raised before the middleware: Expect
+                    response = of_http(error, request_id_of(request))
                 if not response.prepared:
                     response.headers[SERVER_HEADER] = SERVER
                     if self._route.is_closing:

@@ -161,7 +161,7 @@ async def _boundary(request: web.Request, handler: Handler) -> web.StreamRespons
     except CrosspointError as error:
         response = _of_error(error, request_id)
     except web.HTTPException as error:
-        response = _of_http(error, request_id)
+        response = of_http(error, request_id)
     except Exception as error:  # noqa: BLE001 - the boundary: what nobody foresaw is a plain 500
         _log.error(
             "request_failed", request_id=request_id, error=type(error).__name__, exc_info=error
@@ -194,7 +194,8 @@ _HTTP_WORDS: Final = {
 }
 
 
-def _of_http(error: web.HTTPException, request_id: str) -> web.StreamResponse:
+def of_http(error: web.HTTPException, request_id: str) -> web.StreamResponse:
+    """The library's own errors in our envelope: its texts may quote the request."""
     if error.status < 400:
         return error
     code, message = _HTTP_WORDS.get(error.status, ("http", error.reason))

@@ -138,6 +138,17 @@ async def test_what_is_no_http_is_refused_in_our_words_and_never_repeated(
     assert caplog.records == []
 
 
+async def test_an_expectation_that_nobody_knows_is_refused_in_our_words(main: Running) -> None:
+    head = (
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: " + TOKEN + b"\r\nConnection: close\r\n\r\n"
+    )
+    fields, _, body = (await raw(main, head, then_eof=False)).partition(b"\r\n\r\n")
+    assert fields.startswith(b"HTTP/1.1 417 ")
+    assert b"Server: crosspoint" in fields
+    assert msgspec.json.decode(body)["status"] == "error"
+    assert TOKEN not in body
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/api/v1/agents", "/metrics"])
 async def test_no_answer_names_the_versions_of_libraries(main: Running, path: str) -> None:
     async with main.session.get(main.url + path) as got:
