@@ -38,7 +38,7 @@ def up(shell: Shell, port: int | None) -> None:
         settings,
         with_site=True,
         on_ready=_banner(shell, settings, site, made),
-        on_unapplied=lambda why: click.echo(f"WRONG: the site was not applied: {why}", err=True),
+        on_unapplied=lambda why: click.echo(f"WRONG: the site was not applied: {why}"),
     )
 
 

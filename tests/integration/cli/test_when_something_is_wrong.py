@@ -57,7 +57,7 @@ def test_a_site_of_the_wrong_tenant_is_told_writes_nothing_and_leaves_the_comman
     house.env["CROSSPOINT_HTTP__WORKERS"] = workers
     house.run("apply")
     house.change("tenant: acme", "tenant: corp")
-    house.up()
+    assert "WRONG: the site was not applied: the router id main is in use" in house.up()
     (line,) = house.logged("site_not_applied")
     assert "router id main is in use by another tenant; acme has it" in str(line["problem"])
     assert degraded(house) == ["site"]

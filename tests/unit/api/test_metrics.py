@@ -43,6 +43,23 @@ def test_decisions_are_counted_by_level_and_rule():
     assert found["crosspoint_rule_hits_total,rule=vip,ruleset=acme"] == 3
 
 
+def test_unsigned_requests_are_counted_by_router_and_beyond_a_bound_together(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(metrics, "MOST_ROUTERS", 2)
+    observer = Observer()
+    for router in ("a", "b", "a", "c", "d"):
+        observer.refused(router)
+    found = samples(observer)
+    counts = {name: n for name, n in found.items() if name.startswith("crosspoint_unsigned")}
+    assert counts == {
+        "crosspoint_unsigned_requests_total,router=a": 2,
+        "crosspoint_unsigned_requests_total,router=b": 1,
+        "crosspoint_unsigned_requests_total,router=other": 2,
+    }
+    assert samples(observer) == found
+
+
 def test_flushing_twice_counts_once():
     observer = Observer()
     observer.decided(Level.FULL, 0.002, "acme", "vip")
