@@ -118,9 +118,10 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 QUEUED, RECORDED, DECIDED, TALKING = "queued", "recorded", "decided", "talking"
-MESSAGE_KEPT, CALLBACK_PROMISED = "message_kept", "callback_promised"
-_LEFT_LINE = (TALKING, "caller_", "queue_", CALLBACK_PROMISED, "hung_up_by_control", "dequeued")
-_SAY_HOW_IT_WENT = (QUEUED, RECORDED, MESSAGE_KEPT, *_LEFT_LINE)
+MESSAGE_KEPT, CALLBACK_PROMISED, CONFERENCE = "message_kept", "callback_promised", "conference"
+_TOGETHER = frozenset({TALKING, CONFERENCE})
+_LEFT_LINE = (TALKING, "caller_", "queue_", CALLBACK_PROMISED, "hung_up_by_", "dequeued")
+_SAY_HOW_IT_WENT = (QUEUED, RECORDED, MESSAGE_KEPT, CONFERENCE, *_LEFT_LINE)
 
 
 def says_how_it_went(event: Happened) -> bool:
@@ -151,7 +152,7 @@ def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
         waits=_waits(happened, end),
         offers=_offers(happened),
         agents=tuple(
-            dict.fromkeys(e.agent for e in happened if e.what == TALKING and e.agent is not None)
+            dict.fromkeys(e.agent for e in happened if e.what in _TOGETHER and e.agent is not None)
         ),
         recordings=tuple(
             _recorded(*event.detail.split(" ", 2)) for event in happened if event.what == RECORDED

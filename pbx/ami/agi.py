@@ -160,9 +160,15 @@ def progress() -> AgiCommand:
     return AgiCommand(text="EXEC Progress", wakes=True)
 
 
-def bridge(channel: values.ChannelName) -> AgiCommand:
-    """Join that channel; returns when it hangs up, and the caller is still ours. Stop music first."""
-    return AgiCommand(text=f"EXEC Bridge {values.channel(channel)}", enters_bridge=True)
+def bridge(channel: values.ChannelName, *, keeps_other: bool = False) -> AgiCommand:
+    """Join that channel; returns when it hangs up, and the caller is still ours. Stop music first.
+
+    When the caller hangs up the other one is hung up too; with `keeps_other` it comes back to us.
+    """
+    joined = str(values.channel(channel))
+    if keeps_other:
+        joined = values.quoted(f"{joined},F(crosspoint^agi^1)")
+    return AgiCommand(text=f"EXEC Bridge {joined}", enters_bridge=True)
 
 
 def conference(room: str) -> AgiCommand:

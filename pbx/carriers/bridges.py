@@ -1,12 +1,13 @@
 """Who hears whom: join, take apart, confer, listen in."""
 
 import asyncio
+import contextlib
 
 from pbx.ami import agi
 from pbx.ami.actions import PlayDtmf, Redirect, redirect_both
 from pbx.ami.values import UniqueId
 from pbx.carriers.call import Call, Handlers
-from pbx.errors import PbxError
+from pbx.errors import PbxError, RefusedError
 from pbx.machine.commands import Bridge, BridgeLegs, Confer, Split, Spy
 from pbx.machine.events import BridgeOver, SplitDone, SplitFailed
 from pbx.machine.plans import LegId
@@ -66,6 +67,8 @@ class BridgeCarrier:
         async def work() -> None:
             if this != self._bridges:
                 return  # it waited too long: the other party has changed meanwhile
+            if command.returns:
+                await self._until_ours(command.leg)
             name = call.name_to_join(command.leg)
             if name is not None:
                 self._under_way += 1
@@ -89,9 +92,17 @@ class BridgeCarrier:
         async def work() -> None:
             name = call.name_to_join(command.other)
             if name is not None:
-                await call.agi(command.one, agi.bridge(name), LONGEST_TALK_S)
+                bridge = agi.bridge(name, keeps_other=True)
+                await call.agi(command.one, bridge, LONGEST_TALK_S)
 
         call.lane_of(command.one).add(work)
+
+    async def _until_ours(self, leg: LegId) -> None:
+        """Wait for a leg whose bridge has just ended: it runs commands as soon as it is back with us."""
+        with contextlib.suppress(
+            PbxError
+        ):  # gone, or for longer than that elsewhere: the join tells
+            await self._call.agi(leg, agi.noop(), JOIN_S)
 
     async def _until_joined(self) -> None:
         """Wait for a join that is under way: Asterisk would carry it out after the split, and undo that."""
@@ -108,6 +119,11 @@ class BridgeCarrier:
         self._split = ({command.one, command.other}, timer)
         try:
             await self._call.send(redirect_both(UniqueId(command.one), UniqueId(command.other)))
+        except RefusedError:
+            # One is gone. The other one may be left alone in a conference, where it hears no command.
+            self._split_failed()
+            if self._call.is_bridged:
+                await self._call.send(Redirect(channel=self._call.channel))
         except PbxError:
             self._split_failed()
             raise

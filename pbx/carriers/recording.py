@@ -30,7 +30,7 @@ class RecordingCarrier:
         async def work() -> None:
             if not await call.outside.recordings.finish(state, started):
                 call.outside.records.note(state, Note(what="recording_failed"))
-                call.post(RecordingFailed())
+                call.post(RecordingFailed(file=file))
 
         call.lanes.store.add(work)
 

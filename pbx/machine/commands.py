@@ -108,13 +108,17 @@ class Ringback(msgspec.Struct, frozen=True):
 
 
 class Bridge(msgspec.Struct, frozen=True):
-    """Join the caller and this leg; report `Bridged`, later `BridgeOver` or `LegGone`."""
+    """Join the caller and this leg; report `Bridged`, later `BridgeOver` or `LegGone`.
+
+    `returns`: the leg comes out of a bridge that has just ended, and is waited for.
+    """
 
     leg: LegId
+    returns: bool = False
 
 
 class BridgeLegs(msgspec.Struct, frozen=True):
-    """Join two legs of which none is the caller's (a consultation)."""
+    """Join two legs of which none is the caller's (a consultation). When one leaves, the other stays."""
 
     one: LegId
     other: LegId

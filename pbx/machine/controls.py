@@ -31,9 +31,17 @@ from pbx.machine.events import (
 )
 from pbx.machine.plans import EndPlan
 from pbx.machine.queueing import join
-from pbx.machine.recording import may_interrupt
+from pbx.machine.recording import end_recording, may_interrupt
 from pbx.machine.state import CallState, Intent, Leg, Phase, Supervision
-from pbx.machine.talking import LEAVING, consult_now, join_again, let_agent_go, spy
+from pbx.machine.talking import (
+    LEAVING,
+    confer,
+    consult_now,
+    join_again,
+    let_agent_go,
+    spy,
+    take_over,
+)
 
 LONGEST_PARKED_S = 300.0
 """A parked caller whom nobody takes hears an apology after that time, not silence for ever."""
@@ -132,7 +140,7 @@ def change_recording(state: CallState, event: ChangeRecording) -> Next:
         case "on" if _may_begin(state):
             return _split(state, Intent.RECORD)
         case "off" if state.recording:
-            return replace(state, recording=False, is_muted=False, on_demand=False), noted
+            return end_recording(state)
         case "pause" if state.recording and not state.is_muted:
             return replace(state, is_muted=True), noted
         case "resume" if state.is_muted:
@@ -143,7 +151,8 @@ def change_recording(state: CallState, event: ChangeRecording) -> Next:
 
 def _may_begin(state: CallState) -> bool:
     """Whether a recording can begin now; with a third party on the way there is no moment for questions."""
-    return not state.recording and state.consent is not False and state.third is None
+    is_free = state.phase is Phase.TALKING and state.third is None
+    return is_free and not state.recording and state.consent is not False
 
 
 # --- the bridge is taken apart first ------------------------------------------------------------------
@@ -164,6 +173,7 @@ def split_done(state: CallState, _event: SplitDone) -> Next:
         Intent.PARK: _park_now,
         Intent.COMPLETE: _complete_now,
         Intent.RECORD: _record_now,
+        Intent.REJOIN: _rejoin_now,
     }
     handle = act_on.get(state.intent)
     return handle(replace(state, intent=None)) if handle is not None else (state, ())
@@ -196,19 +206,21 @@ def _consulted(state: CallState) -> Next:
 
 def _transfer_now(state: CallState) -> Next:
     action = state.action
+    state, ended = end_recording(state)
     state, steps = let_agent_go(state, hang_up_leg=True)
     if action is None:
         then, more = hang_up(state)
     else:
         then, more = act(replace(state, intent=None), action)
-    return then, (Note(what="transferred"), Music(on=True), *steps, *more)
+    return then, (Note(what="transferred"), *ended, Music(on=True), *steps, *more)
 
 
 def _park_now(state: CallState) -> Next:
+    state, ended = end_recording(state)
     state, steps = let_agent_go(state, hang_up_leg=True)
     parked = replace(state, phase=Phase.PARKED, intent=None)
     limit = SetTimer(timer=Timer.LONGEST_WAIT, after_s=LONGEST_PARKED_S)
-    return parked, (Note(what="parked"), *steps, Music(on=True), limit)
+    return parked, (Note(what="parked"), *ended, *steps, Music(on=True), limit)
 
 
 def _complete_now(state: CallState) -> Next:
@@ -217,8 +229,15 @@ def _complete_now(state: CallState) -> Next:
     if third is None:
         return join_again(state)
     state, steps = let_agent_go(state, hang_up_leg=True)
-    then, more = join_again(replace(state, agent=third, third=None))
-    return then, (Note(what="transferred"), *steps, *more)
+    then, more = take_over(state, third)
+    return then, (*steps, *more)
+
+
+def _rejoin_now(state: CallState) -> Next:
+    """Two are left of a conference: an ordinary talk again, unless a third has answered meanwhile."""
+    if state.third is not None and state.third.is_up:
+        return confer(state)
+    return join_again(state)
 
 
 def _record_now(state: CallState) -> Next:

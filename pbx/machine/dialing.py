@@ -21,6 +21,7 @@ from pbx.machine.events import Answered, Begin, Confirmed, Gone, LegGone, LegPla
 from pbx.machine.plans import DialPlan, EndPlan
 from pbx.machine.queueing import agent_let_down, join
 from pbx.machine.state import CallState, Kind, Phase, without_offer
+from pbx.machine.talking import serve_anew
 
 CAUSES = {
     Gone.BUSY: 17,
@@ -67,6 +68,8 @@ def dialed_gone(state: CallState, event: LegGone) -> Next:
     after = plan.otherwise if isinstance(plan, DialPlan) else None
     if after is not None:
         then, steps = act(state, after)
+    elif state.is_up:
+        then, steps = serve_anew(state)
     else:
         then, steps = carry_out(state, EndPlan(cause=CAUSES.get(event.why, 31)))
     return then, (noted, *steps)

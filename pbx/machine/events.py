@@ -142,7 +142,9 @@ class FileBegan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordingFailed(msgspec.Struct, frozen=True):
-    """The recording could not be made or is empty; the call goes on."""
+    """The recording `file` could not be made or is empty; the call goes on."""
+
+    file: str = ""
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):

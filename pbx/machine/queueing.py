@@ -173,8 +173,11 @@ def whispered(state: CallState, event: LegPlayed) -> Next:
     return join(state)
 
 
-def join(state: CallState) -> Next:
-    """Music off (or the caller hears it for the whole call), recording on, both together."""
+def join(state: CallState, *, returns: bool = False) -> Next:
+    """Music off (or the caller hears it for the whole call), recording on, both together.
+
+    `returns`: see `Bridge`.
+    """
     agent = state.agent
     if agent is None:
         return state, ()
@@ -188,7 +191,7 @@ def join(state: CallState) -> Next:
         standing_due=False,
         typed="",
     )
-    return joined, (*stopped, Music(on=False), *record, Bridge(agent.id))
+    return joined, (*stopped, Music(on=False), *record, Bridge(agent.id, returns))
 
 
 def agent_gone_before_joined(state: CallState, event: LegGone) -> Next:

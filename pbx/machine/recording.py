@@ -51,3 +51,20 @@ def begin_recording(state: CallState) -> tuple[CallState, Commands]:
     noted = (Note(what="recording_on"),) if state.on_demand else ()
     on = SetRecording(to="on", stereo=policy.stereo)
     return replace(state, recording=True), (on, *noted)
+
+
+def end_recording(state: CallState) -> tuple[CallState, Commands]:
+    """The talk that is recorded is over, or is recorded no more; the caller goes on."""
+    state = replace(state, on_demand=False)
+    if not state.recording:
+        return state, ()
+    ended = replace(state, recording=False, is_muted=False, recording_file="")
+    return ended, (SetRecording(to="off"), Note(what="recording_off"))
+
+
+def end_pause(state: CallState) -> tuple[CallState, Commands]:
+    """Nobody is left who has asked for the silence."""
+    if not state.is_muted:
+        return state, ()
+    resumed = SetRecording(to="resume"), Note(what="recording_resume")
+    return replace(state, is_muted=False), resumed

@@ -15,7 +15,7 @@ from ivr.hold import Hold
 from ivr.login import Login
 from ivr.steps import Music, SetTimer, Timer
 from ivr.voicemail import Voicemail
-from pbx.machine import controls, queueing
+from pbx.machine import controls, queueing, talking
 from pbx.machine.acting import Next, act, ask_rules, begin, carry_out, hang_up
 from pbx.machine.commands import (
     Answer,
@@ -29,7 +29,7 @@ from pbx.machine.commands import (
 )
 from pbx.machine.dialing import begin_call
 from pbx.machine.dialogues import no_callback
-from pbx.machine.events import Begin, Recovered, SplitDone
+from pbx.machine.events import Begin, Bridged, Recovered, SplitDone
 from pbx.machine.plans import EndPlan
 from pbx.machine.state import CallState, Intent, Phase
 
@@ -105,7 +105,8 @@ def _talk(state: CallState, event: Recovered) -> Next:
     if state.agent is None:
         return hang_up(state)
     if {state.channel, state.agent.id} <= event.bridged:
-        return state, ()
+        # They may have been joined while nobody saw it.
+        return (state, ()) if state.is_joined else talking.bridged(state, Bridged())
     return state, (Music(on=False), Bridge(state.agent.id))
 
 

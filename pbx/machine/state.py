@@ -64,7 +64,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intent(StrEnum):
-    """Why a bridge is being taken apart."""
+    """Why a bridge, or a conference of which two are left, is being taken apart."""
 
     HOLD = "hold"
     CONSULT = "consult"
@@ -72,6 +72,7 @@ class Intent(StrEnum):
     PARK = "park"
     COMPLETE = "complete"
     RECORD = "record"
+    REJOIN = "rejoin"
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +141,11 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     is_joined: bool = False
     play: int = 0
     rounds: int = 0
+
+    @property
+    def talks_to(self) -> Leg | None:
+        """The party that the caller talks to; of a conference the one that was there first."""
+        return self.agent or (self.members[0] if self.members else None)
 
     def legs(self) -> tuple[Leg, ...]:
         """Every leg besides the caller's."""

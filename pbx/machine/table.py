@@ -105,7 +105,8 @@ def _caller_gone(state: CallState, event: LegGone) -> Next:
     """The caller is gone: let everybody go, keep what was said, close the record."""
     if state.phase is Phase.RINGING_CUSTOMER:
         return dialing.customer_not_reached(state, event.why)
-    steps: list[Step] = [Note(what=f"caller_{event.why}", detail=str(event.cause))]
+    what = "hung_up_by_us" if _is_hung_up(state) else f"caller_{event.why}"
+    steps: list[Step] = [Note(what=what, detail=str(event.cause))]
     if state.dialogue is not None:
         _, ended = state.dialogue.on(HungUp())
         steps += [step for step in ended if not isinstance(step, Finish)]
@@ -119,6 +120,12 @@ def _caller_gone(state: CallState, event: LegGone) -> Next:
     return replace(state, phase=Phase.ENDED, dialogue=None), (*steps, Over())
 
 
+def _is_hung_up(state: CallState) -> bool:
+    """Whether the end is what we asked for: an end without anything left to say."""
+    plan = state.plan
+    return state.phase is Phase.ENDING and isinstance(plan, EndPlan) and not plan.prompts
+
+
 def _hang_up_call(state: CallState, _event: HangUpCall) -> Next:
     state, left = leave_line(state)
     state, stopped = drop_dialogue(state)
@@ -130,7 +137,9 @@ def _nobody_waits_for(state: CallState, event: LegUp) -> Next:
     return state, (HangUp(leg=event.leg),)
 
 
-def _note_failed_recording(state: CallState, _event: RecordingFailed) -> Next:
+def _note_failed_recording(state: CallState, event: RecordingFailed) -> Next:
+    if event.file != state.recording_file:
+        return state, ()  # that of a talk before; it is on record already
     failed = replace(state, recording=False, is_muted=False)
     return failed, (Note(what="recording_failed"),)
 
@@ -138,6 +147,8 @@ def _note_failed_recording(state: CallState, _event: RecordingFailed) -> Next:
 def _file_began(state: CallState, event: FileBegan) -> Next:
     if event.of == "message":
         return replace(state, message_file=event.file), ()
+    if not state.recording:
+        return state, ()  # ended already
     return replace(state, recording_file=event.file), ()
 
 
@@ -185,6 +196,8 @@ _IN_DIALOGUE = (
 _IN_LINE = (Phase.PLACING, Phase.HOLDING, Phase.OFFERING_CALLBACK)
 _WITH_AGENT = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.PARKED)
 
+_RECORDED = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.CONFERENCE)
+
 TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.NEW, Begin): dialing.begin_call,
     (Phase.RINGING_AGENT, LegUp): dialing.first_agent_up,
@@ -226,8 +239,8 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.HELD, ConsultWith): controls.consult,
     (Phase.TALKING, AddParticipant): controls.add,
     (Phase.CONFERENCE, AddParticipant): controls.add,
-    (Phase.TALKING, Supervise): controls.supervise,
-    (Phase.TALKING, ChangeRecording): controls.change_recording,
+    **{(phase, Supervise): controls.supervise for phase in (Phase.TALKING, Phase.CONFERENCE)},
+    **{(phase, ChangeRecording): controls.change_recording for phase in _RECORDED},
     (Phase.SPLITTING, SplitDone): controls.split_done,
     (Phase.SPLITTING, SplitFailed): controls.split_failed,
     (Phase.HELD, ResumeCall): controls.resume,

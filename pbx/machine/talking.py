@@ -2,15 +2,18 @@
 
 from msgspec.structs import replace
 
+from ivr.prompts import Fixed, Sound
 from ivr.steps import Music
-from pbx.machine.acting import Next, Step, act, drop_dialogue, hang_up
+from pbx.machine.acting import Next, Step, act, drop_dialogue, hang_up, say_and_hang_up
 from pbx.machine.commands import (
     Bridge,
     BridgeLegs,
     Cancel,
+    Commands,
     Confer,
     HangUp,
     Note,
+    Split,
     Spy,
     WrapUp,
 )
@@ -21,9 +24,10 @@ from pbx.machine.events import (
     LegGone,
     LegUp,
 )
-from pbx.machine.plans import DialPlan, QueuePlan
-from pbx.machine.queueing import look_again
-from pbx.machine.state import CallState, Intent, Phase
+from pbx.machine.plans import DialPlan, EndPlan, QueuePlan
+from pbx.machine.queueing import join, look_again
+from pbx.machine.recording import end_pause, end_recording
+from pbx.machine.state import CallState, Intent, Leg, Phase
 
 LEAVING = frozenset({Intent.TRANSFER, Intent.PARK, Intent.COMPLETE})
 """Why a bridge is taken apart when the agent leaves in any case."""
@@ -36,9 +40,10 @@ def bridged(state: CallState, _event: Bridged) -> Next:
 
 def bridge_over(state: CallState, _event: BridgeOver) -> Next:
     """The agent hung up; the caller has been served. A leg left over by a failed bridge ends too."""
-    if _waits_still(state):
-        return _back_in_line(state, hang_up_leg=True)
-    return _after_talk(state, hang_up_leg=True)
+    is_to_go_on = _waits_still(state)
+    state, left = let_agent_go(state, hang_up_leg=True)
+    then, steps = serve_anew(state) if is_to_go_on else hang_up(state)
+    return then, (*left, *steps)
 
 
 def leg_gone(state: CallState, event: LegGone) -> Next:
@@ -47,19 +52,36 @@ def leg_gone(state: CallState, event: LegGone) -> Next:
         return replace(state, supervision=None), (Note(what="supervisor_left", leg=event.leg),)
     if state.third is not None and event.leg == state.third.id:
         return _third_gone(state, event)
-    if state.agent is not None and event.leg == state.agent.id:
-        if state.phase is Phase.SPLITTING and state.intent in LEAVING:
-            # They were leaving anyway; the split that follows goes on without them.
-            return let_agent_go(state, has_vanished=event.why is Gone.VANISHED)
-        cancel = (Cancel(state.third.id),) if state.third is not None else ()
-        state = replace(state, third=None)
-        if event.why is Gone.VANISHED:
-            then, steps = _agent_vanished(state)
-        else:
-            after = _back_in_line if _waits_still(state) else _after_talk
-            then, steps = after(state, hang_up_leg=False)
-        return then, (*cancel, *steps)
-    return state, ()
+    if state.agent is None or event.leg != state.agent.id:
+        return state, ()
+    has_vanished = event.why is Gone.VANISHED
+    if state.phase is Phase.SPLITTING and state.intent in LEAVING:
+        # They were leaving anyway; the split that follows goes on without them.
+        return let_agent_go(state, has_vanished=has_vanished)
+    return _agent_gone(state, has_vanished=has_vanished)
+
+
+def _agent_gone(state: CallState, *, has_vanished: bool) -> Next:
+    """Hung up after the talk that is the end of the call; otherwise the caller is not to pay for it."""
+    third = state.third
+    if state.phase is Phase.CONSULTING and third is not None and not has_vanished:
+        # How a transfer is completed at a desk phone.
+        state, steps = let_agent_go(state)
+        then, more = take_over(state, third, returns=True)
+        return then, (*steps, *more)
+    cancel = (Cancel(third.id),) if third is not None else ()
+    state = replace(state, third=None)
+    is_to_go_on = has_vanished or _is_apart(state) or _waits_still(state)
+    state, left = let_agent_go(state, has_vanished=has_vanished)
+    then, steps = serve_anew(state) if is_to_go_on else hang_up(state)
+    return then, (*cancel, *left, *steps)
+
+
+def _is_apart(state: CallState) -> bool:
+    """The caller hears music, or is about to."""
+    if state.phase is Phase.SPLITTING:
+        return state.intent in {Intent.HOLD, Intent.CONSULT}
+    return state.phase in {Phase.HELD, Phase.CONSULTING}
 
 
 def left_while_asked(state: CallState, event: LegGone) -> Next:
@@ -76,36 +98,24 @@ def left_while_asked(state: CallState, event: LegGone) -> Next:
 
 def _waits_still(state: CallState) -> bool:
     """The agent's phone was lost in the moment of joining: nobody has spoken with the caller yet."""
-    return (
-        state.phase is Phase.TALKING and not state.is_joined and isinstance(state.plan, QueuePlan)
-    )
+    return state.phase is Phase.TALKING and not state.is_joined
 
 
-def _back_in_line(state: CallState, *, hang_up_leg: bool) -> Next:
-    state, steps = let_agent_go(state, hang_up_leg=hang_up_leg)
-    waiting = replace(state, phase=Phase.PLACING, in_line=True, goes_first=True)
-    then, more = look_again(waiting)
-    return then, (*steps, Music(on=True), *more)
-
-
-def _agent_vanished(state: CallState) -> Next:
-    """The agent's phone fell silent for good: the caller is not to pay for it."""
-    state, steps = let_agent_go(state, has_vanished=True)
+def serve_anew(state: CallState) -> Next:
+    """A caller without anybody, in the middle of a call: to what comes when nobody answers, to the head of
+    the line that the call came from, or at the least a word."""
+    state, ended = end_recording(state)
     plan = state.plan
-    if isinstance(plan, QueuePlan):
-        then, more = _back_in_line(state, hang_up_leg=False)
-        return then, (*steps, *more)
     if isinstance(plan, DialPlan) and plan.otherwise is not None:
-        then, more = act(state, plan.otherwise)
-        return then, (*steps, Music(on=True), *more)
-    then, more = hang_up(state)
-    return then, (*steps, *more)
-
-
-def _after_talk(state: CallState, *, hang_up_leg: bool) -> Next:
-    state, steps = let_agent_go(state, hang_up_leg=hang_up_leg)
-    then, more = hang_up(state)
-    return then, (*steps, *more)
+        then, steps = act(state, plan.otherwise)
+        return then, (*ended, Music(on=True), *steps)
+    if state.queue is not None:
+        waiting = replace(state, plan=state.queue, in_line=True, goes_first=True)
+        then, steps = look_again(replace(waiting, phase=Phase.PLACING))
+        return then, (*ended, Music(on=True), *steps)
+    sorry = EndPlan(prompts=(Fixed(Sound.TRY_LATER), Fixed(Sound.GOODBYE)))
+    then, steps = say_and_hang_up(state, sorry)
+    return then, (*ended, *steps)
 
 
 def let_agent_go(
@@ -123,6 +133,13 @@ def let_agent_go(
     if state.supervision is not None:
         steps.append(HangUp(leg=state.supervision.leg.id))
     return replace(state, agent=None, supervision=None, is_joined=False), tuple(steps)
+
+
+def take_over(state: CallState, other: Leg, *, returns: bool = False) -> Next:
+    """Somebody else has the caller from now on; a pause of the talk before was not theirs."""
+    state, resumed = end_pause(state)
+    then, steps = join(replace(state, agent=other, third=None), returns=returns)
+    return then, (Note(what="transferred"), *resumed, *steps)
 
 
 def join_again(state: CallState) -> Next:
@@ -145,7 +162,7 @@ def third_up(state: CallState, event: LegUp) -> Next:
         case Phase.PARKED:
             return _unparked(state)
         case Phase.TALKING | Phase.CONFERENCE:
-            return _confer(state)
+            return confer(state)
         case _:
             # The split is still under way; SplitDone goes on from here.
             return state, ()
@@ -162,20 +179,22 @@ def consult_now(state: CallState) -> Next:
     )
 
 
-def _confer(state: CallState) -> Next:
+def confer(state: CallState) -> Next:
     members = state.members or ((state.agent,) if state.agent is not None else ())
     third = (state.third,) if state.third is not None else ()
     state = replace(
         state, phase=Phase.CONFERENCE, members=(*members, *third), agent=None, third=None
     )
     legs = tuple(member.id for member in state.members)
-    return state, (Confer(legs), Note(what="conference"))
+    noted = (Note(what="conference", leg=leg.id, agent=leg.agent) for leg in third)
+    return state, (Confer(legs), *noted)
 
 
 def _unparked(state: CallState) -> Next:
     if state.third is None:
         return state, ()
-    return join_again(replace(state, agent=state.third, third=None))
+    then, steps = join(replace(state, agent=state.third, third=None))
+    return then, (*steps, Note(what="resumed"))
 
 
 def _third_gone(state: CallState, event: LegGone) -> Next:
@@ -189,24 +208,41 @@ def _third_gone(state: CallState, event: LegGone) -> Next:
 
 
 def member_gone(state: CallState, event: LegGone) -> Next:
-    """One leaves a conference; with nobody left for the caller it is over."""
+    """One leaves a conference: with one left for the caller it is a talk as any other, with none over."""
     gone = next((member for member in state.members if member.id == event.leg), None)
     if gone is None:
         return leg_gone(state, event)
-    members = tuple(member for member in state.members if member.id != event.leg)
-    state = replace(state, members=members)
-    steps: list[Step] = [Note(what="member_left", leg=gone.id, agent=gone.agent)]
     has_vanished = event.why is Gone.VANISHED
+    steps: list[Step] = [Note(what="member_left", leg=gone.id, agent=gone.agent)]
     if gone.agent is not None:
         steps.append(WrapUp(gone.agent, has_vanished))
-    if members:
+    if gone == state.talks_to:
+        state, without = _without_first_member(state)
+        steps += without
+    left = tuple(member for member in state.members if member.id != event.leg)
+    state = replace(state, members=left)
+    if len(left) > 1:
         return state, tuple(steps)
-    then, more = _agent_vanished(state) if has_vanished else hang_up(state)
+    if left:
+        (other,) = left
+        rejoining = replace(
+            state, phase=Phase.SPLITTING, intent=Intent.REJOIN, agent=other, members=()
+        )
+        return rejoining, (*steps, Split(state.channel, other.id))
+    then, more = serve_anew(state) if has_vanished else hang_up(state)
     return then, (*steps, *more)
 
 
+def _without_first_member(state: CallState) -> tuple[CallState, Commands]:
+    """Whom the supervisor heard, and who could ask for a pause of the recording, has left."""
+    state, resumed = end_pause(state)
+    known = state.supervision
+    heard = (HangUp(leg=known.leg.id),) if known is not None else ()
+    return replace(state, supervision=None), (*resumed, *heard)
+
+
 def spy(state: CallState) -> Next:
-    known, on = state.supervision, state.agent
+    known, on = state.supervision, state.talks_to
     if known is None or on is None:
         return state, ()
     up = replace(known, leg=replace(known.leg, is_up=True))

@@ -82,7 +82,7 @@ def list_calls(  # noqa: PLR0917 - click's order
         (
             *(str(form[column] or "") for column in shown),
             ago(call.state.arrived_ms / 1000),
-            "yes" if call.state.recording else "",
+            _recorded(call),
         )
         for form, call in zip(forms, found, strict=True)
     ]
@@ -407,6 +407,12 @@ def _desk(telephony: "Telephony", tenant: str) -> "CallbackDesk":
     return desk
 
 
+def _recorded(call: "LiveCall") -> str:
+    if call.state.is_muted:
+        return "paused"
+    return "yes" if call.state.recording else ""
+
+
 def _queue_of(call: "LiveCall") -> str | None:
     return call.state.queue.queue if call.state.queue is not None else None
 
@@ -421,9 +427,10 @@ def _call_form(call: "LiveCall", *, full_numbers: bool) -> dict[str, object]:
         "caller": _number(state.caller_number, full_numbers=full_numbers),
         "called": _number(state.called_number, full_numbers=full_numbers),
         "queue": _queue_of(call),
-        "agent": state.agent.agent if state.agent is not None else None,
+        "agent": state.talks_to.agent if state.talks_to is not None else None,
         "since": datetime.fromtimestamp(state.arrived_ms / 1000, UTC).isoformat(),
         "recording": state.recording,
+        "recording_paused": state.is_muted,
     }
 
 

@@ -66,7 +66,8 @@ class PartyRole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallForm(msgspec.Struct, frozen=True, kw_only=True):
-    """A live call. `position` (from 1) is its place in the line of `queue`."""
+    """A live call. `position` (from 1) is its place in the line of `queue`; `agent` is who the caller
+    talks to, in a conference who was there first. `recording_paused`: silence is being recorded."""
 
     id: str
     pbx: str
@@ -81,6 +82,7 @@ class CallForm(msgspec.Struct, frozen=True, kw_only=True):
     parties: list[PartyRole]
     since: datetime | None
     recording: bool
+    recording_paused: bool
     supervision: str | None
     labels: list[str]
 
@@ -211,10 +213,11 @@ def _form(asked: Asked[Any], call: LiveCall, position: int | None, labels: list[
         called=number_shown(asked, called),
         queue=_queue_of(state),
         position=position,
-        agent=state.agent.agent if state.agent is not None else None,
+        agent=state.talks_to.agent if state.talks_to is not None else None,
         parties=_parties(state),
         since=timestamp(state.arrived_ms),
         recording=state.recording,
+        recording_paused=state.is_muted,
         supervision=state.supervision.mode if state.supervision is not None else None,
         labels=labels,
     )

@@ -1,16 +1,12 @@
 """What can be done during a call, on a real Asterisk: proven by the tones that each phone hears."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from deploy.asterisk.instance import Instance
 from ivr.hold import HoldPolicy
-from pbx.ami.actions import new_channel_id
-from pbx.controller import Controller
 from pbx.machine.events import (
     AddParticipant,
     ChangeRecording,
@@ -26,15 +22,15 @@ from pbx.machine.events import (
     UnparkTo,
 )
 from pbx.machine.plans import LegId, RecordingPolicy
-from pbx.machine.state import CallState, Kind, Leg, Phase
-from pbx.session import Session
+from pbx.machine.state import Kind, Phase
 from rules.actions import Callback, End, Forward, Menu, Target, TargetType, Voicemail
 from tests.integration.asterisk import audio
-from tests.integration.asterisk.capture import Part, Silence, Tone, keys
+from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES
 from tests.integration.asterisk.ear import Ear
 from tests.integration.asterisk.outside import World
 from tests.integration.asterisk.phones import caller, phone
+from tests.integration.asterisk.talks import Talk, click_to_call, new_leg, talk, third_phone
 from tests.integration.asterisk.whole_calls import (
     AGENT_HZ,
     CALLER_HZ,
@@ -56,58 +52,6 @@ MENU = Menu(
     otherwise=End(),
     timeout_s=2,
 )
-
-
-def new_leg() -> LegId:
-    return LegId(new_channel_id())
-
-
-class Talk:
-    """A caller and an agent who hear each other, each with an ear of its own."""
-
-    def __init__(self, controller: Controller, session: Session, caller: Ear, agent: Ear) -> None:
-        self.controller = controller
-        self.session = session
-        self.caller = caller
-        self.agent = agent
-
-    async def until(self, *phases: Phase) -> None:
-        await until(lambda: self.session.state.phase in phases, f"the call in {phases}")
-
-    async def both_hear_each_other(self) -> None:
-        await self.caller.until_hears(AGENT_HZ, never=(MUSIC_HZ,))
-        await self.agent.until_hears(CALLER_HZ)
-
-
-@contextlib.asynccontextmanager
-async def talk(asterisk: Instance, world: World, folder: Path) -> AsyncIterator[Talk]:
-    """Both speak all the time; the call is ended by us, if it is not over by then."""
-    world.free = ["ada"]
-    async with (
-        controlled(asterisk, world) as controller,
-        Ear() as hears_caller,
-        Ear() as hears_agent,
-        phone(folder, port=PHONES["6001"], says=[Tone(AGENT_HZ, 30)], ear=hears_agent),
-        caller(asterisk, folder, says=[Tone(CALLER_HZ, 30)], ear=hears_caller),
-    ):
-        session = await the_call(controller, Phase.TALKING)
-        one = Talk(controller, session, hears_caller, hears_agent)
-        await one.both_hear_each_other()
-        yield one
-        session.post(HangUpCall())
-        await until_over(world)
-        await until(lambda: len(controller.channels) == 0, "no channel to be left")
-    assert world.busy == {}
-    # A conference has channels of its own that go a moment after the last member.
-    await until(lambda: channels_of(asterisk) == 0, "Asterisk to have no channel")
-
-
-@contextlib.asynccontextmanager
-async def third_phone(folder: Path, scenario: str = "phone_answers", **more: int):
-    async with Ear() as ear:
-        says: list[Part] = [Tone(THIRD_HZ, 30)]
-        async with phone(folder, scenario, port=PHONES["6003"], says=says, ear=ear, **more):
-            yield ear
 
 
 # --- hold and transfer --------------------------------------------------------------------------------
@@ -301,12 +245,6 @@ async def test_without_consent_nothing_is_recorded(
 
 
 # --- calls that begin with us ---------------------------------------------------------------------------
-
-
-def click_to_call(kind: Kind = Kind.CLICK_TO_CALL, **more: object) -> CallState:
-    ada = Leg(id=new_leg(), endpoint="PJSIP/6001", agent="ada")
-    fields = {"agent": ada, "customer_endpoint": "PJSIP/6003", "ring_s": 8} | more
-    return CallState(id=new_channel_id(), kind=kind, channel=new_leg(), **fields)  # type: ignore[arg-type]  # keywords
 
 
 @pytest.mark.parametrize("kind", [Kind.CLICK_TO_CALL, Kind.CALLBACK_AGENT_FIRST])

@@ -469,6 +469,8 @@ def test_the_files_of_a_call_are_in_its_state_for_whoever_takes_over() -> None:
     state, _ = after(
         INBOUND,
         *TO_TALK,
+        ChangeRecording("on"),
+        SplitDone(),
         FileBegan(of="recording", file="/spool/a"),
         FileBegan(of="message", file="/spool/b"),
     )
@@ -570,7 +572,8 @@ def test_a_caller_whose_agents_phone_falls_silent_is_served_by_the_next_before_a
 
 
 def test_without_a_queue_the_silence_of_a_phone_leads_to_what_comes_when_nobody_answers() -> None:
-    for otherwise, wanted in ((RECEPTION, MakePlan(RECEPTION)), (None, HangUp(cause=16))):
+    sorry = Play(play=1, prompts=(Fixed(Sound.TRY_LATER), Fixed(Sound.GOODBYE)))
+    for otherwise, wanted in ((RECEPTION, MakePlan(RECEPTION)), (None, sorry)):
         plan = msgspec.structs.replace(DIAL, otherwise=otherwise)
         to_talk = (Begin(), Decided(rule="r", action=RECEPTION), Planned(plan), LegUp(THIRD))
         state, _ = after(INBOUND, *to_talk, Answered(), Bridged())
@@ -584,7 +587,9 @@ def test_three_talk_when_the_third_answers_and_two_go_on_when_one_leaves() -> No
     state, steps = after(INBOUND, *adding)
     assert steps == (Confer((ADA, THIRD)),)
     state, steps = after(state, gone(ADA))
-    assert steps == (WrapUp("ada"),)
+    assert steps == (WrapUp("ada"), Split(CALLER, THIRD))
+    state, steps = after(state, SplitDone())
+    assert (state.phase, steps) == (Phase.TALKING, (Music(on=False), Bridge(THIRD)))
     assert after(state, gone(THIRD))[1][0] == HangUp(cause=16)
 
 
