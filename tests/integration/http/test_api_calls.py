@@ -10,8 +10,8 @@ import pytest
 
 from ivr.hold import HoldPolicy
 from pbx.machine import commands as do
-from pbx.machine.plans import DialPlan, QueuePlan
-from pbx.machine.state import Kind, Phase
+from pbx.machine.plans import DialPlan, LegId, QueuePlan, RecordingPolicy
+from pbx.machine.state import Kind, Leg, Phase
 from router.deadline import in_s
 from router.site.resources import AgentConfig, QueueConfig, RouterConfig
 from router.store.pbx_commands import PbxCommands
@@ -244,9 +244,37 @@ async def test_a_recording_is_begun_paused_resumed_and_ended(world: World):
     await pbx.going_on(talking())
     for to, is_recording in (("on", True), ("pause", True), ("resume", True), ("off", False)):
         assert (await api.ask("PUT", "/calls/c1/recording", {"to": to})).status == 200, to
-        assert (await api.ask("GET", "/calls/c1")).data["recording"] is is_recording
+        shown = (await api.ask("GET", "/calls/c1")).data
+        assert (shown["recording"], shown["recording_paused"]) == (is_recording, to == "pause")
     again = await api.ask("PUT", "/calls/c1/recording", {"to": "pause"})
     assert (again.status, again.code) == (409, "not_now")
+
+
+@pytest.mark.parametrize("to", ["pause", "off"])
+async def test_a_recording_that_the_queue_wants_is_not_to_be_interrupted(world: World, to: str):
+    api, pbx = world
+    plan = QueuePlan(
+        queue="support",
+        otherwise=End(),
+        hold=HoldPolicy(),
+        ring_s=20,
+        recording=RecordingPolicy(record=True),
+    )
+    await pbx.going_on(talking(plan=plan, queue=plan, recording=True))
+    refused = await api.ask("PUT", "/calls/c1/recording", {"to": to})
+    assert (refused.status, refused.code) == (409, "not_now")
+    assert "recording_must_go_on" in str(refused.body)
+    shown = (await api.ask("GET", "/calls/c1")).data
+    assert (shown["recording"], shown["recording_paused"]) == (True, False)
+
+
+async def test_a_conference_shows_who_was_there_first(world: World):
+    api, pbx = world
+    ada, eve = (Leg(id=LegId(name), endpoint="PJSIP/x", agent=name) for name in ("ada", "eve"))
+    await pbx.going_on(
+        msgspec.structs.replace(talking(), phase=Phase.CONFERENCE, agent=None, members=(ada, eve))
+    )
+    assert (await api.ask("GET", "/calls/c1")).data["agent"] == "ada"
 
 
 async def test_labels_are_replaced_and_kept_after_the_call(world: World):

@@ -55,3 +55,21 @@ def test_whoever_talks_has_answered_even_when_that_was_not_written_down():
     ]
     (offer,) = fold(HEAD, events, None).offers
     assert (offer.outcome, offer.ended_ms) == ("answered", 30)
+
+
+def test_every_agent_of_a_conference_is_on_record_and_whoever_was_dialled_is_not():
+    events = [
+        Happened(seq="1", at_ms=10, what="talking", agent="ada"),
+        Happened(seq="2", at_ms=20, what="conference", leg="l2", agent="eve"),
+        Happened(seq="3", at_ms=30, what="conference", leg="l3"),
+    ]
+    assert fold(HEAD, events, None).agents == ("ada", "eve")
+
+
+def test_an_end_that_was_ours_ends_the_wait_in_a_line():
+    events = [
+        Happened(seq="1", at_ms=10, what="queued", queue="support"),
+        Happened(seq="2", at_ms=30, what="hung_up_by_us"),
+    ]
+    (wait,) = fold(HEAD, events, None).waits
+    assert (wait.left_ms, wait.outcome) == (30, "hung_up_by_us")
