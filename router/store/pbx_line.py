@@ -8,7 +8,7 @@ import msgspec
 
 from router.deadline import Deadline
 from router.store import keys
-from router.store.agents import LONGEST_WRAP_UP_MS
+from router.store.agents_seen import LONGEST_WRAP_UP_MS
 from router.store.operations import Operations, int_of, list_of, text_of
 
 MOST_LOOKED_AFTER: Final = 500

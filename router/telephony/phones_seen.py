@@ -21,7 +21,8 @@ from router.deadline import in_s
 from router.errors import CrosspointError, NotFoundError
 from router.site.directory import Directory
 from router.site.resources import AgentConfig
-from router.store.agents import Agents, PhoneSeen
+from router.store.agents import Agents
+from router.store.agents_seen import PhoneSeen
 
 GATHER_S: Final = 0.05
 """A phone that rings off and on again within so long is told once."""

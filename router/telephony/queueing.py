@@ -23,7 +23,8 @@ from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
 from router.site.hours import is_open
 from router.site.resources import QueueConfig
-from router.store.agents import Agents, CallSeen, Reserved, new_token
+from router.store.agents import Agents, Reserved, new_token
+from router.store.agents_seen import CallSeen
 from router.store.facts import queue_facts
 from router.store.line import Line, Offered
 from router.store.links import Links

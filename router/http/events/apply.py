@@ -14,7 +14,8 @@ from router.platforms.dialpad.events import (
     QueueCallEvent,
 )
 from router.site.directory import Directory
-from router.store.agents import Agents, CallSeen, Observed
+from router.store.agents import Agents
+from router.store.agents_seen import CallSeen, Observed
 from router.store.legs import Legs
 from router.store.line import Line
 

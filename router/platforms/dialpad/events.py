@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from router.store.agents import CallSeen, StatusSeen
+from router.store.agents_seen import CallSeen, StatusSeen
 
 
 class Meaning(StrEnum):

@@ -21,7 +21,7 @@ from router.processes.site_at_start import apply_site
 from router.processes.taking_calls import exchange
 from router.processes.wiring import Service, running
 from router.settings import CallbackSettings, PbxSettings, Settings
-from router.store.agents import PhoneSeen
+from router.store.agents_seen import PhoneSeen
 from router.store.call_records import CallRecords, RecordFilters
 from router.store.callbacks import Callback, Callbacks, Status
 from router.store.live_parts import AgentsAndQueues

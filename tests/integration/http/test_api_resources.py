@@ -12,7 +12,7 @@ from router.decisions.error_budget import RouterError
 from router.decisions.log import Entry
 from router.decisions.outcome import ErrorCode, Level
 from router.errors import NotFoundError
-from router.store.agents import StatusSeen
+from router.store.agents_seen import StatusSeen
 from router.store.decisions import append_decisions, written
 from router.store.errors import record_errors
 from rules.facts import CallFacts

@@ -15,7 +15,8 @@ import structlog
 from router import logs
 from router.deadline import in_s
 from router.platforms.dialpad.signature import sign
-from router.store.agents import Reserved, StatusSeen
+from router.store.agents import Reserved
+from router.store.agents_seen import StatusSeen
 from router.store.facts import queue_facts
 from router.tokens import sign_as_platform
 from rules.actions import Strategy

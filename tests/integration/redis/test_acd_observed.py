@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.store import keys
-from router.store.agents import CallSeen, Observed, StatusSeen
+from router.store.agents_seen import CallSeen, Observed, StatusSeen
 from tests.integration.redis.acd_world import World, acd_world, broken, soon
 
 S = CallSeen

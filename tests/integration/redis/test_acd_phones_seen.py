@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.errors import NotFoundError
-from router.store.agents import CallSeen, PhoneSeen
+from router.store.agents_seen import CallSeen, PhoneSeen
 from router.store.scripts import Script
 from tests.integration.redis.acd_world import LONG_MS, World, acd_world, broken, soon
 

@@ -17,7 +17,7 @@ from router.acd.agents import (
     resting_state,
 )
 from router.store import keys
-from router.store.agents import CallSeen, PhoneSeen, StatusSeen
+from router.store.agents_seen import CallSeen, PhoneSeen, StatusSeen
 from router.store.scripts import Script
 from tests.integration.redis.acd_world import LONG_MS, QUEUE, World, broken, soon
 

@@ -18,7 +18,7 @@ from router.platforms.dialpad.events import (
     read_id,
     read_ms,
 )
-from router.store.agents import CallSeen, StatusSeen
+from router.store.agents_seen import CallSeen, StatusSeen
 from tests.unit.api.dialpad_bodies import agent_leg, agent_status, queue_leg
 
 AT = 1_770_000_009_050

@@ -14,7 +14,7 @@ from router.acd.agents import AgentState
 from router.errors import NotFoundError, StoreDownError
 from router.site.directory import Directory, TenantResources, build
 from router.site.resources import AgentConfig
-from router.store.agents import PhoneSeen
+from router.store.agents_seen import PhoneSeen
 from router.telephony.phones_seen import PhonesSeen
 
 FREE, BUSY, LOST = PhoneState
