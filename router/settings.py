@@ -265,6 +265,7 @@ def parse_settings(text: bytes, file: str, folder: Path, env: Mapping[str, str])
         settings = reader.read(tree, Settings)
         if settings is not None:
             _check_networks(settings, tree, problems)
+            _check_features(settings, tree, problems)
             problems.raise_if_any()
             return _with_absolute_paths(settings, folder)
     problems.raise_if_any()
@@ -343,6 +344,18 @@ def _check_networks(settings: Settings, tree: Node, problems: ProblemList) -> No
                 found=network,
                 expected=expected,
             )
+
+
+def _check_features(settings: Settings, tree: Node, problems: ProblemList) -> None:
+    pbx = settings.pbx
+    if pbx is not None and pbx.login_number is not None and pbx.login_number == pbx.logout_number:
+        problems.add(
+            mark_at(tree, ("pbx", "logout_number")),
+            "duplicate",
+            "agents log in at this number: nobody could log out",
+            path="pbx.logout_number",
+            found=pbx.logout_number,
+        )
 
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:

@@ -38,7 +38,7 @@ def apply(  # noqa: PLR0917 - click's order
 
     What changes by itself (duty status, idle times, error counts) is left alone.
     """
-    from router.processes.site_at_start import ruleset_names  # noqa: PLC0415
+    from router.processes.site_at_start import feature_numbers, ruleset_names  # noqa: PLC0415
     from router.site import difference as sites  # noqa: PLC0415 - start-up time
     from router.site.file import load_site, site_files  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ def apply(  # noqa: PLR0917 - click's order
     rulesets = ruleset_names(shell.settings.rules_dir)
     found = [file for path in paths for file in site_files(path)]
     with _status(found):
-        site = load_site(found, rulesets)
+        site = load_site(found, rulesets, feature_numbers(shell.settings))
 
     async def work(store: Store) -> "Plan":
         current = await store.resources.load(site.tenant, deadline=soon())

@@ -13,6 +13,7 @@ from router.site.difference import Change, Plan, carry_out, plan
 from router.site.file import Site, load_site, site_files
 from router.site.resources import SecretRef
 from router.store.resources import Resources
+from rules.numbers import normalise
 
 LOAD_S = 10.0
 _BYTES = 32
@@ -28,7 +29,7 @@ def read_site(settings: Settings, *, last_good_suffices: bool = True) -> Site | 
     rulesets = ruleset_names(settings.rules_dir)
     if last_good_suffices:
         rulesets |= kept_names(settings.data_dir / LAST_GOOD_RULES)
-    return load_site(site_files(settings.site), rulesets)
+    return load_site(site_files(settings.site), rulesets, feature_numbers(settings))
 
 
 def ruleset_names(folder: Path) -> frozenset[str]:
@@ -36,6 +37,15 @@ def ruleset_names(folder: Path) -> frozenset[str]:
     return frozenset(
         path.stem for path in folder.glob("*.y*ml") if path.suffix in {".yaml", ".yml"}
     )
+
+
+def feature_numbers(settings: Settings) -> frozenset[str]:
+    """The numbers (E.164) at which agents log in and out; others are nobody's but the PBX's own."""
+    pbx = settings.pbx
+    if pbx is None:
+        return frozenset()
+    spelled = (normalise(number, pbx.country) for number in (pbx.login_number, pbx.logout_number))
+    return frozenset(number for number in spelled if number is not None)
 
 
 def make_missing_secrets(settings: Settings, site: Site | None) -> list[Path]:

@@ -15,11 +15,13 @@ from router.site.refusals import path_in_words
 from router.site.resources import (
     E164,
     AgentConfig,
+    HoldQueue,
     Id,
     PlatformId,
     QueueConfig,
     RouterConfig,
     SecretRef,
+    callback_key_problem,
     router_problems,
     target_problem,
 )
@@ -80,26 +82,36 @@ def site_files(path: Path) -> list[Path]:
     return found
 
 
-def load_site(paths: Sequence[Path], rulesets: Collection[str] | None = None) -> Site:
+def load_site(
+    paths: Sequence[Path],
+    rulesets: Collection[str] | None = None,
+    features: frozenset[str] = frozenset(),
+) -> Site:
     """The site in these files; `rulesets` are the names that may be used (None: not checked).
 
-    Raises FileError with everything that is wrong.
+    `features` are numbers at which agents log in and out: no router's. Raises FileError with everything
+    that is wrong.
     """
-    return parse_site([(str(path), read_bounded(path)) for path in paths], rulesets)
+    return parse_site([(str(path), read_bounded(path)) for path in paths], rulesets, features)
 
 
-def parse_site(files: Sequence[tuple[str, bytes]], rulesets: Collection[str] | None = None) -> Site:
+def parse_site(
+    files: Sequence[tuple[str, bytes]],
+    rulesets: Collection[str] | None = None,
+    features: frozenset[str] = frozenset(),
+) -> Site:
     """Like `load_site`, from (name, bytes) pairs."""
     problems = ProblemList()
     hooks: dict[type[msgspec.Struct], Hook] = {
         **secret_hook(problems),
+        HoldQueue: _hold_hook(problems),
         OpeningHours: _hours_hook(problems),
         Target: _target_hook(problems),
     }
     reader = StructReader(problems, hooks=hooks)
     trees = [read_tree(text, name, problems) for name, text in files]
     found = [reader.read(tree, _SiteFile) for tree in trees if tree is not None]
-    _Checks(trees, rulesets, problems).run()
+    _Checks(trees, rulesets, features, problems).run()
     problems.raise_if_any()
     contents = [content for content in found if content is not None]
     return Site(
@@ -114,6 +126,20 @@ def _hours_hook(problems: ProblemList) -> Hook:
     def read(node: Node, path: str) -> object:
         hours = read_opening_hours(node, path, problems)
         return Wrong if hours is None else hours
+
+    return read
+
+
+def _hold_hook(problems: ProblemList) -> Hook:
+    def read(node: Node, path: str) -> object:
+        hold = StructReader(problems).read(node, HoldQueue, path)
+        if hold is None:
+            return Wrong
+        if message := callback_key_problem(hold):
+            field = "queue_callback_dtmf"
+            problems.add(mark_at(node, (field,)), "same-key", message, path=f"{path}.{field}")
+            return Wrong
+        return hold
 
     return read
 
@@ -170,12 +196,14 @@ class _Checks:
         self,
         trees: Sequence[Node | None],
         rulesets: Collection[str] | None,
+        features: frozenset[str],
         problems: ProblemList,
     ) -> None:
         """A tree None is that of a file that is no YAML."""
         self._trees = [tree for tree in trees if tree is not None]
         self._is_whole = len(self._trees) == len(trees)
         self._rulesets = rulesets
+        self._features = features
         self._problems = problems
 
     def run(self) -> None:
@@ -222,6 +250,9 @@ class _Checks:
         )
         for field, message in router_problems(router):
             self._add(item, (field,), "wrong-router", message)
+        for number in sorted(self._features & set(item.texts("phone_numbers"))):
+            message = "agents log in or out at this number: its calls would never reach the router"
+            self._add(item, ("phone_numbers",), "login-number", message, found=number)
         if router.rules and self._rulesets is not None:
             self._known(item, ("rules",), router.rules, self._rulesets, "ruleset")
 

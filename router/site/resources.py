@@ -260,8 +260,11 @@ def check(resource: Resource) -> None:
     if isinstance(resource, RouterConfig):
         for field, message in router_problems(resource):
             raise InvalidInputError(message, field=field)
-    elif isinstance(resource, QueueConfig) and resource.calendar is not None:
-        calendar_of(resource.calendar)
+    elif isinstance(resource, QueueConfig):
+        if same_key := callback_key_problem(resource.hold_queue):
+            raise InvalidInputError(same_key, field="hold_queue.queue_callback_dtmf")
+        if resource.calendar is not None:
+            calendar_of(resource.calendar)
 
 
 def router_problems(router: RouterConfig) -> list[tuple[str, str]]:
@@ -276,6 +279,12 @@ def router_problems(router: RouterConfig) -> list[tuple[str, str]]:
     if message := target_problem(router.default_target):
         found.append(("default_target", message))
     return found
+
+
+def callback_key_problem(hold: HoldQueue) -> str | None:
+    """A caller on hold cannot mean two things by one key."""
+    is_same = hold.queue_callback_dtmf == hold.queue_escape_dtmf
+    return "the escape key is the same" if hold.allow_queue_callback and is_same else None
 
 
 def target_problem(target: Target) -> str | None:

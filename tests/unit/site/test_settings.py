@@ -30,6 +30,13 @@ def problems_of(text: str, **env: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
+def test_one_number_is_not_for_logging_in_and_out() -> None:
+    numbers = 'pbx: {login_number: "*61", logout_number: "*%s"}'
+    assert parse(numbers % "62").pbx is not None
+    (problem,) = problems_of(numbers % "61")
+    assert "agents log in at this number: nobody could log out (at pbx.logout_number)" in problem
+
+
 def test_an_empty_mapping_is_all_defaults_below_the_files_folder() -> None:
     settings = parse("{}")
     assert (settings.http.host, settings.http.port, settings.http.workers) == ("127.0.0.1", 8080, 1)

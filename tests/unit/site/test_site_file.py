@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from router.errors import InvalidInputError
+from router.processes.site_at_start import feature_numbers
 from router.settings import parse_settings
 from router.site.file import Site, load_site, parse_site, site_files
 from router.site.hours import OpeningHours, calendar_of
@@ -159,6 +161,30 @@ def test_what_may_stand_once_is_not_taken_twice() -> None:
     numbers = "version: 1\nagents:\n  - {id: ada, name: A, number: '1'}\n"
     (found_number,) = problems_of(numbers + "  - {id: ben, name: B, number: '1'}\n")
     assert "this stands at 0.yaml:3:" in found_number
+
+
+def test_a_key_does_not_both_ask_for_a_callback_and_leave_the_line() -> None:
+    same = EXAMPLE.replace('queue_callback_dtmf: "9"', 'queue_callback_dtmf: "*"')
+    (problem,) = problems_of(same)
+    assert "the escape key is the same" in problem
+    assert "queues[0].hold_queue.queue_callback_dtmf" in problem
+    unused = same.replace("allow_queue_callback: true", "allow_queue_callback: false")
+    (queue,) = parse_site([("site.yaml", unused.encode())]).queues
+    check(queue)
+    with pytest.raises(InvalidInputError, match="escape key") as caught:
+        check(replace(queue, hold_queue=replace(queue.hold_queue, allow_queue_callback=True)))
+    assert caught.value.field == "hold_queue.queue_callback_dtmf"
+
+
+def test_a_router_has_no_number_at_which_agents_log_in(tmp_path: Path) -> None:
+    text = "pbx: {country: US, login_number: '2125550100', logout_number: '*62'}"
+    numbers = feature_numbers(parse_settings(text.encode(), "crosspoint.yaml", tmp_path, {}))
+    assert numbers == {"+12125550100"}
+    with pytest.raises(FileError) as caught:
+        parse_site([("site.yaml", EXAMPLE.encode())], features=numbers)
+    (problem,) = caught.value.problems
+    assert "agents log in or out at this number" in str(problem)
+    assert parse_site([("site.yaml", EXAMPLE.encode())], features=frozenset({"*61"})).routers
 
 
 def test_a_site_may_be_spread_over_files_of_one_tenant() -> None:
