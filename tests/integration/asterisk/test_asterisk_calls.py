@@ -7,7 +7,7 @@ import pytest
 
 from deploy.asterisk.instance import Instance
 from ivr.hold import HoldPolicy
-from ivr.prompts import Speech
+from ivr.prompts import Fixed, Sound, Speech
 from pbx.machine.events import Gone, HoldCall, ResumeCall
 from pbx.machine.plans import RecordingPolicy
 from pbx.machine.state import Phase
@@ -86,6 +86,22 @@ async def test_a_phone_that_does_not_answer_costs_the_caller_nothing(
             await customer.ended()
     assert world.unanswered_agents == [("ada", Gone.BUSY)]
     assert world.wrapped_up == ["ben"]
+
+
+async def test_a_caller_whose_first_offer_fails_is_told_where_they_stand_again_and_again(
+    asterisk: Instance, world: World, phones_folder: Path
+):
+    world.hold = HoldPolicy(interval_s=1, announce_wait=False, escape_key=None)
+    world.free = ["ada"]
+    async with controlled(asterisk, world):
+        async with (
+            phone(phones_folder, "phone_refuses", port=PHONES["6001"], status=486),
+            caller(asterisk, phones_folder, "caller_hangs_up", hold_ms=6000) as customer,
+        ):
+            await customer.ended()
+            await until_over(world)
+    assert world.unanswered_agents == [("ada", Gone.BUSY)]
+    assert world.said.count(Fixed(Sound.POSITION_NEXT)) > 1
 
 
 async def test_a_caller_who_hangs_up_while_a_phone_rings_stops_it_ringing(

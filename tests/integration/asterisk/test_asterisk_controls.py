@@ -395,10 +395,16 @@ async def test_an_unknown_endpoint_is_unreachable_and_the_caller_waits_on(
     assert world.busy == {}
 
 
+@pytest.mark.parametrize("longest_wait_s", [900, 60])  # where nothing is announced it works as well
 async def test_the_callback_key_writes_a_callback_down_and_lets_the_caller_go(
-    asterisk: Instance, world: World, phones_folder: Path
+    asterisk: Instance, world: World, phones_folder: Path, longest_wait_s: int
 ):
-    world.hold = HoldPolicy(announce_position=False, callback_key="9", callback_threshold=0)
+    world.hold = HoldPolicy(
+        longest_wait_s=longest_wait_s,
+        announce_position=False,
+        callback_key="9",
+        callback_threshold=0,
+    )
     says = [Silence(2.0), *keys("9"), Silence(2.0), *keys("1"), Silence(3.0)]
     async with (
         controlled(asterisk, world),
