@@ -46,6 +46,9 @@ QUEUE = QueuePlan(
 RECORDED = msgspec.structs.replace(
     QUEUE, recording=RecordingPolicy(record=True, announce=True), whisper=()
 )
+ASKING = msgspec.structs.replace(
+    QUEUE, recording=RecordingPolicy(record=True, ask_consent=True, announce=True)
+)
 ADA_OFFER = Matched(offers=(Offer(agent="ada", endpoint="PJSIP/1", leg=ADA),), token="t1")
 BOTH_OFFER = Matched(
     offers=(

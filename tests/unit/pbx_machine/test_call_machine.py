@@ -29,6 +29,7 @@ from pbx.machine.commands import (
     Bridge,
     BridgeLegs,
     Cancel,
+    Command,
     Confer,
     ConfirmAgent,
     HangUp,
@@ -89,6 +90,7 @@ from pbx.machine.plans import (
     LegId,
     LoginPlan,
     Offer,
+    QueuePlan,
     RecordingPolicy,
     VoicemailPlan,
 )
@@ -99,6 +101,7 @@ from tests.unit.pbx_machine.one_call import (
     ADA,
     ADA_OFFER,
     ASK,
+    ASKING,
     BEN,
     BOSS,
     BOTH_OFFER,
@@ -716,6 +719,7 @@ EVENTS: list[Event] = [
         for plan in (
             QUEUE,
             RECORDED,
+            ASKING,
             DIAL,
             VoicemailPlan(mailbox="1"),
             CallbackPlan(queue="support", otherwise=RECEPTION),
@@ -764,12 +768,41 @@ EVENTS: list[Event] = [
 ]
 
 WALKS = st.lists(st.sampled_from(EVENTS), max_size=60)
-STARTS = st.sampled_from(
-    [(INBOUND, ()), (INBOUND, TO_HOLD), (INBOUND, TO_TALK), (INBOUND, TO_LOGIN), (CLICK, ())]
+CALLBACK = msgspec.structs.replace(
+    CLICK, kind=Kind.CALLBACK_AGENT_FIRST, plan=ASKING, queue=ASKING, token="t1"
 )
+BOTH_UP = (Begin(), LegUp(ADA), Confirmed(agent="ada", ok=True), LegUp(CALLER))
+STARTS = st.sampled_from(
+    [
+        (INBOUND, ()),
+        (INBOUND, TO_HOLD),
+        (INBOUND, TO_TALK),
+        (INBOUND, TO_CONSULT),
+        (INBOUND, TO_CONFERENCE),
+        (INBOUND, TO_LOGIN),
+        (CLICK, ()),
+        (CALLBACK, BOTH_UP),
+    ]
+)
+TALKS = {Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.CONFERENCE}
 
 
-@settings(max_examples=500)
+def nothing_is_recorded_without_leave(state: CallState, steps: tuple[Command, ...]) -> None:
+    """Whatever the way to it, and never of anything but a talk."""
+    assert not state.recording or state.phase in TALKS | {Phase.ENDING, Phase.ENDED}
+    assert state.recording or not state.is_muted
+    assert state.phase not in TALKS or state.typed == ""
+    if not any(isinstance(step, SetRecording) and step.to == "on" for step in steps):
+        return
+    assert (state.recording, state.consent) in {(True, None), (True, True)}
+    policy = state.plan.recording if isinstance(state.plan, QueuePlan) else None
+    if policy is not None and policy.ask_consent:
+        assert state.consent is True
+    elif policy is not None and policy.announce:
+        assert state.is_told
+
+
+@settings(max_examples=500, deadline=None)
 @given(start=STARTS, events=WALKS)
 def test_any_walk_ends_with_the_caller_and_forgets_nobody(
     start: tuple[CallState, tuple[Event, ...]], events: list[Event]
@@ -782,6 +815,7 @@ def test_any_walk_ends_with_the_caller_and_forgets_nobody(
         was = state
         state, steps = on(state, event)
         assert msgspec.json.decode(msgspec.json.encode(state), type=CallState) == state
+        nothing_is_recorded_without_leave(state, steps)
         if was.phase is Phase.ENDED:
             assert (state, steps) == (was, ())
         if isinstance(event, LegGone):

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ivr.prompts import Fixed, Sound
-from ivr.steps import Music, Play, Played
+from ivr.steps import Music, Play, Played, TimedOut, Timer
 from pbx.machine.commands import (
     Bridge,
     Cancel,
@@ -34,6 +34,7 @@ from pbx.machine.events import (
     Event,
     FileBegan,
     Gone,
+    HangUpCall,
     HoldCall,
     LegPlayed,
     LegUp,
@@ -42,6 +43,7 @@ from pbx.machine.events import (
     Planned,
     RecordingFailed,
     Recovered,
+    ResumeCall,
     SplitDone,
     SplitFailed,
     Supervise,
@@ -225,7 +227,14 @@ def test_the_wait_for_the_next_agent_is_not_recorded() -> None:
     assert (OFF in steps, state.recording) == (True, False)
 
 
-@pytest.mark.parametrize("path", [(HoldCall(), SplitDone()), (HoldCall(),)])
+@pytest.mark.parametrize(
+    "path",
+    [
+        (HoldCall(), SplitDone()),
+        (HoldCall(),),
+        (ConsultWith(endpoint="PJSIP/3", leg=THIRD), SplitDone(), LegUp(THIRD)),
+    ],
+)
 def test_a_recording_is_paused_and_ended_also_while_the_caller_holds(
     path: tuple[Event, ...],
 ) -> None:
@@ -311,3 +320,34 @@ def test_a_caller_whose_call_is_transferred_by_who_is_left_goes_on() -> None:
     two = (*TO_TALK, ADD, LegUp(THIRD), gone(ADA), SplitDone(), Bridged())
     _, steps = after(INBOUND, *two, TransferTo(RECEPTION), SplitDone())
     assert steps[-1] == MakePlan(RECEPTION)
+
+
+# --- the rest of the controls -------------------------------------------------------------------------
+
+
+def test_a_caller_on_hold_is_transferred_at_once() -> None:
+    _, steps = after(INBOUND, *SPLIT_HOLD, TransferTo(SUPPORT))
+    assert steps == (Music(on=True), HangUp(leg=ADA), WrapUp("ada"), MakePlan(SUPPORT))
+
+
+def test_to_end_a_consultation_is_to_hang_up_the_third() -> None:
+    state, steps = after(INBOUND, *TO_CONSULT, ResumeCall())
+    assert steps == (HangUp(leg=THIRD),)
+    assert after(state, gone(THIRD))[1] == (Music(on=False), Bridge(ADA))
+
+
+def test_a_phone_that_answers_and_that_nobody_has_asked_for_is_hung_up() -> None:
+    for path in (TO_CONSULT, TO_TALK, SPLIT_HOLD, (*TO_TALK, ADD, LegUp(THIRD))):
+        assert after(INBOUND, *path, LegUp(BEN))[1] == (HangUp(leg=BEN),)
+
+
+def test_whoever_does_not_take_a_parked_caller_leaves_them_parked() -> None:
+    parked = (*TO_TALK, ParkCall(), SplitDone(), UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben"))
+    state, steps = after(INBOUND, *parked, gone(BEN, Gone.BUSY))
+    assert (state.phase, state.third, steps) == (Phase.PARKED, None, ())
+
+
+def test_a_hang_up_that_has_not_happened_is_asked_for_again() -> None:
+    state, _ = after(INBOUND, *TO_TALK, HangUpCall())
+    assert after(state, TimedOut(Timer.LONGEST_WAIT))[1][0] == HangUp(cause=16)
+    assert after(state, TimedOut(Timer.ANNOUNCE)) == (state, ())

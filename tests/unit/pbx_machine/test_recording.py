@@ -15,8 +15,11 @@ from pbx.machine.events import (
     Confirmed,
     Decided,
     Gone,
+    HangUpCall,
+    HoldCall,
     LegPlayed,
     LegUp,
+    ParkCall,
     Placed,
     Planned,
     SplitDone,
@@ -53,7 +56,18 @@ ASKING = recorded(ask_consent=True)
 # --- keys of before -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [TO_TALK, SPLIT_HOLD, TO_CONSULT])
+@pytest.mark.parametrize(
+    "path",
+    [
+        TO_TALK,
+        SPLIT_HOLD,
+        TO_CONSULT,
+        (*TO_TALK, HoldCall()),
+        (*TO_TALK, ParkCall(), SplitDone()),
+        (*TO_TALK, AddParticipant(endpoint="PJSIP/3", leg=THIRD), LegUp(THIRD)),
+        (*TO_TALK, HangUpCall()),
+    ],
+)
 def test_keys_of_a_talk_are_not_kept(path: tuple[object, ...]) -> None:
     state, _ = after(INBOUND, *path, *(Key(key) for key in "14155"))  # type: ignore[arg-type]
     assert state.typed == ""
