@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from tests.servers import Server, ServerKind, any_server, require_server
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A command run in this process sets up logs for itself: not for the tests after it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
