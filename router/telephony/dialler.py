@@ -153,13 +153,8 @@ class Dialler:
             for agent in seen.agents:
                 self._holding.match(agent)
         for callback_id in ids:
-            if callback_id in self._live:
-                continue
-            try:
+            if callback_id not in self._live:
                 await self._see_to(callback_id)
-            except CrosspointError:
-                self.poke(callback_id)
-                raise
 
     # --- one callback -------------------------------------------------------------------------------
 
@@ -190,9 +185,13 @@ class Dialler:
     async def _not_ours(self, callback_id: str) -> None:
         """Somebody else's, or over: what is over (cancelled, say) stands in no line."""
         self._in_line.discard(callback_id)
-        found = await self._callbacks.get(self._tenant, callback_id, in_s(STORE_S))
-        if found is None or found.status not in {Status.WAITING, Status.DIALLING}:
-            await self._leave_line(callback_id)
+        try:
+            found = await self._callbacks.get(self._tenant, callback_id, in_s(STORE_S))
+            if found is None or found.status not in {Status.WAITING, Status.DIALLING}:
+                await self._leave_line(callback_id)
+        except CrosspointError:
+            self.poke(callback_id)  # the store names it no more
+            raise
 
     def _has_waited_too_long(self, callback: Callback, calendar: Calendar | None) -> bool:
         """Only hours in which somebody could have called count."""

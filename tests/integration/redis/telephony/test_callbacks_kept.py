@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from pbx.machine.events import Matched, Placed
 from pbx.machine.state import Kind
 from router.deadline import in_s
-from router.errors import ConflictError, InvalidInputError, NotFoundError
+from router.errors import ConflictError, InvalidInputError, NotFoundError, StoreDownError
 from router.settings import CallbackSettings
 from router.site.hours import OpeningHours
 from router.store import keys
@@ -345,6 +345,25 @@ async def test_a_cancelled_callback_leaves_the_line_and_takes_no_agent(board: Sw
     await board.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
     await look(board)
     assert await board.state_of("ada") == "available"
+
+
+async def test_a_cancelled_callback_leaves_the_line_though_the_store_fails_in_between(
+    board: Switchboard, monkeypatch: pytest.MonkeyPatch
+):
+    await board.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await look(board)
+    await board.callbacks.cancel(TENANT, about.id, in_s(5))
+
+    async def fails(*_: object, **__: object) -> None:
+        raise StoreDownError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(board.pbx_line, "abandon", fails)
+        with pytest.raises(StoreDownError):
+            await look(board)
+    await look(board)
+    assert await board.line.position(TENANT, "support", about.id, in_s(5)) is None
 
 
 async def test_a_callback_cancelled_as_an_agent_is_found_gives_the_agent_back(board: Switchboard):
