@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
-from msgspec.structs import replace
 
-from pbx.machine.plans import QueuePlan
-from pbx.machine.state import CallState, Kind, Leg
+from pbx.machine.state import CallState
 from router.deadline import in_s
 from router.errors import CrosspointError
 from router.settings import CallbackSettings
@@ -30,9 +28,10 @@ from router.store.line import Line, Offered
 from router.store.links import Links
 from router.store.operations import LineFullError
 from router.store.pbx_line import MOST_LOOKED_AFTER, PbxLine
+from router.telephony.attempts import Attempts
 from router.telephony.holding import Holding
-from router.telephony.queueing import BUSY_PAUSE_MS, RING_MARGIN_S, leg_of
-from router.telephony.setting_out import Planner, Trunk, new_leg
+from router.telephony.queueing import BUSY_PAUSE_MS, RING_MARGIN_S
+from router.telephony.setting_out import Planner, Trunk
 from rules.actions import Enqueue, Strategy
 from rules.calendars import Calendar
 
@@ -86,6 +85,7 @@ class Dialler:
         self._planner = planner
         self._trunk = trunk
         self._settings = settings
+        self._attempts = Attempts(planner, trunk, ring_s=settings.ring_seconds, clock=clock)
         self._tenant = tenant
         self._owner = owner
         self._begin = begin
@@ -233,7 +233,7 @@ class Dialler:
     async def _begin_call(self, callback: Callback, queue: QueueConfig, reserved: Reserved) -> None:
         """Count the attempt, then call. Whatever is not certain is not dialled."""
         agent, about = reserved.agents[0], callback.about
-        endpoint = self._endpoint_of(agent)
+        endpoint = self._attempts.endpoint_of(agent)
         if endpoint is None:
             await self._pass_over(agent, reserved.token, queue)
             return
@@ -256,10 +256,10 @@ class Dialler:
             await self._leave_line(about.id)
             return
         if about.agent_first:
-            state = self._agent_first(call, callback, queue, reserved, endpoint)
+            state = self._attempts.agent_first(call, callback, queue.id, reserved, endpoint)
         else:
             await self._leave_line(about.id, keep_for=about.number)
-            state = self._customer_first(call, callback, queue)
+            state = self._attempts.customer_first(call, callback, queue.id)
         self._in_line.discard(about.id)
         self._live[about.id] = call
         if self._begin(state) is None:
@@ -283,55 +283,6 @@ class Dialler:
     def _lease_ms(self) -> int:
         """How long an agent is kept whose phone rings for a callback."""
         return (self._settings.ring_seconds + RING_MARGIN_S) * 1000
-
-    def _endpoint_of(self, agent: str) -> str | None:
-        known = self._planner.agent(agent)
-        return None if known is None else known.endpoint
-
-    def _customer_first(self, call: str, callback: Callback, queue: QueueConfig) -> CallState:
-        about = callback.about
-        action = Enqueue(
-            queue=queue.id, priority=about.priority, skills=about.skills, relax=about.relax
-        )
-        return replace(
-            self._call(call, callback, Kind.CALLBACK_CUSTOMER_FIRST),
-            action=action,
-        )
-
-    def _agent_first(
-        self,
-        call: str,
-        callback: Callback,
-        queue: QueueConfig,
-        reserved: Reserved,
-        endpoint: str,
-    ) -> CallState:
-        agent = reserved.agents[0]
-        state = self._call(call, callback, Kind.CALLBACK_AGENT_FIRST)
-        plan = self._planner.plan(state, Enqueue(queue=queue.id))
-        leg = Leg(id=leg_of(reserved.token, agent), endpoint=endpoint, agent=agent)
-        return replace(
-            state,
-            agent=leg,
-            token=reserved.token,
-            plan=plan,
-            queue=plan if isinstance(plan, QueuePlan) else None,
-        )
-
-    def _call(self, call: str, callback: Callback, kind: Kind) -> CallState:
-        about = callback.about
-        state = CallState(
-            id=call,
-            callback=about.id,
-            kind=kind,
-            channel=new_leg(),
-            customer_endpoint=self._trunk.way_to(about.number) or "",
-            caller_number=about.number,
-            called_number=about.called,
-            arrived_ms=int(self._clock() * 1000),
-            ring_s=self._settings.ring_seconds,
-        )
-        return replace(state, shown_number=self._planner.shown_number(state))
 
     # --- how it ended -------------------------------------------------------------------------------
 
