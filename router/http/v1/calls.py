@@ -67,7 +67,8 @@ class PartyRole(msgspec.Struct, frozen=True, kw_only=True):
 
 class CallForm(msgspec.Struct, frozen=True, kw_only=True):
     """A live call. `position` (from 1) is its place in the line of `queue`; `agent` is who the caller
-    talks to, in a conference who was there first. `recording_paused`: silence is being recorded."""
+    talks to, in a conference who was there first; `callback` is the one that the call is to keep. `recording_paused`:
+    silence is being recorded."""
 
     id: str
     pbx: str
@@ -79,6 +80,7 @@ class CallForm(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None
     position: int | None
     agent: str | None
+    callback: str | None
     parties: list[PartyRole]
     since: datetime | None
     recording: bool
@@ -214,6 +216,7 @@ def _form(asked: Asked[Any], call: LiveCall, position: int | None, labels: list[
         queue=_queue_of(state),
         position=position,
         agent=state.talks_to.agent if state.talks_to is not None else None,
+        callback=state.callback,
         parties=_parties(state),
         since=timestamp(state.arrived_ms),
         recording=state.recording,
