@@ -244,11 +244,13 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
     def _take(self, raw: bytes) -> None:
         is_event = raw.startswith(events.EVENT)
         # OriginateResponse carries the ActionID of an action that was answered before: it is an event.
-        if is_event and events.is_read(raw):
+        if is_event and events.is_read(raw) and not events.is_row_too(raw):
             self.connection.dispatch(raw)
             return
         sent = self.pending.get(events.value_of(raw, b"actionid")) if self.pending else None
         if sent is None:
+            if is_event and events.is_read(raw):
+                self.connection.dispatch(raw)
             return
         if not is_event:
             self._answered(sent, raw)

@@ -208,6 +208,11 @@ def is_read(raw: bytes) -> bool:
     return name_of(raw) in READ
 
 
+def is_row_too(raw: bytes) -> bool:
+    """Whether an event may also be the row of a list, which its ActionID tells then."""
+    return name_of(raw) == "devicestatechange"
+
+
 def ends_list(raw: bytes) -> bool:
     """Whether an event closes a list."""
     return name_of(raw).endswith("complete")

@@ -42,7 +42,9 @@ async def controlled(
     task = asyncio.create_task(controller.run())
     await controller.client.wait_ready(asyncio.get_running_loop().time() + 10)
     # A call begun before it knows what goes on there would be taken for one of before.
-    await until(lambda: controller.is_ready, "the controller to know what goes on")
+    await until(
+        lambda: controller.is_ready or controller.is_taken, "the controller to know what goes on"
+    )
     try:
         yield controller
     finally:

@@ -318,6 +318,24 @@ async def test_a_list_is_read_to_its_end(connect: Connect, server: FakeAmi):
     assert [one.uniqueid for one in await client.channels(soon())] == ["u0", "u1", "u2"]
 
 
+async def test_where_phones_stand_is_a_list_when_asked_for_and_an_event_otherwise(
+    connect: Connect, server: FakeAmi, seen: Seen
+):
+    row = "Event: DeviceStateChange\nActionID: @ID\nDevice: PJSIP/{}\nState: NOT_INUSE"
+    server.answers["DeviceStateList"] = lambda _: "\n\n".join(
+        ["Response: Success\nActionID: @ID\nEventList: start"]
+        + [row.format(number) for number in (1, 2)]
+        + ["Event: DeviceStateListComplete\nActionID: @ID\nListItems: 2"]
+    )
+    client = await connect()
+    listed = await client.device_states(soon())
+    assert [one.device for one in listed] == ["PJSIP/1", "PJSIP/2"]
+    assert not [one for one in seen.events if isinstance(one, events.DeviceChanged)]
+    for name in ("", "\nActionID: long-ago"):
+        server.say(f"Event: DeviceStateChange{name}\nDevice: PJSIP/3\nState: INUSE")
+    await seen.until(lambda: sum(isinstance(e, events.DeviceChanged) for e in seen.events) == 2)
+
+
 async def test_a_list_that_is_too_long_ends(connect: Connect, server: FakeAmi):
     row = "Event: CoreShowChannel\nActionID: @ID\nChannel: A\nUniqueid: u"
     server.answers["CoreShowChannels"] = lambda _: "\n\n".join(
