@@ -61,12 +61,12 @@ def service_findings(settings: "Settings") -> Iterator[Finding]:
         yield _free(settings, what)
         return
     url = f"http://{f'[{near}]' if ':' in near else near}:{port}/readyz"
-    answers = [_ask(url) for _ in range(_ASKED)]
-    known = [answer for answer in answers if answer is not None]
-    if len(known) < len(answers):
-        yield Finding(what=what, found=_SOMEBODY_ELSE, todo=_OTHER_PORT)
+    known = _ask_some(url)
     if not known:
+        yield Finding(what=what, found=_SOMEBODY_ELSE, todo=_OTHER_PORT)
         return
+    if len(known) < _ASKED:
+        yield Finding(what=what, found="one process there does not answer", todo="look at its log")
     is_ready = all(answer.ready for answer in known)
     found = "crosspoint serves, ready" if is_ready else "crosspoint serves, not ready"
     yield Finding(what=what, found=found, todo=None if is_ready else f"look at {url}")
@@ -98,20 +98,29 @@ def _free(settings: "Settings", what: str) -> Finding:
     return Finding(what=what, found="free; nobody serves")
 
 
+def _ask_some(url: str) -> list[_Ready]:
+    """The answers up to the first that does not come."""
+    found: list[_Ready] = []
+    while len(found) < _ASKED and (answer := _ask(url)) is not None:
+        found.append(answer)
+    return found
+
+
 def _ask(url: str) -> _Ready | None:
     """The answer, on a connection of its own; None: that is not us."""
     try:
-        with urllib.request.urlopen(url, timeout=_HTTP_S) as answer:  # noqa: S310 - ours
-            text = answer.read(_LARGEST_ANSWER)
-    except urllib.error.HTTPError as error:
-        with error:
-            text = error.read(_LARGEST_ANSWER)
-    except (OSError, http.client.HTTPException):
+        return msgspec.json.decode(_read(url), type=_Answer).data
+    except (OSError, http.client.HTTPException, msgspec.MsgspecError):
         return None
+
+
+def _read(url: str) -> bytes:
     try:
-        return msgspec.json.decode(text, type=_Answer).data
-    except msgspec.MsgspecError:
-        return None
+        with urllib.request.urlopen(url, timeout=_HTTP_S) as answer:  # noqa: S310 - ours
+            return bytes(answer.read(_LARGEST_ANSWER))
+    except urllib.error.HTTPError as error:  # 503 has an answer too
+        with error:
+            return error.read(_LARGEST_ANSWER)
 
 
 def _store(settings: "Settings", what: str, marks: set[str]) -> Iterator[Finding]:
