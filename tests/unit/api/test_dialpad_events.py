@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.platforms.dialpad.events import (
@@ -227,7 +227,8 @@ JSON = st.recursive(
 FIELDS = st.sampled_from([*agent_leg("ringing"), *agent_status("busy")])
 
 
-@settings(max_examples=300)
+# Making up the first bodies takes seconds where many processes share the machine.
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(FIELDS, JSON, max_size=8), st.booleans())
 def test_reading_never_fails_whatever_the_fields_hold(body: dict[str, object], is_call: bool):
     base = agent_leg("connected") if is_call else agent_status("available")
