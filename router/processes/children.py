@@ -36,7 +36,9 @@ async def keep_alive(
         finally:
             await _end(process, stop_s)
             on_end(process)
-        _log.error("process_died", process=process.name, pid=process.pid, exit_code=process.exitcode)
+        _log.error(
+            "process_died", process=process.name, pid=process.pid, exit_code=process.exitcode
+        )
         backoff_s = BACKOFF_S[0] if loop.time() - began_s > STEADY_S else backoff_s * 2
         await asyncio.sleep(min(backoff_s, BACKOFF_S[1]))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -141,3 +142,55 @@ async def test_a_secret_that_is_too_short_is_named_and_the_service_goes_on(start
     assert "32" in line
     assert await pbx_part(url, is_well=False) == "no controller"
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "secret", "wrong"),
+    [
+        ({}, None, None),
+        ({}, "x" * 32, "refuses the login"),
+        ({}, "short", "pbx.secret: "),
+        (
+            {"tenant: acme\n  port: ": "tenant: acme\n  host: 127.9.9.9\n  port: "},
+            None,
+            "does not answer",
+        ),
+        ({"  tenant: acme": "  tenant: corp"}, None, "'corp', but the site is 'acme'"),
+        ({"spool_dir: ": "spool_dir: /nowhere"}, None, "is not there"),
+    ],
+)
+async def test_the_doctor_looks_at_asterisk(
+    asterisk: Instance,
+    start: Start,
+    tmp_path: Path,
+    changes: dict[str, str],
+    secret: str | None,
+    wrong: str | None,
+):
+    settings = SETTINGS.format(
+        port=free_port(), ami=asterisk.ports.ami, spool=asterisk.recordings, sounds=asterisk.sounds
+    )
+    for before, after in changes.items():
+        assert before in settings
+        settings = settings.replace(before, after)
+    (tmp_path / "crosspoint.yaml").write_text(settings)
+    command = ("-m", "router", "-c", str(tmp_path / "crosspoint.yaml"), "doctor", "--json")
+    variables = {"AMI_SECRET": secret or asterisk.secret, "PYTHONPATH": str(REPO)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        printed, _ = await process.communicate()
+    of_the_pbx = [
+        one for one in json.loads(printed) if one["what"].startswith(("pbx.", "Asterisk "))
+    ]
+    assert len(of_the_pbx) == 3 + ("corp" in settings)
+    todo = [one["found"] for one in of_the_pbx if one["todo"]]
+    if wrong is None:
+        assert todo == []
+    else:
+        (found,) = todo
+        assert wrong in found
