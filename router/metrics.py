@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from router.deadline import in_s
 from router.decisions.outcome import ErrorCode, Level
-from router.private_folder import make_private
+from router.private_files import make_private
 from router.rule_hits import RULE_HITS, InForceOnly, RuleHits
 
 DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"

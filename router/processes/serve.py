@@ -26,7 +26,7 @@ from router.errors import CrosspointError, with_notes
 from router.http.app import HttpServer
 from router.http.decisions.routes import RouteHandler
 from router.logs import LogPipe, configure
-from router.private_folder import make_private
+from router.private_files import make_private
 from router.processes.children import keep_alive, readable
 from router.processes.ending import end_with_parent, stop_signal
 from router.processes.garbage import keep_what_there_is

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from router.deadline import in_s
-from router.private_folder import make_private
+from router.private_files import make_private
 from router.rulesets.last_good import LAST_GOOD_RULES, kept_names
 from router.settings import Settings
 from router.site.difference import Change, Plan, carry_out, plan

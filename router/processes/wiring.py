@@ -10,9 +10,9 @@ import ipaddress
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -58,6 +58,7 @@ from router.store.memory import CallMemory
 from router.store.pbx_states import PbxStates
 from router.store.phones import Phones
 from router.store.resources import Resources
+from router.tasks import Work, forever
 from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
 from router.telephony.routed_callbacks import RoutedCallbacks
@@ -72,14 +73,10 @@ REQUIREMENTS_EVERY_S: Final = 1.0
 FORGET_EVERY_S: Final = 3600.0
 """How often requirements that nobody has used for a day are removed from the store."""
 
-AGAIN_S: Final = 1.0
 _ROUTERS_AT_ONCE: Final = 200
 _STORE_S: Final = 2.0
 FORGET_S: Final = 30.0
 
-Work = Callable[
-    [], Coroutine[Any, Any, None]
-]  # Any: what a coroutine is sent is asyncio's business
 
 _log = structlog.get_logger(__name__)
 
@@ -161,7 +158,7 @@ async def running(
     state = _RouterStates(service, log_lines_dropped)
     archive = RulesArchive(service.rulesets, links.link_for, lambda: _rules_in_use(service))
     work = [*work, Requirements(service).run, state.run, archive.run]
-    tasks = [asyncio.create_task(_forever(each), name=each.__qualname__) for each in work]
+    tasks = [asyncio.create_task(forever(each), name=each.__qualname__) for each in work]
     try:
         yield service
     finally:
@@ -282,16 +279,6 @@ def application(service: Service) -> web.Application:
         ],
         middlewares(),
     )
-
-
-async def _forever(work: Work) -> None:
-    """Background work must not take the answering down with it: it is begun again."""
-    while True:
-        try:
-            await work()
-        except Exception:  # noqa: BLE001 - a boundary: the process' own tasks
-            _log.error("background_work_failed", work=work.__qualname__, exc_info=True)
-        await asyncio.sleep(AGAIN_S)
 
 
 class Requirements:

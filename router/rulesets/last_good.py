@@ -4,15 +4,12 @@ Without it a worker that is started again while a rules file is broken would kno
 and would answer otherwise than those beside it that have been running all along.
 """
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from router.private_folder import make_private
+from router.private_files import write_private
 from router.rulesets.archive import LARGEST_PACKED, unpack
 from rules.cases import run_cases
 from rules.loader import parse_source
@@ -35,7 +32,7 @@ def keep(folder: Path, name: str, packed: bytes | None) -> None:
         if packed is None:
             file.unlink(missing_ok=True)
         elif not file.exists() or file.read_bytes() != packed:
-            _write(file, packed)
+            write_private(file, packed)
     except OSError as error:
         _log.warning("last_good_rules_not_kept", ruleset=name, reason=error.strerror)
 
@@ -63,18 +60,3 @@ def restore(folder: Path, name: str, now_s: float) -> tuple[Ruleset, bytes] | No
     except Exception:  # noqa: BLE001 - a boundary: whatever the file does to us, the start goes on
         return None
     return ruleset, packed
-
-
-def _write(file: Path, packed: bytes) -> None:
-    make_private(file.parent)
-    handle, name = tempfile.mkstemp(dir=file.parent)  # mode 0600: lists hold numbers
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(packed)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

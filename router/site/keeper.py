@@ -7,9 +7,6 @@ the version away, only losing them does): the state then says `lost` until they 
 """
 
 import asyncio
-import contextlib
-import os
-import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +17,7 @@ import structlog
 
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
-from router.private_folder import make_private
+from router.private_files import write_private
 from router.settings import SecretSource
 from router.site.directory import Directory, TenantResources, build, without_literals
 
@@ -174,18 +171,7 @@ class DirectoryKeeper:
 def write_directory(file: Path, resources: dict[str, TenantResources]) -> None:
     """Write the picture without literal secrets: whole or not at all, readable by us only."""
     safe = {name: without_literals(tenant) for name, tenant in resources.items()}
-    make_private(file.parent)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)  # mkstemp: mode 0600
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(msgspec.json.encode(safe))
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    write_private(file, msgspec.json.encode(safe))
 
 
 def _read(file: Path) -> dict[str, TenantResources]:

@@ -25,7 +25,7 @@ import structlog
 
 from router.deadline import Deadline, in_s, left_s
 from router.errors import ConflictError, CrosspointError, StoreDownError
-from router.private_folder import make_private
+from router.private_files import make_private
 from router.store.link import Endpoint, RedisLink
 from router.tasks import end
 

@@ -6,9 +6,9 @@ Only the controller in charge of the Asterisk works; a second process waits (`le
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -34,6 +34,7 @@ from router.store.pbx_commands import PbxCommands
 from router.store.pbx_line import PbxLine
 from router.store.pbx_states import PbxState, PbxStates
 from router.store.phones import Phones
+from router.tasks import forever
 from router.telephony.by_name import ByName
 from router.telephony.commands import RemoteControl
 from router.telephony.deciding import Afterwards, RuleDeciding, Views
@@ -50,11 +51,6 @@ from router.telephony.recordings import RecordingFiles
 from router.telephony.records import StoreRecords
 from router.telephony.setting_out import Planner, Trunk
 from router.telephony.standing import Standing, condition_of
-
-AGAIN_S: Final = 1.0
-Work = Callable[
-    [], Coroutine[Any, Any, None]
-]  # Any: what a coroutine is sent is asyncio's business
 
 _log = structlog.get_logger(__name__)
 
@@ -242,8 +238,8 @@ class Exchange:
         """Take over the calls that go on, then carry out whatever comes."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.controller.run(), name="controller")
                 for work in (
-                    self.controller.run,
                     self.logins.run,
                     self.holding.run,
                     self.journal.run,
@@ -255,7 +251,7 @@ class Exchange:
                     self.phones_seen.run,
                     self.standing.run,
                 ):
-                    tasks.create_task(work(), name=work.__qualname__)
+                    tasks.create_task(forever(work), name=work.__qualname__)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
@@ -287,16 +283,6 @@ class Exchange:
         if entry is None or entry.config.hold_queue.stay_in_queue_after_closing:
             return False
         return not is_open(entry.calendar, self.queueing.now_s())
-
-
-async def _forever(work: Work) -> None:
-    """What stands behind the calls must not take them down with it: it is begun again."""
-    while True:
-        try:
-            await work()
-        except Exception:  # noqa: BLE001 - a boundary: the process' own tasks
-            _log.error("background_work_failed", work=work.__qualname__, exc_info=True)
-        await asyncio.sleep(AGAIN_S)
 
 
 async def lead(make: Callable[[], Exchange], leading: Leading) -> None:

@@ -14,6 +14,7 @@ from pbx.ami.actions import Hangup, Originate, new_channel_id
 from pbx.ami.settings import AmiSettings
 from pbx.machine.state import Phase
 from pbx.ports import SpokenPrompt
+from router import tasks
 from router.call_record import CallRecord, Direction, Disposition
 from router.deadline import in_s
 from router.platforms.dialpad.foreign import ForeignRouters
@@ -261,6 +262,38 @@ async def test_callers_hear_music_while_the_store_is_away_and_go_on_when_it_is_b
             record = await the_record(one)
     assert record.agents == ("ada",)
     assert [wait.outcome for wait in record.waits] == ["talking"]
+
+
+async def test_what_breaks_behind_the_calls_does_not_take_them_down(
+    asterisk: Instance,
+    service: tuple[Service, Callable[[], Exchange]],
+    phones_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    one, make = service
+    await duty(one, "ada")
+    monkeypatch.setattr(tasks, "AGAIN_S", 0.1)
+    tries = 0
+
+    async def breaks() -> None:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError
+
+    def broken() -> Exchange:
+        board = make()
+        monkeypatch.setattr(board.dialler, "run", breaks)
+        return board
+
+    says = [Silence(1.0), *keys("1"), Tone(CALLER_HZ, 8)]
+    async with (
+        at_work(broken) as board,
+        phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=800),
+        caller(asterisk, phones_folder, called="+12125550100", says=says) as customer,
+    ):
+        await the_call(board.controller, Phase.TALKING)
+        await customer.ended()
+    assert tries > 1
 
 
 async def is_in(service: Service, agent: str, state: str) -> None:
