@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import secrets
 import socket
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from tests.integration.asterisk.ear import Ear
 SCENARIOS = Path(__file__).parent / "sipp"
 PLAYER = Path(__file__).parent / "play.py"
 LIMIT_S = 40
-_numbers = itertools.count()
+_numbers = itertools.count(secrets.randbelow(500))
+"""Of phones; their sound comes from a port each. Two runs at once begin at different ones."""
 
 
 class SippError(AssertionError):
