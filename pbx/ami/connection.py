@@ -243,13 +243,15 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
 
     def _take(self, raw: bytes) -> None:
         is_event = raw.startswith(events.EVENT)
+        name = events.name_of(raw) if is_event else ""
+        is_read = name in events.READ
         # OriginateResponse carries the ActionID of an action that was answered before: it is an event.
-        if is_event and events.is_read(raw) and not events.is_row_too(raw):
+        if is_read and name not in events.ROWS_TOO:
             self.connection.dispatch(raw)
             return
         sent = self.pending.get(events.value_of(raw, b"actionid")) if self.pending else None
         if sent is None:
-            if is_event and events.is_read(raw):
+            if is_read:
                 self.connection.dispatch(raw)
             return
         if not is_event:

@@ -190,6 +190,9 @@ _TYPES: dict[str, type[Event]] = {
 READ = frozenset(_TYPES)
 """Names, in lower case, of the events that become values; others are rows of lists, or nobody's business."""
 
+ROWS_TOO = frozenset({"devicestatechange"})
+"""Of those the ones that may also be rows of a list, which their ActionID tells then."""
+
 _FIELDS = {
     kind: tuple((name, f"\r\n{name}: ".encode()) for name in kind.__struct_encode_fields__)
     for kind in _TYPES.values()
@@ -201,16 +204,6 @@ def name_of(raw: bytes) -> str:
     """An event's name in lower case; `raw` begins with `Event: ` and is as it came from the wire."""
     first, _, _ = raw.partition(_LINE)
     return first[len(EVENT) :].decode("ascii", "replace").lower()
-
-
-def is_read(raw: bytes) -> bool:
-    """Whether an event becomes a value: seen from its first line."""
-    return name_of(raw) in READ
-
-
-def is_row_too(raw: bytes) -> bool:
-    """Whether an event may also be the row of a list, which its ActionID tells then."""
-    return name_of(raw) == "devicestatechange"
 
 
 def ends_list(raw: bytes) -> bool:

@@ -1,6 +1,7 @@
 """What the service that answers HTTP knows of the PBX beside it: for /readyz and the metrics."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ LOOK_S: Final = 2.0
 STORE_S: Final = 1.0
 NOBODY: Final = "no controller"
 
-_WORDS: Final = {
+_WORDS: Final[Mapping[str, str]] = {
     Condition.CONNECTING: "Asterisk is away",
     Condition.LOGIN_REFUSED: "Asterisk refuses the login",
     Condition.TAKEN: "another installation runs this Asterisk",
@@ -59,7 +60,4 @@ class PbxWatch:
             return health.Part(name="pbx", is_well=False, detail=NOBODY)
         if self._state.condition == Condition.READY:
             return health.Part(name="pbx", is_well=True)
-        detail = next(
-            (words for one, words in _WORDS.items() if one == self._state.condition), None
-        )
-        return health.Part(name="pbx", is_well=False, detail=detail)
+        return health.Part(name="pbx", is_well=False, detail=_WORDS.get(self._state.condition))

@@ -32,11 +32,6 @@ STORE_S: Final = 2.0
 MOST_PHONES: Final = 20_000
 _AT_ONCE: Final = 50
 
-_SEEN: Final[Mapping[PhoneState, PhoneSeen]] = {
-    PhoneState.FREE: PhoneSeen.FREE,
-    PhoneState.BUSY: PhoneSeen.BUSY,
-    PhoneState.LOST: PhoneSeen.LOST,
-}
 _log = structlog.get_logger(__name__)
 
 
@@ -132,7 +127,7 @@ class PhonesSeen:
             return None
         if state is PhoneState.LOST and agent.user_id is not None:
             state = PhoneState.FREE
-        return _SEEN[state]
+        return PhoneSeen(state.value)
 
     async def _tell(self, agent: str, seen: PhoneSeen) -> str | None:
         """Why the store did not take it; None: it did."""
