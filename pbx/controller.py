@@ -64,6 +64,7 @@ TAKEN_S = 5.0
 BROKEN = 41
 """Q.850 "temporary failure"."""
 BOTH = 2
+CONFERENCE = frozenset({Phase.CONFERENCE, Phase.CONFERENCE_HELD})
 
 
 class Controller:
@@ -311,7 +312,7 @@ class Controller:
     def _has_hung_up(self, channel: Channel) -> bool:
         """Of a channel in a bridge. Whoever is moved into a conference has left as well, for there."""
         session = self._by_leg.get(channel.id.lower()) if channel.has_left else None
-        return session is not None and session.state.phase is not Phase.CONFERENCE
+        return session is not None and session.state.phase not in CONFERENCE
 
     def _phone(self, event: DeviceChanged) -> None:
         state = phone_state(event.state)

@@ -8,7 +8,15 @@ from pbx.ami.actions import PlayDtmf, Redirect, redirect_both
 from pbx.ami.values import UniqueId
 from pbx.carriers.call import Call, Handlers
 from pbx.errors import PbxError, RefusedError
-from pbx.machine.commands import Bridge, BridgeLegs, Confer, Split, Spy
+from pbx.machine.commands import (
+    Bridge,
+    BridgeLegs,
+    Confer,
+    EnterConference,
+    LeaveConference,
+    Split,
+    Spy,
+)
 from pbx.machine.events import BridgeOver, SplitDone, SplitFailed
 from pbx.machine.plans import LegId
 
@@ -33,10 +41,13 @@ class BridgeCarrier:
         self._under_way = 0
         self._split: tuple[set[LegId], asyncio.TimerHandle] | None = None
         self._spying: set[LegId] = set()
+        self._entering: set[LegId] = set()
         self.handlers: Handlers = {
             Bridge: self._bridge,
             BridgeLegs: self._bridge_legs,
             Confer: self._confer,
+            EnterConference: self._enter,
+            LeaveConference: self._leave,
             Split: self._take_apart,
             Spy: self._spy,
         }
@@ -113,12 +124,17 @@ class BridgeCarrier:
 
     async def _take_apart(self, command: Split) -> None:
         await self._until_joined()
+        both = redirect_both(UniqueId(command.one), UniqueId(command.other))
+        await self._redirect({command.one, command.other}, both)
+
+    async def _redirect(self, awaited: set[LegId], action: Redirect) -> None:
+        """Take legs back to us, and wait for them."""
         self.close()
         self._bridges += 1
         timer = asyncio.get_running_loop().call_later(SPLIT_S, self._split_failed)
-        self._split = ({command.one, command.other}, timer)
+        self._split = (awaited, timer)
         try:
-            await self._call.send(redirect_both(UniqueId(command.one), UniqueId(command.other)))
+            await self._call.send(action)
         except RefusedError:
             # One is gone. The other one may be left alone in a conference, where it hears no command.
             self._split_failed()
@@ -151,6 +167,27 @@ class BridgeCarrier:
         await self._call.send(together)
         for leg in others:
             await self._call.send(Redirect(channel=UniqueId(leg), context=CONFERENCE, exten=room))
+
+    async def _enter(self, command: EnterConference) -> None:
+        call, leg = self._call, command.leg
+        self._entering.add(leg)
+
+        async def work() -> None:
+            if leg == call.state.channel:
+                await self._until_ours(leg)  # the music is off then
+            if leg in self._entering:  # else it is to leave again
+                self._entering.discard(leg)
+                to = Redirect(channel=UniqueId(leg), context=CONFERENCE, exten=call.state.id)
+                await call.send(to)
+
+        call.lane_of(leg).add(work)
+
+    async def _leave(self, command: LeaveConference) -> None:
+        """One leaves the room, or was about to enter it. Who leaves already is waited for as well."""
+        await self._until_joined()
+        self._entering.discard(command.leg)
+        awaited = set() if self._split is None else self._split[0]
+        await self._redirect(awaited | {command.leg}, Redirect(channel=UniqueId(command.leg)))
 
     async def _spy(self, command: Spy) -> None:
         call = self._call

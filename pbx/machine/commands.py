@@ -137,6 +137,18 @@ class Confer(msgspec.Struct, frozen=True):
     legs: tuple[LegId, ...]
 
 
+class EnterConference(msgspec.Struct, frozen=True):
+    """Bring one more leg, or the caller, into the conference that is under way."""
+
+    leg: LegId
+
+
+class LeaveConference(msgspec.Struct, frozen=True):
+    """Take one leg, or the caller, out of the conference, in which the others stay; report `SplitDone`."""
+
+    leg: LegId
+
+
 class Spy(msgspec.Struct, frozen=True, kw_only=True):
     """Let a supervisor's leg listen to, whisper to or barge in on an agent's leg."""
 
@@ -203,6 +215,8 @@ Command = (
     | BridgeLegs
     | Split
     | Confer
+    | EnterConference
+    | LeaveConference
     | Spy
     | SetRecording
     | PromiseCallback

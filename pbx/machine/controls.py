@@ -9,7 +9,9 @@ from ivr.steps import Music, SetTimer, TimedOut, Timer
 from pbx.machine.acting import Next, act, carry_out, hang_up, settle_recording
 from pbx.machine.commands import (
     Cancel,
+    EnterConference,
     HangUp,
+    LeaveConference,
     Note,
     Ring,
     SetRecording,
@@ -20,6 +22,7 @@ from pbx.machine.events import (
     ChangeRecording,
     CompleteTransfer,
     ConsultWith,
+    DropParty,
     HoldCall,
     ParkCall,
     ResumeCall,
@@ -84,9 +87,12 @@ def complete(state: CallState, _event: CompleteTransfer) -> Next:
 def resume(state: CallState, _event: ResumeCall) -> Next:
     """Off hold. A third party that is rung or consulted goes first; its leaving joins the two."""
     if state.third is not None:
-        end = HangUp(leg=state.third.id) if state.third.is_up else Cancel(state.third.id)
-        return state, (end,)
+        return state, (_end(state.third),)
     return join_again(state)
+
+
+def _end(leg: Leg) -> HangUp | Cancel:
+    return HangUp(leg=leg.id) if leg.is_up else Cancel(leg.id)
 
 
 def add(state: CallState, event: AddParticipant) -> Next:
@@ -96,6 +102,15 @@ def add(state: CallState, event: AddParticipant) -> Next:
     return replace(state, third=third), (
         Ring(leg=third.id, endpoint=third.endpoint, ring_s=event.ring_s),
     )
+
+
+def drop(state: CallState, event: DropParty) -> Next:
+    """What becomes of the call without them is decided when they are gone, as if they had hung up."""
+    supervisor = state.supervision.leg if state.supervision is not None else None
+    for leg in (*state.members, state.third, supervisor):
+        if leg is not None and leg.id == event.leg:
+            return state, (_end(leg), Note(what="dropped", leg=leg.id, agent=leg.agent))
+    return state, ()
 
 
 def unpark(state: CallState, event: UnparkTo) -> Next:
@@ -165,6 +180,31 @@ def _split(state: CallState, intent: Intent) -> Next:
     return splitting, (Split(state.channel, state.agent.id),)
 
 
+# --- hold in a conference -----------------------------------------------------------------------------
+
+
+def hold_in_conference(state: CallState, _event: HoldCall) -> Next:
+    """The caller alone leaves for the music. With `intent` until that is done."""
+    leaving = replace(state, phase=Phase.CONFERENCE_HELD, intent=Intent.HOLD)
+    return leaving, (LeaveConference(state.channel),)
+
+
+def held_in_conference(state: CallState, _event: SplitDone) -> Next:
+    return replace(state, intent=None), (Music(on=True), Note(what="held"))
+
+
+def not_held_in_conference(state: CallState, _event: SplitFailed) -> Next:
+    return replace(state, phase=Phase.CONFERENCE, intent=None), (Note(what="control_failed"),)
+
+
+def back_to_conference(state: CallState, _event: ResumeCall) -> Next:
+    together = replace(state, phase=Phase.CONFERENCE, intent=None)
+    return together, (Music(on=False), EnterConference(state.channel), Note(what="resumed"))
+
+
+# --- taken apart --------------------------------------------------------------------------------------
+
+
 def split_done(state: CallState, _event: SplitDone) -> Next:
     act_on: dict[Intent | None, Callable[[CallState], Next]] = {
         Intent.HOLD: _held,
@@ -174,6 +214,7 @@ def split_done(state: CallState, _event: SplitDone) -> Next:
         Intent.COMPLETE: _complete_now,
         Intent.RECORD: _record_now,
         Intent.REJOIN: _rejoin_now,
+        Intent.KEEP_HELD: _held,
     }
     handle = act_on.get(state.intent)
     return handle(replace(state, intent=None)) if handle is not None else (state, ())
@@ -187,6 +228,10 @@ def split_failed(state: CallState, _event: SplitFailed) -> Next:
         return then, (failed, *steps)
     if state.intent is Intent.COMPLETE:
         return replace(state, phase=Phase.CONSULTING, intent=None), (failed,)
+    if state.intent is Intent.KEEP_HELD:
+        # The caller hears music, whatever became of the other one.
+        then, steps = _held(replace(state, intent=None))
+        return then, (failed, *steps)
     cancel = (Cancel(state.third.id),) if state.third is not None else ()
     talking = replace(state, phase=Phase.TALKING, intent=None, third=None)
     return talking, (*cancel, failed)

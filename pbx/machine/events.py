@@ -121,11 +121,11 @@ class BridgeOver(msgspec.Struct, frozen=True):
 
 
 class SplitDone(msgspec.Struct, frozen=True):
-    """Both legs of a bridge are ours to command again."""
+    """Both legs of a bridge, or who was taken out of a conference, are ours to command again."""
 
 
 class SplitFailed(msgspec.Struct, frozen=True):
-    """The bridge could not be taken apart; both go on talking."""
+    """It could not be taken apart; all go on talking."""
 
 
 class CallbackPromised(msgspec.Struct, frozen=True):
@@ -158,7 +158,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldCall(msgspec.Struct, frozen=True):
-    """The agent puts the caller on hold."""
+    """The agent puts the caller on hold; those of a conference go on talking with each other."""
 
 
 class ResumeCall(msgspec.Struct, frozen=True):
@@ -191,6 +191,12 @@ class AddParticipant(msgspec.Struct, frozen=True, kw_only=True):
     leg: LegId
     ring_s: int = 30
     agent: str | None = None
+
+
+class DropParty(msgspec.Struct, frozen=True):
+    """Let one go whom the call does not need: of a conference, a third party, a supervisor."""
+
+    leg: LegId
 
 
 class ParkCall(msgspec.Struct, frozen=True):
@@ -228,6 +234,7 @@ Control = (
     | ConsultWith
     | CompleteTransfer
     | AddParticipant
+    | DropParty
     | ParkCall
     | UnparkTo
     | Supervise

@@ -23,6 +23,8 @@ from pbx.machine.commands import (
     BridgeLegs,
     Confer,
     ConfirmAgent,
+    EnterConference,
+    LeaveConference,
     Ringback,
     SetRecording,
     StandInLine,
@@ -115,6 +117,9 @@ def _split(state: CallState, event: Recovered) -> Next:
         third = state.third
         if third is not None and third.id in event.bridged:
             return replace(state, phase=Phase.CONSULTING, intent=None), ()
+    if state.intent is Intent.KEEP_HELD and state.agent is not None:
+        legs = [state.agent.id, *({state.channel} & event.bridged)]
+        return state, tuple(map(LeaveConference, legs))
     if state.channel in event.bridged:
         return replace(state, phase=Phase.TALKING, intent=None), ()
     return controls.split_done(state, SplitDone())
@@ -124,6 +129,15 @@ def _confer(state: CallState, event: Recovered) -> Next:
     legs = tuple(member.id for member in state.members)
     together = {state.channel, *legs} <= event.bridged
     return state, (() if together else (Confer(legs),))
+
+
+def _confer_held(state: CallState, event: Recovered) -> Next:
+    """The caller hears music; whoever was about to enter is in the conference."""
+    enter = (EnterConference(one.id) for one in state.members if one.id not in event.bridged)
+    if state.channel in event.bridged:
+        leaving = replace(state, intent=Intent.HOLD)
+        return leaving, (LeaveConference(state.channel), *enter)
+    return replace(state, intent=None), (Music(on=True), *enter)
 
 
 def _hold(state: CallState, _event: Recovered) -> Next:
@@ -173,6 +187,7 @@ RESUME: dict[Phase, Callable[[CallState, Recovered], Next]] = {
     Phase.HELD: _hold,
     Phase.CONSULTING: _consult,
     Phase.CONFERENCE: _confer,
+    Phase.CONFERENCE_HELD: _confer_held,
     Phase.PARKED: _park,
     Phase.ENDING: _end,
 }

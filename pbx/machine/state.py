@@ -49,6 +49,7 @@ class Phase(StrEnum):
     HELD = "held"
     CONSULTING = "consulting"
     CONFERENCE = "conference"
+    CONFERENCE_HELD = "conference_held"
     PARKED = "parked"
     ENDING = "ending"
     ENDED = "ended"
@@ -73,6 +74,7 @@ class Intent(StrEnum):
     COMPLETE = "complete"
     RECORD = "record"
     REJOIN = "rejoin"
+    KEEP_HELD = "keep_held"
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,7 @@ from pbx.machine.events import (
     Confirmed,
     ConsultWith,
     Decided,
+    DropParty,
     Event,
     FileBegan,
     HangUpCall,
@@ -196,7 +197,9 @@ _IN_DIALOGUE = (
 _IN_LINE = (Phase.PLACING, Phase.HOLDING, Phase.OFFERING_CALLBACK)
 _WITH_AGENT = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.PARKED)
 
-_RECORDED = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.CONFERENCE)
+_CONFERENCE = (Phase.CONFERENCE, Phase.CONFERENCE_HELD)
+_RECORDED = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, *_CONFERENCE)
+_DROPPED_FROM = (Phase.TALKING, Phase.HELD, Phase.CONSULTING, Phase.PARKED, *_CONFERENCE)
 
 TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.NEW, Begin): dialing.begin_call,
@@ -226,20 +229,25 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.PROMISING, CallbackPromised): _promise_kept,
     (Phase.TALKING, Bridged): talking.bridged,
     (Phase.TALKING, BridgeOver): talking.bridge_over,
-    **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, Phase.CONFERENCE)},
+    **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, *_CONFERENCE)},
     **{(phase, LegGone): talking.leg_gone for phase in _WITH_AGENT},
     (Phase.CONSENT, LegGone): talking.left_while_asked,
-    (Phase.CONFERENCE, LegGone): talking.member_gone,
-    **{(phase, Key): drop_key for phase in (*_WITH_AGENT, Phase.CONFERENCE, Phase.ENDING)},
+    **{(phase, LegGone): talking.member_gone for phase in _CONFERENCE},
+    **{(phase, Key): drop_key for phase in (*_WITH_AGENT, *_CONFERENCE, Phase.ENDING)},
     (Phase.TALKING, HoldCall): controls.hold,
+    (Phase.CONFERENCE, HoldCall): controls.hold_in_conference,
+    (Phase.CONFERENCE_HELD, SplitDone): controls.held_in_conference,
+    (Phase.CONFERENCE_HELD, SplitFailed): controls.not_held_in_conference,
+    (Phase.CONFERENCE_HELD, ResumeCall): controls.back_to_conference,
     (Phase.TALKING, TransferTo): controls.transfer,
     (Phase.HELD, TransferTo): controls.transfer,
     (Phase.TALKING, ParkCall): controls.park,
     (Phase.TALKING, ConsultWith): controls.consult,
     (Phase.HELD, ConsultWith): controls.consult,
     (Phase.TALKING, AddParticipant): controls.add,
-    (Phase.CONFERENCE, AddParticipant): controls.add,
-    **{(phase, Supervise): controls.supervise for phase in (Phase.TALKING, Phase.CONFERENCE)},
+    **{(phase, AddParticipant): controls.add for phase in _CONFERENCE},
+    **{(phase, DropParty): controls.drop for phase in _DROPPED_FROM},
+    **{(phase, Supervise): controls.supervise for phase in (Phase.TALKING, *_CONFERENCE)},
     **{(phase, ChangeRecording): controls.change_recording for phase in _RECORDED},
     (Phase.SPLITTING, SplitDone): controls.split_done,
     (Phase.SPLITTING, SplitFailed): controls.split_failed,

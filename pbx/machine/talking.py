@@ -11,7 +11,9 @@ from pbx.machine.commands import (
     Cancel,
     Commands,
     Confer,
+    EnterConference,
     HangUp,
+    LeaveConference,
     Note,
     Split,
     Spy,
@@ -80,7 +82,7 @@ def _agent_gone(state: CallState, *, has_vanished: bool) -> Next:
 def _is_apart(state: CallState) -> bool:
     """The caller hears music, or is about to."""
     if state.phase is Phase.SPLITTING:
-        return state.intent in {Intent.HOLD, Intent.CONSULT}
+        return state.intent in {Intent.HOLD, Intent.CONSULT, Intent.KEEP_HELD}
     return state.phase in {Phase.HELD, Phase.CONSULTING}
 
 
@@ -161,7 +163,7 @@ def third_up(state: CallState, event: LegUp) -> Next:
             return consult_now(state)
         case Phase.PARKED:
             return _unparked(state)
-        case Phase.TALKING | Phase.CONFERENCE:
+        case Phase.TALKING | Phase.CONFERENCE | Phase.CONFERENCE_HELD:
             return confer(state)
         case _:
             # The split is still under way; SplitDone goes on from here.
@@ -180,14 +182,16 @@ def consult_now(state: CallState) -> Next:
 
 
 def confer(state: CallState) -> Next:
-    members = state.members or ((state.agent,) if state.agent is not None else ())
-    third = (state.third,) if state.third is not None else ()
-    state = replace(
-        state, phase=Phase.CONFERENCE, members=(*members, *third), agent=None, third=None
-    )
-    legs = tuple(member.id for member in state.members)
-    noted = (Note(what="conference", leg=leg.id, agent=leg.agent) for leg in third)
-    return state, (Confer(legs), *noted)
+    """The third joins; those of a conference, of whom the caller may be on hold, only hear the new voice."""
+    agent, third = state.agent, state.third
+    if third is None:
+        return state, ()
+    state = replace(state, third=None)
+    noted = Note(what="conference", leg=third.id, agent=third.agent)
+    if agent is None:
+        return replace(state, members=(*state.members, third)), (EnterConference(third.id), noted)
+    state = replace(state, phase=Phase.CONFERENCE, members=(agent, third), agent=None)
+    return state, (Confer((agent.id, third.id)), noted)
 
 
 def _unparked(state: CallState) -> Next:
@@ -224,13 +228,19 @@ def member_gone(state: CallState, event: LegGone) -> Next:
     if len(left) > 1:
         return state, tuple(steps)
     if left:
-        (other,) = left
-        rejoining = replace(
-            state, phase=Phase.SPLITTING, intent=Intent.REJOIN, agent=other, members=()
-        )
-        return rejoining, (*steps, Split(state.channel, other.id))
+        is_held = state.phase is Phase.CONFERENCE_HELD
+        then, more = _one_left(state, left[0], is_held=is_held)
+        return then, (*steps, *more)
     then, more = serve_anew(state) if has_vanished else hang_up(state)
     return then, (*steps, *more)
+
+
+def _one_left(state: CallState, other: Leg, *, is_held: bool) -> Next:
+    """A talk of two again, or an ordinary hold."""
+    intent = Intent.KEEP_HELD if is_held else Intent.REJOIN
+    two = replace(state, phase=Phase.SPLITTING, intent=intent, agent=other, members=())
+    apart = LeaveConference(other.id) if is_held else Split(state.channel, other.id)
+    return two, (apart,)
 
 
 def _without_first_member(state: CallState) -> tuple[CallState, Commands]:

@@ -41,6 +41,7 @@ class Resource(StrEnum):
     CALL_CONSULT = "calls/consult"
     CALL_COMPLETE = "calls/complete"
     CALL_PARTICIPANTS = "calls/participants"
+    CALL_DROP = "calls/drop"
     CALL_PARK = "calls/park"
     CALL_UNPARK = "calls/unpark"
     CALL_SUPERVISE = "calls/supervise"
@@ -89,6 +90,7 @@ ROLE_TABLE: Final[Mapping[tuple[Resource, str], Mapping[Role, Access]]] = {
     (Resource.CALL_CONSULT, "POST"): _AGENTS_OWN,
     (Resource.CALL_COMPLETE, "POST"): _AGENTS_OWN,
     (Resource.CALL_PARTICIPANTS, "POST"): _AGENTS_OWN,
+    (Resource.CALL_DROP, "POST"): _AGENTS_OWN,
     (Resource.CALL_PARK, "POST"): _AGENTS_OWN,
     (Resource.CALL_UNPARK, "POST"): _SUPERVISORS,
     (Resource.CALL_SUPERVISE, "POST"): _SUPERVISORS,

@@ -78,6 +78,13 @@ class Add(msgspec.Struct, frozen=True, kw_only=True, tag="add"):
     ring_s: int = 30
 
 
+class Drop(msgspec.Struct, frozen=True, kw_only=True, tag="drop"):
+    """Let one party go; `party` is the id of its leg."""
+
+    call: str
+    party: str
+
+
 class Park(msgspec.Struct, frozen=True, kw_only=True, tag="park"):
     call: str
 
@@ -128,6 +135,7 @@ Command = (
     | Consult
     | Complete
     | Add
+    | Drop
     | Park
     | Unpark
     | Supervise

@@ -21,6 +21,7 @@ from pbx.machine.events import (
     CompleteTransfer,
     ConsultWith,
     Control,
+    DropParty,
     HangUpCall,
     HoldCall,
     ParkCall,
@@ -48,6 +49,7 @@ from router.telephony.call_control import (
     Command,
     Complete,
     Consult,
+    Drop,
     HangUp,
     Hold,
     Park,
@@ -232,6 +234,8 @@ class RemoteControl:
                 return AddParticipant(
                     endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent
                 )
+            case Drop(party=party):
+                return DropParty(LegId(party))
             case Park():
                 return ParkCall()
             case Unpark(party=party, ring_s=ring_s):

@@ -18,6 +18,7 @@ from pbx.machine.events import (
     CompleteTransfer,
     ConsultWith,
     Control,
+    DropParty,
     HangUpCall,
     HoldCall,
     ParkCall,
@@ -27,7 +28,7 @@ from pbx.machine.events import (
     UnparkTo,
 )
 from pbx.machine.plans import LegId
-from pbx.machine.state import CallState, Phase
+from pbx.machine.state import CallState, Phase, find_leg
 from pbx.machine.table import on
 from pbx.session import Session
 from router.telephony.call_control import DONE, Answer, Refusal
@@ -36,7 +37,12 @@ Effect = Callable[[CallState], Answer | None]
 """What a state says about a control: done, failed, or None: not yet."""
 
 OVER = frozenset({Phase.ENDING, Phase.ENDED})
+TALKS = frozenset({Phase.TALKING, Phase.CONFERENCE})
 TOGETHER = frozenset({Phase.TALKING, Phase.SPLITTING, Phase.HELD})
+
+
+IN_CONFERENCE = "there is a conference: let one go first (drop), until two are left for the caller"
+NEEDED = "nobody is left for the caller then: hang up, transfer or park instead"
 
 
 def means_nothing(state: CallState, control: Control) -> str | None:
@@ -45,20 +51,29 @@ def means_nothing(state: CallState, control: Control) -> str | None:
     words = [command.what for command in commands if isinstance(command, Note)]
     if then != state or len(words) < len(commands):
         return None
-    return words[0] if words else f"not possible while {state.phase.value}"
+    if words:
+        return words[0]
+    if state.members:
+        return IN_CONFERENCE
+    if isinstance(control, DropParty) and state.agent is not None and state.agent.id == control.leg:
+        return NEEDED
+    return f"not possible while {state.phase.value}"
 
 
 def effect_of(control: Control, before: CallState) -> Effect:  # noqa: C901, PLR0911 - one case per control
     """How to tell from the states to come."""
     match control:
         case HoldCall():
-            return _after_split(lambda state: state.phase is Phase.HELD)
+            return _after_split(_is_held)
         case ParkCall():
             return _after_split(lambda state: state.phase is Phase.PARKED)
         case TransferTo():
             return _after_split(lambda state: state.phase not in TOGETHER, may_end=True)
         case ResumeCall():
-            return _until(lambda state: state.phase is Phase.TALKING)
+            back = {Phase.TALKING, Phase.CONFERENCE}
+            return _until(lambda state: state.phase in back)
+        case DropParty(leg=leg):
+            return _until(lambda state: find_leg(state, leg) is None, may_end=True)
         case CompleteTransfer():
             third = before.third.id if before.third is not None else None
             return _until(lambda state: state.agent is not None and state.agent.id == third)
@@ -75,6 +90,13 @@ def effect_of(control: Control, before: CallState) -> Effect:  # noqa: C901, PLR
             return _until(lambda state: state.is_muted is (to == "pause"), may_end=True)
         case HangUpCall():
             return _until(lambda state: state.phase in OVER, may_end=True)
+
+
+def _is_held(state: CallState) -> bool:
+    """The caller hears music; in a conference `intent` says that this is still to come about."""
+    return state.phase is Phase.HELD or (
+        state.phase is Phase.CONFERENCE_HELD and state.intent is None
+    )
 
 
 def _has(state: CallState, leg: LegId) -> bool:
@@ -100,9 +122,9 @@ def _after_split(is_done: Callable[[CallState], bool], *, may_end: bool = False)
         nonlocal was_splitting
         if answer := until(state):
             return answer
-        if was_splitting and state.phase is Phase.TALKING:
-            return _failed("the two could not be taken apart; they go on talking")
-        was_splitting = was_splitting or state.phase is Phase.SPLITTING
+        if was_splitting and state.phase in TALKS:
+            return _failed("they could not be taken apart; they go on talking")
+        was_splitting = was_splitting or state.phase in {Phase.SPLITTING, Phase.CONFERENCE_HELD}
         return None
 
     return effect

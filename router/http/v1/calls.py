@@ -39,6 +39,7 @@ from router.telephony.call_control import (
     Command,
     Complete,
     Consult,
+    Drop,
     HangUp,
     Hold,
     Park,
@@ -58,8 +59,9 @@ Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=ONE_LINE)]
 
 
 class PartyRole(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody besides the caller; `agent` None is a number that was dialled."""
+    """Somebody besides the caller; `agent` None is a number that was dialled. `id` is for `drop`."""
 
+    id: str
     role: Literal["agent", "rung", "third", "member", "supervisor"]
     agent: str | None
     is_up: bool
@@ -130,6 +132,13 @@ class SuperviseInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     mode: Literal["listen", "whisper", "barge"]
     agent: Id | None = None
+
+
+class DropInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is to leave: an agent (default: oneself), or a party by its `id`."""
+
+    agent: Id | None = None
+    party: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 class RecordingInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,7 +249,9 @@ def _parties(state: CallState) -> list[PartyRole]:
     found += [("member", leg) for leg in state.members]
     if state.supervision is not None:
         found.append(("supervisor", state.supervision.leg))
-    return [PartyRole(role=role, agent=leg.agent, is_up=leg.is_up) for role, leg in found]
+    return [
+        PartyRole(id=leg.id, role=role, agent=leg.agent, is_up=leg.is_up) for role, leg in found
+    ]
 
 
 # --- controls ------------------------------------------------------------------------------------
@@ -286,6 +297,26 @@ async def add_participant(asked: Asked[Ringing]) -> Controlled:
     call, ring_s = await _the_call(asked), asked.body.ring_seconds
     party = await party_of(asked, asked.body)
     return await _control(asked, call, Add(call=asked.id, party=party, ring_s=ring_s))
+
+
+async def drop_party(asked: Asked[DropInput]) -> Controlled:
+    """An agent lets go of who is in a call of its own, but not of who listens in."""
+    call, body = await _the_call(asked), asked.body
+    if body.agent is not None and body.party is not None:
+        raise InvalidInputError("At most one of agent, party is wanted.", field="party")
+    agent = None if body.party is not None else body.agent or asked.who.sub
+    legs = call.state.legs()
+    leg = next(
+        (one for one in legs if one.id == body.party or (agent and one.agent == agent)), None
+    )
+    if leg is None:
+        field = "party" if body.party is not None else "agent"
+        raise InvalidInputError("Nobody like that is in this call.", field=field)
+    listening = call.state.supervision
+    is_listening = listening is not None and listening.leg.id == leg.id
+    if asked.access is Access.OWN and is_listening and leg.agent != asked.who.sub:
+        raise ForbiddenError("An agent may not let go of who listens in.")
+    return await _control(asked, call, Drop(call=asked.id, party=leg.id))
 
 
 async def park_call(asked: Asked[None]) -> Controlled:
@@ -455,6 +486,12 @@ ENDPOINTS: tuple[AnyEndpoint, ...] = (
     ),
     _post(Resource.CALL_COMPLETE, "Hand the caller to the third party", complete_call),
     _post(Resource.CALL_PARTICIPANTS, "Ring a third party into the call", add_participant, Ringing),
+    _post(
+        Resource.CALL_DROP,
+        "Let one party of a conference (or a third, or a supervisor) go; the others go on",
+        drop_party,
+        DropInput,
+    ),
     _post(Resource.CALL_PARK, "Park the caller; the agent leaves", park_call),
     _post(Resource.CALL_UNPARK, "Ring somebody for a parked caller", unpark_call, Ringing),
     _post(Resource.CALL_SUPERVISE, "Listen, whisper, or barge in", supervise_call, SuperviseInput),

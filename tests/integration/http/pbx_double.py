@@ -1,7 +1,7 @@
 """A controller without an Asterisk: the real state table, journal and remote control; phones by fiat.
 
 What Asterisk would do at once is done at once: bridges come about and come apart, phones in `answering`
-answer. Everything between the HTTP request and the state of the call is real.
+answer, legs that are hung up are gone. Everything between the HTTP request and the state of the call is real.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from pbx.machine.events import (
     Bridged,
     Control,
     Event,
+    Gone,
+    LegGone,
     LegUp,
     Planned,
     SplitDone,
@@ -77,12 +79,14 @@ class CallDouble:
 
     def _carry_out(self, command: do.Command) -> None:
         match command:
-            case do.Split():
+            case do.Split() | do.LeaveConference():
                 self.post(SplitFailed() if self._pbx.cannot_split else SplitDone())
             case do.Bridge():
                 self.post(Bridged())
             case do.MakePlan(action=action):
                 self.post(Planned(self._pbx.planner.plan(self.state, action)))
+            case do.HangUp(leg=str(leg)):
+                self.post(LegGone(leg=leg, why=Gone.HUNG_UP))
             case do.Ring(leg=leg, endpoint=endpoint) if endpoint in self._pbx.answering:
                 self.post(LegUp(leg))
             case _:

@@ -11,7 +11,7 @@ import pytest
 from ivr.hold import HoldPolicy
 from pbx.machine import commands as do
 from pbx.machine.plans import DialPlan, LegId, QueuePlan, RecordingPolicy
-from pbx.machine.state import Kind, Leg, Phase
+from pbx.machine.state import Kind, Leg, Phase, Supervision
 from router.deadline import in_s
 from router.site.resources import AgentConfig, QueueConfig, RouterConfig
 from router.store.pbx_commands import PbxCommands
@@ -275,6 +275,51 @@ async def test_a_conference_shows_who_was_there_first(world: World):
         msgspec.structs.replace(talking(), phase=Phase.CONFERENCE, agent=None, members=(ada, eve))
     )
     assert (await api.ask("GET", "/calls/c1")).data["agent"] == "ada"
+
+
+async def conference(pbx: PbxDouble) -> list[Leg]:
+    """The caller, ada, eve and a number, with a supervisor who hears ada."""
+    legs = [
+        Leg(id=LegId(f"leg-{name}"), endpoint="PJSIP/x", agent=name, is_up=True)
+        for name in ("ada", "eve", None, "boss")
+    ]
+    boss = Supervision(leg=legs.pop(), mode="listen")
+    three = {"phase": Phase.CONFERENCE, "agent": None, "members": tuple(legs), "supervision": boss}
+    await pbx.going_on(msgspec.structs.replace(talking(), **three))
+    return legs
+
+
+async def test_the_caller_of_a_conference_is_held_and_comes_back(world: World):
+    api, pbx = world
+    await conference(pbx)
+    for path, state in (("hold", "conference_held"), ("resume", "conference")):
+        reply = await api.ask("POST", f"/calls/c1/{path}", role="agent", sub="ada")
+        assert (reply.status, reply.data["state"]) == (200, state), reply.body
+    refused = await api.ask("POST", "/calls/c1/transfer", {"queue": "support"})
+    assert (refused.status, refused.code) == (409, "not_now")
+    assert "let one go first" in str(refused.body)
+
+
+@pytest.mark.parametrize("body", [{}, {"agent": "ada"}, {"party": "leg-ada"}])
+async def test_who_leaves_a_conference_leaves_the_others_in_it(world: World, body: dict[str, str]):
+    api, pbx = world
+    await conference(pbx)
+    shown = (await api.ask("GET", "/calls/c1")).data["parties"]
+    assert [one["id"] for one in shown][:3] == ["leg-ada", "leg-eve", "leg-None"]
+    reply = await api.ask("POST", "/calls/c1/drop", body, role="agent", sub="ada")
+    assert (reply.status, reply.data["state"]) == (200, "conference"), reply.body
+    assert (await api.ask("GET", "/calls/c1")).data["agent"] == "eve"
+
+
+async def test_only_a_supervisor_lets_a_supervisor_go_and_nobody_who_is_not_there(world: World):
+    api, pbx = world
+    await conference(pbx)
+    boss = {"agent": "boss"}
+    assert (await api.ask("POST", "/calls/c1/drop", boss, role="agent", sub="ada")).status == 403
+    for body in ({"agent": "bea"}, {"party": "no"}, {"agent": "ada", "party": "leg-ada"}):
+        assert (await api.ask("POST", "/calls/c1/drop", body)).status == 400, body
+    assert (await api.ask("POST", "/calls/c1/drop", boss, role="supervisor")).status == 200
+    assert (await api.ask("GET", "/calls/c1")).data["supervision"] is None
 
 
 async def test_labels_are_replaced_and_kept_after_the_call(world: World):

@@ -61,6 +61,7 @@ from pbx.machine.events import (
     Confirmed,
     ConsultWith,
     Decided,
+    DropParty,
     Event,
     FileBegan,
     Gone,
@@ -751,6 +752,7 @@ EVENTS: list[Event] = [
     ConsultWith(endpoint="PJSIP/3", leg=THIRD),
     CompleteTransfer(),
     AddParticipant(endpoint="PJSIP/3", leg=THIRD),
+    *(DropParty(leg) for leg in (ADA, BEN, THIRD, BOSS)),
     ParkCall(),
     UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben"),
     Supervise(endpoint="PJSIP/7", leg=BOSS, mode="listen"),
@@ -779,12 +781,14 @@ STARTS = st.sampled_from(
         (INBOUND, TO_TALK),
         (INBOUND, TO_CONSULT),
         (INBOUND, TO_CONFERENCE),
+        (INBOUND, (*TO_CONFERENCE, HoldCall(), SplitDone())),
         (INBOUND, TO_LOGIN),
         (CLICK, ()),
         (CALLBACK, BOTH_UP),
     ]
 )
-TALKS = {Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.CONFERENCE}
+TALKS = {Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING}
+TALKS |= {Phase.CONFERENCE, Phase.CONFERENCE_HELD}
 
 
 def nothing_is_recorded_without_leave(state: CallState, steps: tuple[Command, ...]) -> None:

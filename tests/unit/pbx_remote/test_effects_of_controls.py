@@ -11,6 +11,7 @@ from pbx.machine.events import (
     CompleteTransfer,
     ConsultWith,
     Control,
+    DropParty,
     HangUpCall,
     HoldCall,
     ParkCall,
@@ -36,6 +37,7 @@ CONTROLS: tuple[Control, ...] = (
     ConsultWith(**PHONE),
     CompleteTransfer(),
     AddParticipant(**PHONE),
+    DropParty(LegId("third")),
     ParkCall(),
     UnparkTo(**PHONE),
     Supervise(endpoint="PJSIP/6002", leg=LegId("boss"), mode="listen"),
@@ -113,7 +115,7 @@ def test_a_call_that_ends_meanwhile_is_a_failure_unless_that_was_the_wish():
     over = call(Phase.ENDED)
     for control in CONTROLS:
         answer = effect_of(control, call())(over)
-        wished = isinstance(control, HangUpCall | TransferTo | ChangeRecording)
+        wished = isinstance(control, HangUpCall | TransferTo | ChangeRecording | DropParty)
         if wished and control != ChangeRecording("on"):
             assert answer == DONE, control
         else:
@@ -171,6 +173,7 @@ def test_a_command_survives_the_way_through_the_store():
         control.Consult(call="c", party=party, ring_s=20),
         control.Supervise(call="c", party=party, mode="whisper"),
         control.Record(call="c", to="pause"),
+        control.Drop(call="c", party="leg"),
         control.ClickToCall(call="c", agent="ada", number="+4930555123"),
         control.PlayMenu(call="c", number="+4930555123", action=End(message="hello")),
     ):
