@@ -128,11 +128,16 @@ def _held(state: CallState, end: Finish) -> Next:
 
 def _offered(state: CallState, end: Finish) -> Next:
     if end.outcome is Outcome.ACCEPTED:
-        queue = state.queue or state.plan
-        name = queue.queue if isinstance(queue, QueuePlan | CallbackPlan) else ""
-        promise = PromiseCallback(queue=name, number=end.value)
-        return replace(state, phase=Phase.PROMISING), (promise,)
+        state = replace(state, phase=Phase.PROMISING, callback_number=end.value)
+        return state, (promise(state),)
     return no_callback(state)
+
+
+def promise(state: CallState) -> PromiseCallback:
+    """To be written down. Asked for again it is promised once."""
+    queue = state.queue or state.plan
+    name = queue.queue if isinstance(queue, QueuePlan | CallbackPlan) else ""
+    return PromiseCallback(queue=name, number=state.callback_number)
 
 
 def no_callback(state: CallState) -> Next:

@@ -30,7 +30,7 @@ from pbx.machine.commands import (
     StandInLine,
 )
 from pbx.machine.dialing import begin_call
-from pbx.machine.dialogues import no_callback
+from pbx.machine.dialogues import promise
 from pbx.machine.events import Begin, Bridged, Recovered, SplitDone
 from pbx.machine.plans import EndPlan
 from pbx.machine.state import CallState, Intent, Phase
@@ -158,9 +158,8 @@ def _park(state: CallState, _event: Recovered) -> Next:
 
 
 def _promise(state: CallState, _event: Recovered) -> Next:
-    # Whether the promise was written down is not known; a second one for the same number is
-    # refused by the store, so asking the caller again is safe.
-    return no_callback(state)
+    # Whether it was written down is not known; whoever writes it down looks for it first.
+    return state, (promise(state),)
 
 
 def _end(state: CallState, _event: Recovered) -> Next:

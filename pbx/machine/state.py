@@ -90,7 +90,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """One call.
 
     `arrived_ms` is on the clock of the day, UTC. `channel` is the caller's (for outgoing kinds the customer's) leg; `is_up` whether it is
-    answered. `phone` is the endpoint of the phone that calls, empty for a call from outside. `callback`: the promise that this call is an attempt to keep. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
+    answered. `callback_number`: the caller wants to be called back there. `phone` is the endpoint of the phone that calls, empty for a call from outside. `callback`: the promise that this call is an attempt to keep. `offers` are agents' phones that ring for it under `token`; `agent` is the party it
     talks to; `third` a party being consulted, added or unparked to; `members` those in a conference.
     `action` and `plan` are what is being done; `queue` the plan under which a place is held
     (`in_line`); `goes_first`: before all others, having had an agent already. `standing_due`: an announcement waits until the phones stop ringing. `is_told`: the
@@ -110,6 +110,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     called_number: str | None = None
     phone: str = ""
     callback: str | None = None
+    callback_number: str = ""
     arrived_ms: int = 0
     language: str = "en"
     shown_number: str | None = None

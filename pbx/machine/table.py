@@ -37,6 +37,7 @@ from pbx.machine.dialogues import (
     keep_key,
     message_left,
     no_callback,
+    promise,
     promised,
 )
 from pbx.machine.events import (
@@ -112,6 +113,10 @@ def _caller_gone(state: CallState, event: LegGone) -> Next:
         _, ended = state.dialogue.on(HungUp())
         steps += [step for step in ended if not isinstance(step, Finish)]
         steps += message_left(state, ended[-1]) if isinstance(ended[-1], Finish) else ()
+    if state.phase is Phase.PROMISING:
+        steps.append(
+            promise(state)
+        )  # wanted, and with a controller that died perhaps not written down
     state, left = leave_line(state, keep=True)
     steps += left
     for leg in state.legs():

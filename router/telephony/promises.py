@@ -15,7 +15,7 @@ from pbx.machine.state import CallState
 from pbx.ports import Records
 from router.call_record import RECORDED
 from router.deadline import Deadline, in_s
-from router.errors import ConflictError, CrosspointError, InvalidInputError, NotFoundError
+from router.errors import ConflictError, CrosspointError, Fault, InvalidInputError, NotFoundError
 from router.site.hours import is_open
 from router.store.callbacks import ID_PREFIX, About, Callbacks, DuplicateCallbackError
 from router.store.mailboxes import Mailboxes, Message, Pins
@@ -28,6 +28,8 @@ from router.telephony.recordings import RecordingFiles
 from router.telephony.setting_out import Planner
 
 STORE_S: Final = 2.0
+PROMISE_S: Final = 6.0
+AGAIN_S: Final = 0.25
 PLACE_KEPT_MS: Final = 10_000
 _log = structlog.get_logger(__name__)
 
@@ -140,19 +142,33 @@ class StorePromises:
         return self._dialable.check(digits) is not None
 
     async def promise_callback(self, state: CallState, queue: str, number: str) -> bool:
-        """Write the promise down; the call's place is its from then on."""
-        try:
-            about = await self._promise(state, queue, number)
-            _log.info("callback_promised", callback=about.id)
-        except DuplicateCallbackError:
-            pass  # this caller will be called back already: that is what was asked for
-        except CrosspointError as error:
-            _log.warning("callback_not_promised", reason=error.code)
-            return False
+        """Write the promise down; the call's place is its from then on.
+
+        A store that does not answer may have written it: it is asked again until it says so.
+        """
+        until = in_s(PROMISE_S)
+        while True:
+            try:
+                await self._promise_once(state, queue, number)
+                break
+            except DuplicateCallbackError:
+                break  # this caller will be called back already: that is what was asked for
+            except CrosspointError as error:
+                if error.fault is Fault.CLIENT or in_s(AGAIN_S) >= until:
+                    _log.warning("callback_not_promised", reason=error.code)
+                    return False
+            await asyncio.sleep(AGAIN_S)
         await self._leave_line(state)
         return True
 
-    async def _promise(self, state: CallState, queue: str, number: str) -> About:
+    async def _promise_once(self, state: CallState, queue: str, number: str) -> None:
+        """By whoever had this call before it may be written down, whatever holds by now."""
+        written = f"{ID_PREFIX}{state.id}"
+        if await self._callbacks.get(self._tenant, written, in_s(STORE_S)) is None:
+            await self._promise(state, queue, number)
+            _log.info("callback_promised", callback=written)
+
+    async def _promise(self, state: CallState, queue: str, number: str) -> None:
         checked = self._desk.check(queue, number)
         plan = state.queue
         about = About(
@@ -168,7 +184,6 @@ class StorePromises:
         )
         arrival = await self._pbx_line.arrival(self._tenant, state.id, in_s(STORE_S))
         await self._callbacks.create(self._tenant, about, in_s(STORE_S), arrival_ms=arrival)
-        return about
 
     async def _leave_line(self, state: CallState) -> None:
         """The caller is about to be let go: nobody is to be reserved for this call any more."""

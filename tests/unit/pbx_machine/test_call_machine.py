@@ -359,6 +359,17 @@ def test_a_callback_that_cannot_be_written_down_leaves_the_caller_in_line() -> N
     assert steps == (StandInLine(QUEUE),)
 
 
+def test_whoever_takes_over_writes_the_same_callback_down_again() -> None:
+    to_promise = (*TO_HOLD, *PRESSED_9, Key("2"), *map(Key, "2125550177#"), Checked(ok=True))
+    wanted = PromiseCallback(queue="support", number="2125550177")
+    state, steps = after(INBOUND, *to_promise)
+    assert steps == (wanted,)
+    state, steps = after(state, Recovered(alive=frozenset({CALLER})))
+    assert (state.phase, steps) == (Phase.PROMISING, (wanted,))
+    _, steps = after(state, gone(CALLER))  # while nobody was there to write it down
+    assert steps == (wanted, LeaveLine(keep=True), Over())
+
+
 def test_an_agent_found_during_the_offer_is_better_than_a_promise() -> None:
     state, _ = after(INBOUND, *TO_HOLD, *PRESSED_9)
     _, steps = after(state, ADA_OFFER)

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from pbx.machine.events import Matched, Placed
 from pbx.machine.plans import QueuePlan
 from pbx.machine.state import CallState
-from router.deadline import in_s
+from router.deadline import Deadline, in_s
+from router.errors import NotFoundError, OutcomeUnknownError
 from router.site.directory import TenantResources, build
 from router.site.resources import AgentConfig, HoldQueue
-from router.store.callbacks import Status
+from router.store.callbacks import About, Callbacks, Status
 from router.store.mailboxes import LOCKED_MS, WRONG_PINS, Mailboxes, Pins
 from router.store.phones import Phones
 from router.telephony.logging_in import LOGGED_OUT, LoginDesk
@@ -108,6 +109,44 @@ async def test_who_is_to_be_called_back_already_and_asks_again_leaves_the_line(
         assert not await board.line.next_for_agent(
             TENANT, "ada", token="t" * 32, lease_ms=9_000, deadline=in_s(5)
         )
+
+
+async def test_whoever_takes_over_after_closing_time_finds_the_promise_and_keeps_it(
+    redis_url: str, tmp_path: Path
+):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await board.has("ada")
+        state = waiting(board, call(CALLER))
+        assert await promises.promise_callback(state, "support", CALLER)
+        board.world = directory([], {})  # no such queue any more
+        with pytest.raises(NotFoundError):
+            board.desk.check("support", CALLER)
+        assert await promises.promise_callback(state, "support", CALLER)
+        assert not await promises.promise_callback(call(CALLER), "support", CALLER)
+
+
+class Mute(Callbacks):
+    """The store's answer to a promise is lost on its way, this often."""
+
+    losses = 1
+
+    async def create(
+        self, tenant: str, about: About, deadline: Deadline, *, arrival_ms: int | None = None
+    ) -> None:
+        await super().create(tenant, about, deadline, arrival_ms=arrival_ms)
+        if self.losses:
+            self.losses -= 1
+            raise OutcomeUnknownError
+
+
+async def test_a_promise_whose_answer_was_lost_is_found_and_kept(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        await board.has("ada")
+        promises._callbacks = Mute(board.links)
+        state = waiting(board, call(CALLER))
+        assert await promises.promise_callback(state, "support", CALLER)
+        (kept,) = await board.callbacks.find(TENANT, in_s(5))
+        assert kept.about.call == state.id
 
 
 async def test_what_cannot_be_called_back_is_not_promised(redis_url: str, tmp_path: Path):
