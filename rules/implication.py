@@ -97,6 +97,11 @@ class Prover:
         self._names = names
         self._steps_left = most_steps
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether what was not shown may only have taken too many steps."""
+        return self._steps_left < 0
+
     def is_implied(
         self, claim: Condition, given: Condition, *, claimed: bool = True, is_given: bool = True
     ) -> bool:

@@ -11,7 +11,7 @@ from rules.actions import Action, Ask, Callback, Enqueue, Menu, ReserveAgent, St
 from rules.conditions import CalendarIs, DigitsAre, NumberIn, RouterIs
 from rules.document import Document, Rule
 from rules.implication import Names, Prover, is_certain, is_impossible
-from rules.problems import Mark, Problem, nearest_name
+from rules.problems import Mark, NearestNames, Problem
 from rules.ruleset import Ruleset, queues_asked, queues_used
 from rules.shadows import find_shadows
 from rules.wording import leaves_of
@@ -118,6 +118,7 @@ def _odd_dialogues(document: Document, names: Names) -> Iterator[Problem]:
         for leaf in leaves_of(rule.when):
             if isinstance(leaf, DigitsAre) and not leaf.absent:
                 readers.setdefault(leaf.name, position)
+    prover = Prover(names)
     asked: set[str] = set()
     for position, rule in enumerate(document.rules):
         for question, above in _questions(rule.then, ()):
@@ -126,30 +127,31 @@ def _odd_dialogues(document: Document, names: Names) -> Iterator[Problem]:
                 yield _loop(rule, question.name)
             if isinstance(question, Ask):
                 first_reader = readers.get(question.name)
-                yield from _odd_asking(rule, position, question, first_reader, names)
-            elif _needs_absence(rule, question.name, names):
+                yield from _odd_asking(rule, position, question, first_reader, prover)
+            elif _needs_absence(rule, question.name, prover):
                 yield _lost(rule, question.name)
     yield from _never_asked(document, asked)
 
 
 def _odd_asking(
-    rule: Rule, position: int, question: Ask, first_reader: int | None, names: Names
+    rule: Rule, position: int, question: Ask, first_reader: int | None, prover: Prover
 ) -> Iterator[Problem]:
     if first_reader is None:
         yield _unread(rule, question.name)
     elif first_reader < position:
         return
-    if not _needs_absence(rule, question.name, names):
+    if not _needs_absence(rule, question.name, prover) and not prover.is_used_up:
         yield _again(rule, question.name)
 
 
-def _needs_absence(rule: Rule, question: str, names: Names) -> bool:
-    """Whether the rule holds only as long as the question has no answer."""
+def _needs_absence(rule: Rule, question: str, prover: Prover) -> bool:
+    """Whether the rule is known to hold only as long as the question has no answer."""
     is_absent = DigitsAre(name=question, absent=True, mark=rule.mark)
-    return Prover(names).is_implied(is_absent, rule.when)
+    return prover.is_implied(is_absent, rule.when)
 
 
 def _never_asked(document: Document, asked: set[str]) -> Iterator[Problem]:
+    nearest = NearestNames()
     for rule in document.rules:
         for leaf in leaves_of(rule.when):
             if isinstance(leaf, DigitsAre) and leaf.name not in asked:
@@ -158,7 +160,7 @@ def _never_asked(document: Document, asked: set[str]) -> Iterator[Problem]:
                     code="digits-never-asked",
                     message=f"rule {rule.name!r} reads digits that no `ask` or `menu` asks for",
                     found=leaf.name,
-                    nearest=nearest_name(leaf.name, asked),
+                    nearest=nearest.to(leaf.name, asked),
                 )
 
 
@@ -238,25 +240,28 @@ def _odd_relaxing(rule: Rule, action: Enqueue) -> Iterator[Problem]:
 
 def unknown_names(document: Document, known: KnownNames) -> Iterator[Problem]:
     """`unknown-queue`, `unknown-router`, with the nearest name there is: the quick part of `lint`."""
+    nearest = NearestNames()
     if known.queues is not None:
         for rule in document.rules:
             named = {*queues_asked(rule.when), *queues_used(rule.then)}
-            yield from _unknown(rule, "queue", named, known.queues)
+            yield from _unknown(rule, "queue", named, known.queues, nearest)
     if known.routers is not None:
         for rule in document.rules:
             leaves = (leaf for leaf in leaves_of(rule.when) if isinstance(leaf, RouterIs))
             named = {value for leaf in leaves for value in leaf.values}
-            yield from _unknown(rule, "router", named, known.routers)
+            yield from _unknown(rule, "router", named, known.routers, nearest)
 
 
-def _unknown(rule: Rule, kind: str, named: set[str], there: frozenset[str]) -> Iterator[Problem]:
+def _unknown(
+    rule: Rule, kind: str, named: set[str], there: frozenset[str], nearest: NearestNames
+) -> Iterator[Problem]:
     for name in sorted(named - there):
         yield Problem(
             mark=rule.mark,
             code=f"unknown-{kind}",
             message=f"rule {rule.name!r} names a {kind} that there is not",
             found=name,
-            nearest=nearest_name(name, there),
+            nearest=nearest.to(name, there),
         )
 
 

@@ -11,6 +11,8 @@ MOST_PROBLEMS = 200
 _LONGEST_FOUND = 60
 _MOST_KEPT = 5 * MOST_PROBLEMS  # they come nearly, but not quite, in file order
 _MOST_COMPARISONS = 20_000_000  # pairs of characters: comparing names is what costs time
+_LONGEST_COMPARED = 100
+_MOST_NAMES = 1000
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -75,7 +77,7 @@ class ProblemList:
     def __init__(self) -> None:
         self._problems: list[Problem] = []
         self._uncounted = 0
-        self._comparisons_left = _MOST_COMPARISONS
+        self._nearest = NearestNames()
 
     def add(
         self,
@@ -92,7 +94,7 @@ class ProblemList:
         if len(self._problems) >= _MOST_KEPT:
             self._uncounted += 1
             return
-        nearest = None if found is None else self._nearest(found, known)
+        nearest = None if found is None else self._nearest.to(found, known)
         self._problems.append(
             Problem(
                 mark=mark,
@@ -108,17 +110,27 @@ class ProblemList:
     def __len__(self) -> int:
         return len(self._problems) + self._uncounted
 
-    def _nearest(self, found: str, known: Collection[str]) -> str | None:
+    def raise_if_any(self) -> None:
+        """Raise FileError with everything that was noted."""
+        if self._problems:
+            raise FileError(self._problems, uncounted=self._uncounted)
+
+
+class NearestNames:
+    """Looks for names that are like others, with a bounded amount of work over its life."""
+
+    def __init__(self) -> None:
+        self._comparisons_left = _MOST_COMPARISONS
+
+    def to(self, found: str, known: Collection[str]) -> str | None:
+        """`nearest_name`, or None when that would cost more than is left."""
+        if len(known) > _MOST_NAMES:
+            return None
         cost = len(found) * sum(map(len, known))
         if cost > self._comparisons_left:
             return None
         self._comparisons_left -= cost
         return nearest_name(found, known)
-
-    def raise_if_any(self) -> None:
-        """Raise FileError with everything that was noted."""
-        if self._problems:
-            raise FileError(self._problems, uncounted=self._uncounted)
 
 
 def shorten(found: str) -> str:
@@ -126,13 +138,13 @@ def shorten(found: str) -> str:
     return found if len(found) <= _LONGEST_FOUND else found[: _LONGEST_FOUND - 1] + "…"
 
 
-def nearest_name(found: str, known: Iterable[str]) -> str | None:
+def nearest_name(found: str, known: Collection[str]) -> str | None:
     """The known name most like `found`, small and capital letters aside; None when nothing is close.
 
     Bounded: names longer than 100 characters and lists longer than 1,000 are not compared.
     """
-    names = {name.lower(): str(name) for name in sorted(known)}  # an enum's member says more
-    if len(found) > 100 or len(names) > 1000:
+    if len(found) > _LONGEST_COMPARED or len(known) > _MOST_NAMES:
         return None
+    names = {name.lower(): str(name) for name in sorted(known)}  # an enum's member says more
     close = difflib.get_close_matches(found.lower(), names, n=1, cutoff=0.6)
     return names[close[0]] if close else None

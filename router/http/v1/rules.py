@@ -3,7 +3,10 @@
 A tenant sees the rulesets that its own call routers use, and no others.
 """
 
+import asyncio
+from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 from pathlib import PurePath
 
 import msgspec
@@ -14,7 +17,8 @@ from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
 from router.http.v1.resources import not_found, page, picture
 from router.rulesets.in_force import LoadState, RulesetState
 from rules.lint import KnownNames, unknown_names
-from rules.problems import Problem
+from rules.problems import MOST_PROBLEMS, Problem
+from rules.ruleset import Ruleset
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,7 +88,7 @@ async def _form(
     if state is None:
         return RulesetForm(name=name, state="missing", used_by=sorted(used))
     ruleset = asked.service.rulesets.get(name) if state.state is not LoadState.BROKEN else None
-    unknown = () if ruleset is None else unknown_names(ruleset.document, names)
+    unknown = () if ruleset is None else await asyncio.to_thread(_unknown, ruleset, names)
     odd = await asked.service.rulesets.findings(name) if state.state is LoadState.LOADED else ()
     return RulesetForm(
         name=name,
@@ -97,6 +101,11 @@ async def _form(
         findings=[_finding(problem) for problem in (*state.problems, *odd, *unknown)],
         used_by=sorted(used),
     )
+
+
+def _unknown(ruleset: Ruleset, names: KnownNames) -> Iterable[Problem]:
+    """For a thread: of a large file it takes up to seconds."""
+    return list(islice(unknown_names(ruleset.document, names), MOST_PROBLEMS))
 
 
 def _finding(problem: Problem) -> Finding:

@@ -1,8 +1,10 @@
 """Routers, queues, agents, rules and decisions, over the API and a real store."""
 
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from router.store.agents_seen import StatusSeen
 from router.store.decisions import append_decisions, written
 from router.store.errors import record_errors
 from rules.facts import CallFacts
+from rules.lint import unknown_names
+from rules.problems import MOST_PROBLEMS, Problem
 from tests.integration.http.api_server import ROUTER_SECRET, ApiServer, api_server
 
 RULES = """
@@ -297,6 +301,25 @@ async def test_queues_that_rules_name_and_the_tenant_lacks_are_findings(
     (finding,) = shown["findings"]
     assert (shown["state"], finding["code"]) == ("loaded", "unknown-queue")
     assert (finding["found"], finding["nearest"]) == ("suport", "support")
+
+
+async def test_names_of_a_large_file_are_looked_up_beside_the_calls_and_not_all_are_told(
+    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    threads: set[int] = set()
+
+    def looked_up(*of: Any) -> Iterator[Problem]:
+        threads.add(threading.get_ident())
+        return unknown_names(*of)
+
+    monkeypatch.setattr("router.http.v1.rules.unknown_names", looked_up)
+    rules = "".join(f"  - {{name: r{n}, then: {{queue: suport}}}}\n" for n in range(300))
+    (tmp_path / "acme.yaml").write_text(f"version: 1\nrules:\n{rules}default: {{end: {{}}}}\n")
+    await api.rulesets.load()
+    found = (await api.ask("GET", "/rules/acme")).data["findings"]
+    assert sum(one["code"] == "unknown-queue" for one in found) == MOST_PROBLEMS
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_what_is_odd_about_loaded_rules_is_a_finding(api: ApiServer, tmp_path: Path):
