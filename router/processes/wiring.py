@@ -115,12 +115,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 is_well=self.links.is_open,
                 detail=None if self.links.is_open else "reconnecting",
             ),
-            health.Part(
-                name="directory",
-                is_well=self.keeper.state is KeeperState.FRESH,
-                is_needed=self.keeper.state is KeeperState.EMPTY,
-                detail=self.keeper.state.value,
-            ),
+            _directory_part(self.keeper),
             _rules_part(self.rulesets, self.directory),
             self.missing_secrets.part(has_tokens=self.tokens.can_verify),
             self.site.part(),
@@ -180,7 +175,12 @@ def _build(
     links = Links(parse_store_url(store_url)).start()
     agents = Agents(links)
     resources = Resources(links, AgentsAndQueues(agents))
-    keeper = DirectoryKeeper(resources, secret_source(settings), settings.directory_file)
+    keeper = DirectoryKeeper(
+        resources,
+        secret_source(settings),
+        settings.directory_file,
+        connects=lambda: links.connects,
+    )
     rulesets = Rulesets(
         settings.rules_dir,
         time.time,
@@ -302,7 +302,7 @@ class Requirements:
                         await self.forget()
 
     async def register(self) -> None:
-        connects = sum(stats.connects for stats in self._service.links.stats)
+        connects = self._service.links.connects
         if connects != self._connects:
             self._connects = connects
             self._known.clear()
@@ -384,6 +384,16 @@ def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:
         observer.rules_in_force(state.name, state.rules)
 
     return on_change
+
+
+def _directory_part(keeper: DirectoryKeeper) -> health.Part:
+    state, unreadable = keeper.state, keeper.unreadable
+    return health.Part(
+        name="directory",
+        is_well=state is KeeperState.FRESH and not unreadable,
+        is_needed=state is KeeperState.EMPTY,
+        detail=f"{state.value}, {unreadable} unreadable" if unreadable else state.value,
+    )
 
 
 def _rules_part(rulesets: Rulesets, directory: Directory) -> health.Part:

@@ -88,7 +88,7 @@ def plan(site: Site, current: TenantResources, *, prune: bool = False) -> Plan:
         Kind.AGENTS: site.agents,
     }
     changes = [
-        _change(resource, _present(current, kind).get(resource.id))
+        _change(resource, current.of(kind).get(resource.id))
         for kind in _PUT_ORDER
         for resource in wanted[kind]
     ]
@@ -216,19 +216,9 @@ def _removals(wanted: dict[Kind, Sequence[Resource]], current: TenantResources) 
     return [
         Change(kind=kind, id=id_, action=Action.REMOVE, resource=resource)
         for kind in reversed(_PUT_ORDER)
-        for id_, resource in _present(current, kind).items()
+        for id_, resource in current.of(kind).items()
         if id_ not in named[kind]
     ]
-
-
-def _present(current: TenantResources, kind: Kind) -> dict[str, Resource]:
-    match kind:
-        case Kind.ROUTERS:
-            return dict(current.routers)
-        case Kind.QUEUES:
-            return dict(current.queues)
-        case Kind.AGENTS:
-            return dict(current.agents)
 
 
 def _change(resource: Resource, present: Resource | None) -> Change:

@@ -13,7 +13,14 @@ import msgspec
 from router.errors import InvalidInputError
 from router.settings import SecretSource
 from router.site.hours import calendar_of
-from router.site.resources import AgentConfig, QueueConfig, RouterConfig, SecretRef
+from router.site.resources import (
+    AgentConfig,
+    Kind,
+    QueueConfig,
+    Resource,
+    RouterConfig,
+    SecretRef,
+)
 from rules.calendars import Calendar
 
 
@@ -21,7 +28,9 @@ class TenantResources(msgspec.Struct, frozen=True, kw_only=True):
     """All resources of a tenant at one `version` (milliseconds of the store's clock, only growing).
 
     `disabled` are the routers that are switched off at the moment. `withheld` are the routers whose
-    secret was left out here because it is a literal one (in the file beside the store).
+    secret was left out here because it is a literal one (in the file beside the store). `unreadable`
+    (`kind:id`) are those that the store has in a form which cannot be read here: they are as they were
+    before, or missing.
     """
 
     version: int = 0
@@ -30,6 +39,17 @@ class TenantResources(msgspec.Struct, frozen=True, kw_only=True):
     agents: Mapping[str, AgentConfig] = {}
     disabled: frozenset[str] = frozenset()
     withheld: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+
+    def of(self, kind: Kind) -> Mapping[str, Resource]:
+        """All of one kind, by id."""
+        match kind:
+            case Kind.ROUTERS:
+                return self.routers
+            case Kind.QUEUES:
+                return self.queues
+            case Kind.AGENTS:
+                return self.agents
 
 
 class RouterEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,11 @@
 """Keeps the directory true: looks at the store's version four times a second, keeps the last picture.
 
 How it works. Every look asks for what has changed since the last one, per tenant. What came is built
-into a new `Directory` in a thread and swapped in at once. A store that is gone changes nothing here;
-a store that has come back without a tenant's data does not either (removing resources never takes
-the version away, only losing them does): the state then says `lost` until they are applied again.
+into a new `Directory` in a thread and swapped in at once. Over a new connection everything is read:
+it may lead to another store, a backup, or a replica that lacks the last changes, where the version that
+is known here tells nothing. A store that is gone changes nothing here; a store that has come back
+without a tenant's data does not either (removing resources never takes the version away, only losing
+them does): the state then says `lost` until they are applied again.
 """
 
 import asyncio
@@ -33,7 +35,9 @@ class ResourceReader(Protocol):
     """What is needed of `router/store/resources.py`."""
 
     async def tenants(self, *, deadline: Deadline) -> list[str]: ...
-    async def load(self, tenant: str, *, deadline: Deadline) -> TenantResources: ...
+    async def load(
+        self, tenant: str, known: TenantResources | None = None, *, deadline: Deadline
+    ) -> TenantResources: ...
     async def renew(
         self, tenant: str, known: TenantResources, *, deadline: Deadline
     ) -> TenantResources: ...
@@ -57,9 +61,17 @@ class DirectoryKeeper:
     """Owns the present `Directory`. `run` is a task of the process; everything else is at once."""
 
     def __init__(
-        self, resources: ResourceReader, secrets: SecretSource, file: Path | None = None
+        self,
+        resources: ResourceReader,
+        secrets: SecretSource,
+        file: Path | None = None,
+        *,
+        connects: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`connects` counts the connections to the store that have been made."""
         self._resources = resources
+        self._connects = connects
+        self._looked_over: int | None = None
         self._secrets = secrets
         self._file = file
         self._directory = Directory()
@@ -75,6 +87,11 @@ class DirectoryKeeper:
     @property
     def state(self) -> KeeperState:
         return self._state
+
+    @property
+    def unreadable(self) -> int:
+        """How many resources the store has in a form that cannot be read here."""
+        return sum(len(tenant.resources.unreadable) for tenant in self._directory.tenants.values())
 
     def on_change(self, callback: Callable[[Directory], None]) -> None:
         """Have it called, on the event loop, with every new picture."""
@@ -105,14 +122,16 @@ class DirectoryKeeper:
 
     async def refresh(self, deadline: Deadline) -> None:
         """Look once. Raises the link's errors; the picture stays as it was then."""
-        known = self._directory.resources()
+        known, connects = self._directory.resources(), self._connects()
         names = await self._resources.tenants(deadline=deadline)
         found: dict[str, TenantResources] = {}
         for name in names:
-            if (before := known.get(name)) is not None and not before.withheld:
-                found[name] = await self._resources.renew(name, before, deadline=deadline)
+            before = known.get(name)
+            if before is None or before.withheld or connects != self._looked_over:
+                now = await self._resources.load(name, before, deadline=deadline)
+                found[name] = before if before is not None and before == now else now
             else:
-                found[name] = await self._resources.load(name, deadline=deadline)
+                found[name] = await self._resources.renew(name, before, deadline=deadline)
         lost = {
             name
             for name, before in known.items()
@@ -120,6 +139,7 @@ class DirectoryKeeper:
         }
         wanted = found | {name: known[name] for name in lost}
         await self._take(known, wanted)
+        self._looked_over = connects
         self._change_state(KeeperState.LOST if lost else KeeperState.FRESH)
 
     async def run(self) -> None:

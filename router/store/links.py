@@ -79,6 +79,11 @@ class Links:
             return (self._single.stats,)
         return self._cluster.stats if self._cluster is not None else ()
 
+    @property
+    def connects(self) -> int:
+        """How many connections of the present links have been made."""
+        return sum(one.connects for one in self.stats)
+
     def start(self) -> Self:
         """Begin to connect; returns at once."""
         if self._single is not None:

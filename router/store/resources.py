@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from router.deadline import Deadline
-from router.errors import ConflictError, InvalidInputError, NotFoundError
+from router.errors import ConflictError, InvalidInputError, NotFoundError, StoreRefusedError
 from router.site.directory import TenantResources
 from router.site.resources import (
     TYPES,
@@ -30,6 +31,7 @@ from router.site.resources import (
 from router.store import keys
 from router.store.link import Link, Reply
 from router.store.scripts import load_script, run_script
+from router.store.stored_forms import read_stored
 
 MOST_CHANGES_KEPT: Final = 5000
 MOST_CHANGES_TOLD: Final = 500
@@ -37,7 +39,7 @@ _CHUNK: Final = 200
 _TRIES: Final = 5
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
-_decoders: Final = {kind: msgspec.json.Decoder(type_) for kind, type_ in TYPES.items()}
+_log = structlog.get_logger(__name__)
 
 
 class Outcome(StrEnum):
@@ -165,7 +167,7 @@ class Resources:
                 *own,
             ],
             [
-                f"{kind.value}:{resource_id}",
+                _name_of(kind, resource_id),
                 resource_id,
                 MOST_CHANGES_KEPT,
                 len(fields),
@@ -185,18 +187,31 @@ class Resources:
         link = self._links.link_for(tenant)
         kind = _kind(type_)
         text = await link.call("HGET", keys.resources(tenant, kind), resource_id, deadline=deadline)
-        return msgspec.json.decode(_bytes(text), type=type_) if text is not None else None
+        if text is None:
+            return None
+        found = read_stored(kind, _bytes(text))
+        if not isinstance(found, type_):
+            raise StoreRefusedError(
+                f"{resource_id} was written by another version of crosspoint and cannot be read here"
+            )
+        return found
 
-    async def load(self, tenant: str, *, deadline: Deadline) -> TenantResources:
+    async def load(
+        self, tenant: str, known: TenantResources | None = None, *, deadline: Deadline
+    ) -> TenantResources:
         """Everything of a tenant, read in pieces.
 
         The version is that of the beginning: whatever changes meanwhile is told by the next pulse.
+        What cannot be read stays as it is `known`, or is left out.
         """
         pulse = await self.pulse(tenant, 0, deadline=deadline)
+        unreadable: set[str] = set()
         found: dict[Kind, dict[str, Resource]] = {}
         for kind in Kind:
-            found[kind] = await self._scan(tenant, kind, deadline)
-        return _resources(pulse, found)
+            before, into = _usable(known, kind), found.setdefault(kind, {})
+            for id_, text in (await self._scan(tenant, kind, deadline)).items():
+                _take(kind, id_, text, before, into, unreadable)
+        return _resources(pulse, found, unreadable)
 
     async def renew(
         self, tenant: str, known: TenantResources, *, deadline: Deadline
@@ -207,15 +222,12 @@ class Resources:
             return await self.load(tenant, deadline=deadline)
         if not pulse.changed and pulse.disabled == known.disabled:
             return known
-        found: dict[Kind, dict[str, Resource]] = {
-            Kind.ROUTERS: dict(known.routers),
-            Kind.QUEUES: dict(known.queues),
-            Kind.AGENTS: dict(known.agents),
-        }
+        unreadable = set(known.unreadable)
+        found = {kind: dict(known.of(kind)) for kind in Kind}
         for kind in Kind:
             ids = [id_ for of, id_ in pulse.changed if of is kind]
-            await self._refresh(tenant, kind, ids, found[kind], deadline)
-        return _resources(pulse, found)
+            await self._refresh(tenant, kind, ids, found[kind], unreadable, deadline)
+        return _resources(pulse, found, unreadable)
 
     async def pulse(self, tenant: str, known_version: int, *, deadline: Deadline) -> Pulse:
         """What has changed since a version."""
@@ -285,7 +297,7 @@ class Resources:
                 *(name.index for name in names),
             ],
             [
-                f"{kind.value}:{resource.id}",
+                _name_of(kind, resource.id),
                 resource.id,
                 _encoder.encode(resource),
                 mode.value,
@@ -357,20 +369,21 @@ class Resources:
                 raise _taken(resource, _bytes(owner).decode(), name.field)
 
     async def _need_no_members(self, tenant: str, queue_id: str, deadline: Deadline) -> None:
-        agents = await self._scan(tenant, Kind.AGENTS, deadline)
+        texts = (await self._scan(tenant, Kind.AGENTS, deadline)).values()
+        agents = [read_stored(Kind.AGENTS, text) for text in texts]
         members = [
             agent.id
-            for agent in agents.values()
+            for agent in agents
             if isinstance(agent, AgentConfig) and queue_id in agent.queues
         ]
         if members:
             message = f"{len(members)} agents are members of {queue_id}, {members[0]} for one"
             raise ConflictError(message)
 
-    async def _scan(self, tenant: str, kind: Kind, deadline: Deadline) -> dict[str, Resource]:
-        """All of a kind in pieces, so that no reply keeps the connection to itself."""
+    async def _scan(self, tenant: str, kind: Kind, deadline: Deadline) -> dict[str, bytes]:
+        """The texts of a kind in pieces, so that no reply keeps the connection to itself."""
         link = self._links.link_for(tenant)
-        found: dict[str, Resource] = {}
+        found: dict[str, bytes] = {}
         cursor = b"0"
         while True:
             key = keys.resources(tenant, kind)
@@ -379,25 +392,64 @@ class Resources:
             cursor = _bytes(next_cursor)
             words = [_bytes(word) for word in _items(pairs)]
             for id_, text in zip(words[::2], words[1::2], strict=True):
-                found[id_.decode()] = _decoders[kind].decode(text)
+                found[id_.decode()] = text
             if cursor == b"0":
                 return dict(sorted(found.items()))
 
-    async def _refresh(
-        self, tenant: str, kind: Kind, ids: list[str], into: dict[str, Resource], deadline: Deadline
+    async def _refresh(  # noqa: PLR0917 - private
+        self,
+        tenant: str,
+        kind: Kind,
+        ids: list[str],
+        into: dict[str, Resource],
+        unreadable: set[str],
+        deadline: Deadline,
     ) -> None:
         if not ids:
             return
         link = self._links.link_for(tenant)
         reply = await link.call("HMGET", keys.resources(tenant, kind), *ids, deadline=deadline)
         for id_, text in zip(ids, _items(reply), strict=True):
+            unreadable.discard(_name_of(kind, id_))
             if text is None:
                 into.pop(id_, None)
             else:
-                into[id_] = _decoders[kind].decode(_bytes(text))
+                _take(kind, id_, _bytes(text), into, into, unreadable)
 
 
-def _resources(pulse: Pulse, found: Mapping[Kind, Mapping[str, Resource]]) -> TenantResources:
+def _take(  # noqa: PLR0917 - private
+    kind: Kind,
+    id_: str,
+    text: bytes,
+    known: Mapping[str, Resource],
+    into: dict[str, Resource],
+    unreadable: set[str],
+) -> None:
+    """Read one text; where that is not possible what is known of it has to do."""
+    resource = read_stored(kind, text)
+    if resource is None:
+        _log.error("resource_unreadable", kind=kind.value, id=id_, is_known=id_ in known)
+        unreadable.add(_name_of(kind, id_))
+        resource = known.get(id_)
+    if resource is not None:
+        into[id_] = resource
+
+
+def _usable(known: TenantResources | None, kind: Kind) -> Mapping[str, Resource]:
+    """What may stand in: not a router whose secret was left out, it would take unsigned requests."""
+    if known is None:
+        return {}
+    withheld = known.withheld if kind is Kind.ROUTERS else ()
+    return {id_: one for id_, one in known.of(kind).items() if id_ not in withheld}
+
+
+def _name_of(kind: Kind, id_: str) -> str:
+    return f"{kind.value}:{id_}"
+
+
+def _resources(
+    pulse: Pulse, found: Mapping[Kind, Mapping[str, Resource]], unreadable: set[str]
+) -> TenantResources:
     def of(kind: Kind, type_: type[ResourceT]) -> dict[str, ResourceT]:
         items = found[kind].items()
         return {id_: resource for id_, resource in items if isinstance(resource, type_)}
@@ -408,6 +460,7 @@ def _resources(pulse: Pulse, found: Mapping[Kind, Mapping[str, Resource]]) -> Te
         queues=of(Kind.QUEUES, QueueConfig),
         agents=of(Kind.AGENTS, AgentConfig),
         disabled=pulse.disabled,
+        unreadable=frozenset(unreadable),
     )
 
 
