@@ -63,10 +63,14 @@ class StandingUnknown(msgspec.Struct, frozen=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """A message was recorded and has this length; `ended_by` is the key that ended it, if any."""
+    """A message was recorded and has this length; `ended_by` is the key that ended it, if any.
+
+    `has_failed`: it could not be, there is none.
+    """
 
     duration_s: float
     ended_by: str | None = None
+    has_failed: bool = False
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -146,6 +150,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     end_keys: str = "#"
 
 
+class AwaitRecorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording is under way, or is just over: report `Recorded` when it is over."""
+
+    longest_s: int
+
+
 class Finish(msgspec.Struct, frozen=True, kw_only=True):
     """The dialogue is over. `typed` are keys that nobody has used yet."""
 
@@ -164,6 +174,7 @@ Command = (
     | CheckNumber
     | CheckPin
     | Record
+    | AwaitRecorded
     | Finish
 )
 
@@ -184,6 +195,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     SAVED = "saved"
     EMPTY = "empty"
+    FAILED = "failed"
 
 
 Steps = tuple[Command, ...]

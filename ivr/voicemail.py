@@ -3,7 +3,8 @@
 How it works: GREETING (`#` skips it) -> RECORDING (whoever records plays the tone) -> THANKS -> DONE. A caller who hangs up while
 recording has left a message; whether it is long enough to keep is for the recorder to say.
 
-Outcomes: SAVED, EMPTY (shorter than a second), HUNG_UP (before the recording began).
+Outcomes: SAVED, EMPTY (shorter than a second), FAILED (could not be recorded), HUNG_UP (before the recording
+began).
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from ivr.prompts import Fixed, Prompt, Sound
 from ivr.steps import (
+    AwaitRecorded,
     Event,
     Finish,
     HungUp,
@@ -58,6 +60,13 @@ class Voicemail(msgspec.Struct, frozen=True, kw_only=True, tag="voicemail"):
 Next = tuple[Voicemail, Steps]
 
 
+def go_on(now: Voicemail) -> Next | None:
+    """Whoever takes over goes on with a message that was begun; None: there is none yet."""
+    if now.phase not in {Phase.RECORDING, Phase.THANKS}:
+        return None
+    return replace(now, phase=Phase.RECORDING), (AwaitRecorded(longest_s=now.longest_s),)
+
+
 def _say(now: Voicemail, phase: Phase, prompts: tuple[Prompt, ...]) -> Next:
     saying = replace(now, phase=phase, play=now.play + 1)
     return saying, (Play(play=saying.play, prompts=prompts),)
@@ -85,6 +94,8 @@ def _record(now: Voicemail) -> Next:
 def _recorded(now: Voicemail, event: Event) -> Next:
     if not isinstance(event, Recorded):
         return now, ()
+    if event.has_failed:
+        return _finish(now, Outcome.FAILED)
     if event.duration_s < SHORTEST_MESSAGE_S:
         return _finish(now, Outcome.EMPTY)
     return _say(now, Phase.THANKS, (Fixed(Sound.VOICEMAIL_SAVED),))

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import structlog
 
 from ivr.prompts import Prompt
-from ivr.steps import Music, Play, Played, Record, Recorded, StopPlay
+from ivr.steps import AwaitRecorded, Music, Play, Played, Record, Recorded, StopPlay
 from pbx.ami import agi
 from pbx.ami.actions import ControlPlayback, Playback
 from pbx.carriers.call import ACTION_S, Call, Handlers
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 ANSWER_S = 10.0
 LONGEST_PROMPT_S = 300.0
 LONGEST_SILENCE_S = 10
+CANNOT_WRITE = "writefile"
+"""What RECORD FILE says of a file that it cannot open; whoever hangs up meanwhile is a failure as well."""
 STOP_PLAY_S = 2.0
 STOP_AGAIN_S = 0.02
 
@@ -42,6 +44,7 @@ class VoiceCarrier:
         self._musics = 0
         self.handlers: Handlers = {
             Answer: self._answer,
+            AwaitRecorded: self._await_recorded,
             KeepMessage: self._keep_message,
             Music: self._music,
             Play: self._play,
@@ -149,7 +152,22 @@ class VoiceCarrier:
             )
             began = call.in_s(0)
             result = await call.agi(call.state.channel, record, command.longest_s + ACTION_S)
-            call.post(Recorded(duration_s=call.in_s(0) - began, ended_by=result.key))
+            took_s = call.in_s(0) - began
+            has_failed = result.has_failed and result.data == CANNOT_WRITE
+            if has_failed:
+                log.error("message_not_recorded")
+            call.post(Recorded(duration_s=took_s, ended_by=result.key, has_failed=has_failed))
+
+        call.lanes.caller.add(work)
+
+    async def _await_recorded(self, command: AwaitRecorded) -> None:
+        """Asterisk runs the commands of a channel in order: after the recording it does nothing."""
+        call = self._call
+
+        async def work() -> None:
+            await call.agi(call.state.channel, agi.noop(), command.longest_s + ACTION_S)
+            # How long it is nobody knows; one without sound is found to be none when it is handed over.
+            call.post(Recorded(duration_s=command.longest_s))
 
         call.lanes.caller.add(work)
 

@@ -7,6 +7,7 @@ import msgspec
 from ivr.prompts import Prompt
 from ivr.steps import (
     AskStanding,
+    AwaitRecorded,
     CancelTimer,
     CheckNumber,
     CheckPin,
@@ -233,5 +234,6 @@ Command = (
     | CheckNumber
     | CheckPin
     | Record
+    | AwaitRecorded
 )
 Commands = tuple[Command, ...]

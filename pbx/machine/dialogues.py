@@ -158,6 +158,10 @@ def promised(state: CallState) -> Next:
 
 
 def _messaged(state: CallState, end: Finish) -> Next:
+    if end.outcome is Outcome.FAILED:
+        sorry = EndPlan(prompts=(Fixed(Sound.TRY_LATER), Fixed(Sound.GOODBYE)))
+        then, steps = say_and_hang_up(state, sorry)
+        return then, (Note(what="message_lost"), *steps)
     then, steps = hang_up(state)
     return then, message_left(state, end) + steps
 

@@ -14,7 +14,7 @@ from ivr.collect import Collect
 from ivr.hold import Hold
 from ivr.login import Login
 from ivr.steps import Music, SetTimer, Timer
-from ivr.voicemail import Voicemail
+from ivr.voicemail import Voicemail, go_on
 from pbx.machine import controls, queueing, talking
 from pbx.machine.acting import Next, act, ask_rules, begin, carry_out, hang_up
 from pbx.machine.commands import (
@@ -73,6 +73,9 @@ def _talk_again(state: CallState, _event: Recovered) -> Next:
         case CallbackOffer() as offer:
             return begin(state, state.phase, CallbackOffer(number=offer.number))
         case Voicemail() as message:
+            # Asterisk goes on recording what the caller says, whoever is connected to it.
+            if state.message_file and (going_on := go_on(message)):
+                return replace(state, dialogue=going_on[0]), going_on[1]
             return begin(state, state.phase, Voicemail(longest_s=message.longest_s))
         case Login() as login:
             return begin(state, state.phase, Login(confirmation=login.confirmation))

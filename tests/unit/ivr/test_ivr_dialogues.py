@@ -244,6 +244,8 @@ def test_a_message_too_short_is_none() -> None:
 
 
 def test_hanging_up_while_recording_leaves_a_message_but_not_before() -> None:
+    failed = Recorded(duration_s=0.2, has_failed=True)
+    assert after(Voicemail(), Started(), Played(1), failed)[1][-1].outcome is Outcome.FAILED
     assert after(Voicemail(), Started(), HungUp())[1][-1].outcome is Outcome.HUNG_UP
     _, steps = after(Voicemail(), Started(), Played(1), HungUp())
     assert steps == (Finish(outcome=Outcome.SAVED),)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ivr.prompts import Fixed, Sound, Speech
 from ivr.steps import (
     AskStanding,
+    AwaitRecorded,
     Checked,
     CheckPin,
     Closing,
@@ -401,6 +402,29 @@ def test_a_message_is_kept_also_when_the_caller_hangs_up() -> None:
     assert KeepMessage("1") in after(state, gone(CALLER))[1]
     assert KeepMessage("1") in after(state, Recorded(duration_s=5), Played(2))[1]
     assert KeepMessage("1") not in after(state, Recorded(duration_s=0.1))[1]
+
+
+def test_whoever_takes_over_goes_on_with_a_message_that_was_begun() -> None:
+    plan = VoicemailPlan(mailbox="1")
+    to_mail = (Begin(), Decided(rule="r", action=RECEPTION), Planned(plan), Answered())
+    alive = Recovered(alive=frozenset({CALLER}))
+    assert isinstance(after(INBOUND, *to_mail, alive)[1][0], Play)  # nothing was said yet
+    begun = (*to_mail, Played(1), FileBegan(of="message", file="/spool/a"))
+    for recorded in ((), (Recorded(duration_s=5),)):  # still, or while the caller is thanked
+        state, steps = after(INBOUND, *begun, *recorded, alive)
+        assert steps == (AwaitRecorded(longest_s=180),)
+        state, steps = after(state, Recorded(duration_s=180))
+        assert KeepMessage("1") in after(state, gone(CALLER))[1]
+    state, _ = after(INBOUND, *begun, alive)
+    assert KeepMessage("1") in after(state, gone(CALLER))[1]
+
+
+def test_a_message_that_cannot_be_recorded_is_on_record_and_the_caller_is_told() -> None:
+    to_mail = (Begin(), Decided(rule="r", action=RECEPTION), Planned(VoicemailPlan(mailbox="1")))
+    state, _ = after(INBOUND, *to_mail, Answered(), Played(1))
+    _, steps = on(state, Recorded(duration_s=0, has_failed=True))
+    assert Note(what="message_lost") in steps
+    assert steps[-1].prompts == (Fixed(Sound.TRY_LATER), Fixed(Sound.GOODBYE))
 
 
 def test_an_end_without_words_is_not_answered() -> None:
