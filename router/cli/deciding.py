@@ -1,10 +1,12 @@
 """`crosspoint decisions`: what was decided, and why."""
 
 import contextlib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from router.cli.explaining import print_explanation
 from router.cli.shell import (
@@ -20,8 +22,7 @@ from router.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from router.decisions.log import Entry, LoggedDecision
-    from router.store.decisions import Page
+    from router.decisions.log import Entry, Filters, LoggedDecision
     from rules.explain import Explanation
     from rules.ruleset import Ruleset
 
@@ -53,7 +54,7 @@ def decisions(  # noqa: PLR0917 - click's order
 ) -> None:
     """List decisions, newest first, or explain one."""
     from router.decisions.log import Filters  # noqa: PLC0415 - start-up time
-    from router.store.decisions import get_decision, list_decisions  # noqa: PLC0415
+    from router.store.decisions import get_decision  # noqa: PLC0415
 
     if decision_id is not None:
         wanted = decision_id
@@ -67,18 +68,37 @@ def decisions(  # noqa: PLR0917 - click's order
         return
     filters = Filters(router=router, rule=rule, call_id=call_id)
 
-    async def several(store: Store) -> "Page":
+    async def several(store: Store) -> "list[LoggedDecision]":
         name = await tenant_of(store, tenant)
-        return await list_decisions(
-            store.link_for(name), name, filters, limit=limit, deadline=soon()
-        )
+        some: list[LoggedDecision] = []
+        async for found in logged(store, name, filters):
+            some.append(found)
+            if len(some) == limit:
+                break
+        return some
 
-    page = shell.with_store(several)
+    listed = shell.with_store(several)
     if as_json:
-        print_json([_form(found) for found in page.decisions])
+        print_json([_form(found) for found in listed])
         return
     columns = ("decision", "at", "router", "call", "rule", "level", "ms", "answer")
-    print_table(columns, [_row(found) for found in page.decisions], "no decisions yet")
+    empty = "no decisions yet" if filters == Filters() else "no such decisions in the log"
+    print_table(columns, [_row(found) for found in listed], empty)
+
+
+async def logged(store: Store, tenant: str, filters: "Filters") -> "AsyncIterator[LoggedDecision]":
+    """Decisions, newest first, back to the beginning of the log."""
+    from router.store.decisions import MOST_LISTED, list_decisions  # noqa: PLC0415 - start-up time
+
+    while True:
+        page = await list_decisions(
+            store.link_for(tenant), tenant, filters, limit=MOST_LISTED, deadline=soon()
+        )
+        for one in page.decisions:
+            yield one
+        if page.next_before is None:
+            return
+        filters = msgspec.structs.replace(filters, before=page.next_before)
 
 
 def _form(found: "LoggedDecision") -> dict[str, object]:

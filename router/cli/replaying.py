@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from router.cli.deciding import version_of
+from router.cli.deciding import logged, version_of
 from router.cli.shell import (
     WRONG,
     Shell,
@@ -20,7 +20,6 @@ from router.cli.shell import (
     json_option,
     print_json,
     print_table,
-    soon,
     tenant_of,
     tenant_option,
     to_json,
@@ -82,7 +81,8 @@ def replay(  # noqa: PLR0917 - click's order
     as_json: bool,
 ) -> None:
     """Make logged decisions again with the rules in FILE, and show what would change."""
-    from rules.loader import load_document  # noqa: PLC0415 - start-up time
+    from router.decisions.log import Filters  # noqa: PLC0415 - start-up time
+    from rules.loader import load_document  # noqa: PLC0415
     from rules.ruleset import compile_ruleset  # noqa: PLC0415
 
     shell: Shell = ctx.obj
@@ -91,8 +91,8 @@ def replay(  # noqa: PLR0917 - click's order
 
     async def work(store: Store) -> "list[Replayed]":
         name = await tenant_of(store, tenant)
-        logged = _logged(store, name, router, since)
-        return await _replayed(shell, store, name, rules, (whose, limit), logged)
+        found = logged(store, name, Filters(router=router, since_s=since))
+        return await _replayed(shell, store, name, rules, (whose, limit), found)
 
     found = shell.with_store(work)
     counts = Counter(one.verdict.value for one in found)
@@ -105,33 +105,13 @@ def replay(  # noqa: PLR0917 - click's order
     ctx.exit(WRONG if counts["different"] else 0)
 
 
-async def _logged(
-    store: Store, tenant: str, router: str | None, since_s: float
-) -> "AsyncIterator[LoggedDecision]":
-    """Decisions, newest first."""
-    from router.decisions.log import Filters  # noqa: PLC0415 - start-up time
-    from router.store.decisions import MOST_LISTED, list_decisions  # noqa: PLC0415
-
-    before: str | None = None
-    while True:
-        filters = Filters(router=router, since_s=since_s, before=before)
-        page = await list_decisions(
-            store.link_for(tenant), tenant, filters, limit=MOST_LISTED, deadline=soon()
-        )
-        for one in page.decisions:
-            yield one
-        before = page.next_before
-        if before is None:
-            return
-
-
 async def _replayed(  # noqa: PLR0917 - private
     shell: Shell,
     store: Store,
     tenant: str,
     rules: "Ruleset",
     whose: tuple[str, int],
-    logged: "AsyncIterator[LoggedDecision]",
+    decisions: "AsyncIterator[LoggedDecision]",
 ) -> "list[Replayed]":
     from router.decisions.replay import Replay  # noqa: PLC0415
 
@@ -142,7 +122,7 @@ async def _replayed(  # noqa: PLR0917 - private
     replay_of = Replay(rules, version)
     found: list[Replayed] = []
     with _progress() as step:
-        async for one in logged:
+        async for one in decisions:
             step()
             if one.entry.rules != ruleset:
                 continue

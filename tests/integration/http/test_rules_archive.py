@@ -11,12 +11,14 @@ from click.testing import CliRunner, Result
 
 from router.cli.main import cli as command
 from router.deadline import in_s
-from router.decisions.log import Filters
+from router.decisions.log import Entry, Filters
+from router.decisions.outcome import Level
 from router.rulesets.archive import LARGEST_PACKED, load_version, pack, unpack
 from router.settings import PrivacySettings
 from router.store import keys, rules_versions
-from router.store.decisions import list_decisions
+from router.store.decisions import append_decisions, list_decisions, written
 from router.store.rules_versions import get_version, keep_version
+from rules.facts import CallFacts
 from rules.loader import Source, load_source, parse_source
 from tests.integration.http.conftest import RULES, TENANT, Running, Start, apply, until
 
@@ -112,6 +114,23 @@ async def test_a_repeat_is_said_to_be_one_and_is_not_replayed(main: Running, tmp
     file = str(main.service.settings.rules_dir / "acme.yaml")
     replayed = await run(main, tmp_path, "rules", "replay", file, "--json")
     assert json.loads(replayed.stdout)["decisions"] == 1
+
+
+async def test_a_decision_is_found_however_far_back_in_the_log_it_is(
+    main: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("router.store.decisions.MOST_LOOKED_AT", 500)
+    call = CallFacts(call_id="1")
+    others = Entry(
+        at_s=1.8e9, router="main", level=Level.FULL, call=call, answer="{}", duration_us=1
+    )
+    wanted = msgspec.structs.replace(others, router="quick")
+    link = main.service.links.link_for(TENANT)
+    texts = [written(wanted), *[written(others)] * 1200]
+    await append_decisions(link, TENANT, texts, kept=2000, deadline=in_s(5))
+    said = await run(main, tmp_path, "decisions", "--router", "quick", "--json")
+    assert [one["router"] for one in json.loads(said.stdout)] == ["quick"]
+    assert "no such decisions" in (await run(main, tmp_path, "decisions", "--call", "2")).stdout
 
 
 @pytest.mark.parametrize(
