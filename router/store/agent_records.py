@@ -4,12 +4,33 @@ The hash is written by Lua only; its fields of several values are lines, which L
 than JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from router.acd.agents import AgentRecord, AgentState, Membership
-from router.store.keys import name_of
+from router.store.keys import name_of, queue_id
 from router.store.link import Reply
 from router.store.operations import text_of
+
+
+class Place(Protocol):
+    """What is written of a membership."""
+
+    @property
+    def skill_level(self) -> int: ...
+    @property
+    def order(self) -> int: ...
+
+
+def queues_text(queues: Mapping[str, Place]) -> str:
+    """An agent's queues as its hash has them."""
+    places = ((queue_id(name), queues[name]) for name in sorted(queues))
+    return "".join(f"{place.skill_level} {place.order} {queue}\n" for queue, place in places)
+
+
+def skills_text(skills: Mapping[str, int]) -> str:
+    """An agent's skills as its hash has them."""
+    return "".join(f"{queue_id(skill)}>{skills[skill]}\n" for skill in sorted(skills))
 
 
 def record_of(agent: str, flat: Sequence[Reply]) -> AgentRecord | None:

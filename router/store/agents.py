@@ -294,11 +294,11 @@ class Agents(AgentsSeen):
         """
         check(len(queues) <= MAX_QUEUES, "queues", f"at most {MAX_QUEUES} queues")
         flat: list[str | int] = []
-        for queue, membership in queues.items():
+        for queue, membership in sorted(queues.items()):
             check(0 <= membership.skill_level <= 100, "skill_level", "0 to 100")
             check(0 <= membership.order <= MAX_ORDER, "order", f"0 to {MAX_ORDER}")
             flat += [membership.skill_level, membership.order, keys.queue_id(queue)]
-        for skill, level in skills.items():
+        for skill, level in sorted(skills.items()):
             check(0 <= level <= 100, "skills", "levels 0 to 100")
             flat += [level, keys.queue_id(skill)]
         key_names = [

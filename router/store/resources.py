@@ -3,8 +3,12 @@
 Writing goes "what moves first, what is written down last": an agent's or queue's live part is put
 before its description, and removed before it. A crash in between leaves the description as it was, so
 that the same operation, repeated, does the whole again. What changes by itself is not touched.
+
+Of two who write the same agent at the same time each might put one half: so a description is written
+only beside a live part that is like it, and removed only without one. Who was overtaken begins again.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
@@ -26,10 +30,11 @@ from router.site.resources import (
     check,
     kind_of,
     merged,
-    number_in,
 )
 from router.store import keys
+from router.store.agent_records import queues_text, skills_text
 from router.store.link import Link, Reply
+from router.store.resource_keys import kept_under_id, live_keys, names_of
 from router.store.scripts import load_script, run_script
 from router.store.stored_forms import read_stored
 
@@ -37,9 +42,14 @@ MOST_CHANGES_KEPT: Final = 5000
 MOST_CHANGES_TOLD: Final = 500
 _CHUNK: Final = 200
 _TRIES: Final = 5
+_BUSY: Final = "somebody else keeps changing this; try again"
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 _log = structlog.get_logger(__name__)
+
+
+class ChangedError(ConflictError):
+    """What is there is not what it was when it was read."""
 
 
 class Outcome(StrEnum):
@@ -111,11 +121,20 @@ class Resources:
         elif isinstance(resource, RouterConfig):
             await self._claim(tenant, resource.id, deadline)
         await self._need_tenant(tenant, deadline)
-        if mode is Mode.ABSENT and await self._text(tenant, resource, deadline) is not None:
-            raise ConflictError(f"{resource.id} is there already")
-        await self._need_free_names(link, tenant, resource, deadline)
-        await self._put_live(tenant, resource, deadline)
-        return await self._write(link, tenant, resource, expected, mode, deadline)
+        for _ in range(_TRIES):
+            if mode is Mode.ABSENT and await self._text(tenant, resource, deadline) is not None:
+                raise _there(resource)
+            await self._need_free_names(link, tenant, resource, deadline)
+            await self._put_live(tenant, resource, deadline)
+            try:
+                outcome = await self._write(link, tenant, resource, expected, mode, deadline)
+            except (ConflictError, InvalidInputError):
+                if isinstance(resource, AgentConfig):
+                    await self._put_live_as_described(link, tenant, resource.id, deadline)
+                raise
+            if outcome is not None:
+                return outcome
+        raise ChangedError(_BUSY)
 
     async def patch(
         self,
@@ -137,47 +156,31 @@ class Resources:
             wanted = merged(present, change) if isinstance(change, Mapping) else change(present)
             try:
                 await self.put(tenant, wanted, deadline=deadline, expected=present, mode=Mode.SAME)
-            except ConflictError:
+            except ChangedError:
                 continue
             return wanted
-        raise ConflictError("somebody else keeps changing this; try again")
+        raise ChangedError(_BUSY)
 
     async def remove(
         self, tenant: str, type_: type[Resource], resource_id: str, *, deadline: Deadline
     ) -> None:
         """Remove it. NotFoundError when it is not there, ConflictError for a queue with members."""
         kind = _kind(type_)
-        link = self._links.link_for(tenant)
         if kind is Kind.QUEUES:
             await self._need_no_members(tenant, resource_id, deadline)
-            await self._live.remove_queue(tenant, resource_id, deadline=deadline)
-        elif kind is Kind.AGENTS:
-            await self._live.remove_agent(tenant, resource_id, deadline=deadline)
-        names = _names(tenant, kind, resource_id)
-        fields, own = _kept_under_id(tenant, kind, resource_id)
-        was_there = await run_script(
-            link,
-            load_script("resource_remove"),
-            [
-                keys.resources(tenant, kind),
-                keys.version(tenant),
-                keys.changes(tenant),
-                *(name.index for name in names),
-                *fields,
-                *own,
-            ],
-            [
-                _name_of(kind, resource_id),
-                resource_id,
-                MOST_CHANGES_KEPT,
-                len(fields),
-                *(word for name in names for word in (name.field, name.unnamed)),
-            ],
-            deadline,
-        )
+        for _ in range(_TRIES):
+            if kind is Kind.QUEUES:
+                await self._live.remove_queue(tenant, resource_id, deadline=deadline)
+            elif kind is Kind.AGENTS:
+                await self._live.remove_agent(tenant, resource_id, deadline=deadline)
+            was_there = await self._erase(tenant, kind, resource_id, deadline)
+            if was_there is not None:
+                break
+        else:
+            raise ChangedError(_BUSY)
         if kind is Kind.ROUTERS:
             await self._give_up(tenant, resource_id, deadline)
-        if was_there != 1:
+        if not was_there:
             raise NotFoundError(f"there is no {resource_id}")
 
     async def get(
@@ -283,9 +286,11 @@ class Resources:
         expected: Resource | None,
         mode: Mode,
         deadline: Deadline,
-    ) -> Outcome:
+    ) -> Outcome | None:
+        """None: somebody else has put the live part meanwhile."""
         kind = kind_of(resource)
-        names = _names(tenant, kind, resource.id)
+        names = names_of(tenant, kind, resource.id)
+        live = resource if isinstance(resource, AgentConfig) else None
         reply = await run_script(
             link,
             load_script("resource_put"),
@@ -295,6 +300,7 @@ class Resources:
                 keys.changes(tenant),
                 keys.resources(tenant, Kind.QUEUES),
                 *(name.index for name in names),
+                *live_keys(tenant, kind, resource.id),
             ],
             [
                 _name_of(kind, resource.id),
@@ -304,8 +310,10 @@ class Resources:
                 _encoder.encode(expected) if expected is not None else b"",
                 MOST_CHANGES_KEPT,
                 len(names),
+                queues_text(live.queues) if live else "",
+                skills_text(live.skills) if live else "",
                 *(word for name in names for word in (name.field, name.of(resource), name.unnamed)),
-                *(resource.queues if isinstance(resource, AgentConfig) else ()),
+                *(live.queues if live else ()),
             ],
             deadline,
         )
@@ -314,9 +322,55 @@ class Resources:
             raise _no_queue(*detail)
         if outcome == "taken":
             raise _taken(resource, *detail)
+        if outcome == "conflict" and mode is Mode.ABSENT:
+            raise _there(resource)
         if outcome == "conflict":
-            raise ConflictError(f"{resource.id} is not what it was when it was read")
-        return Outcome(outcome)
+            raise ChangedError(f"{resource.id} is not what it was when it was read")
+        return None if outcome == "overtaken" else Outcome(outcome)
+
+    async def _put_live_as_described(
+        self, link: Link, tenant: str, agent_id: str, deadline: Deadline
+    ) -> None:
+        """After a live part was put whose description was refused."""
+        for _ in range(_TRIES):
+            present = await self.get(tenant, AgentConfig, agent_id, deadline=deadline)
+            if present is None:
+                return
+            await self._put_live(tenant, present, deadline)
+            # Whoever has put it since sees to it; who has described it anew since may not know of us.
+            with contextlib.suppress(ChangedError):
+                await self._write(link, tenant, present, present, Mode.SAME, deadline)
+                return
+
+    async def _erase(
+        self, tenant: str, kind: Kind, resource_id: str, deadline: Deadline
+    ) -> bool | None:
+        """Whether the description was there; None: somebody else has put the live part meanwhile."""
+        names = names_of(tenant, kind, resource_id)
+        fields, own = kept_under_id(tenant, kind, resource_id)
+        reply = await run_script(
+            self._links.link_for(tenant),
+            load_script("resource_remove"),
+            [
+                keys.resources(tenant, kind),
+                keys.version(tenant),
+                keys.changes(tenant),
+                *(name.index for name in names),
+                *fields,
+                *own,
+                *live_keys(tenant, kind, resource_id),
+            ],
+            [
+                _name_of(kind, resource_id),
+                resource_id,
+                MOST_CHANGES_KEPT,
+                len(fields),
+                len(own),
+                *(word for name in names for word in (name.field, name.unnamed)),
+            ],
+            deadline,
+        )
+        return None if reply == 2 else reply == 1
 
     async def _put_live(self, tenant: str, resource: Resource, deadline: Deadline) -> None:
         if isinstance(resource, AgentConfig):
@@ -360,7 +414,7 @@ class Resources:
         self, link: Link, tenant: str, resource: Resource, deadline: Deadline
     ) -> None:
         """Looked at before the live part is touched; the write itself is what decides."""
-        for name in _names(tenant, kind_of(resource), resource.id):
+        for name in names_of(tenant, kind_of(resource), resource.id):
             wanted = name.of(resource)
             if not wanted:
                 continue
@@ -464,40 +518,6 @@ def _resources(
     )
 
 
-class _Name(msgspec.Struct, frozen=True):
-    """A name that one resource of a kind has at most: where it is kept whose it is, and `unnamed`, what
-    the resource is called if the field is not there (empty: nothing)."""
-
-    field: str
-    index: str
-    unnamed: str = ""
-
-    def of(self, resource: Resource) -> str:
-        name: str | None = getattr(resource, self.field, None)
-        return name or self.unnamed
-
-
-def _names(tenant: str, kind: Kind, resource_id: str) -> tuple[_Name, ...]:
-    platform_ids = keys.platform_ids(tenant, kind)
-    match kind:
-        case Kind.ROUTERS:
-            return ()
-        case Kind.QUEUES:
-            return (_Name("call_center_id", platform_ids),)
-        case Kind.AGENTS:
-            keyed = _Name("number", keys.agent_numbers(tenant), number_in(resource_id) or "")
-            return (_Name("user_id", platform_ids), keyed)
-
-
-def _kept_under_id(
-    tenant: str, kind: Kind, resource_id: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Hashes with a field of that id, and keys, that nobody else looks after when it is removed."""
-    if kind is not Kind.AGENTS:
-        return (), ()
-    return (keys.phones(tenant), keys.pins(tenant)), (keys.pin_tries(tenant, resource_id),)
-
-
 def _kind(type_: type[Resource]) -> Kind:
     return next(kind for kind, known in TYPES.items() if known is type_)
 
@@ -517,6 +537,10 @@ def _need_own(tenant: str, router_id: str, owner: Reply) -> None:
         error = ConflictError(f"the router id {router_id} is in use by another tenant")
         error.add_note(f"{_bytes(owner).decode()} has it, and this is {tenant}")
         raise error
+
+
+def _there(resource: Resource) -> ConflictError:
+    return ConflictError(f"{resource.id} is there already")
 
 
 def _taken(resource: Resource, owner: str, field: str) -> ConflictError:
