@@ -83,6 +83,11 @@ def channel(name: str) -> str:
     return _checked(_CHANNEL, name, "channel")
 
 
+def shown_number(number: str | None) -> str:
+    """What a phone may show of who calls; empty for what may not stand there: better no number than no call."""
+    return number if number and _CHANNEL.fullmatch(number) else ""
+
+
 def sound(name: str) -> str:
     """A sound without extension, absolute or relative to Asterisk's sounds; no `..` and nothing to split at."""
     if ".." in name:

@@ -1,12 +1,14 @@
 """Phones: ring them, stop ringing them, hang up."""
 
+import asyncio
 import contextlib
 
+from pbx.ami import values
 from pbx.ami.actions import Hangup, Originate
+from pbx.ami.client import LinkState
 from pbx.ami.values import UniqueId
 from pbx.carriers.call import Call, Handlers
 from pbx.errors import (
-    AmiBusyError,
     AmiDownError,
     ChannelGoneError,
     OutcomeUnknownError,
@@ -17,6 +19,8 @@ from pbx.machine.commands import Cancel, HangUp, Ring
 from pbx.machine.events import Gone, LegGone
 from pbx.machine.plans import LegId
 
+APPEARS_S = 5.0
+"""A channel appears as soon as Asterisk has read the Originate; later than that it never does."""
 CANCELLED_ELSEWHERE = 26
 """Q.850 "non-selected user clearing": a phone shows no missed call."""
 
@@ -37,15 +41,26 @@ class PhoneCarrier:
             channel=command.endpoint,
             channel_id=UniqueId(command.leg),
             timeout_ms=command.ring_s * 1000,
-            caller_number=command.caller_id or "",
+            caller_number=values.shown_number(command.caller_id),
         )
         try:
             await self._call.send(action)
-        except (AmiDownError, AmiBusyError, OutcomeUnknownError):
-            # Not sent, or perhaps sent: the channel id tells when the connection is back.
+        except AmiDownError:
+            raise  # whether it was sent is told by the channels that there are when it is back
+        except OutcomeUnknownError:
+            # Perhaps on a connection that goes on, where nobody would ever look.
+            loop = asyncio.get_running_loop()
+            loop.call_later(APPEARS_S, self._look_for, command.leg)
             raise
         except PbxError:
             self._call.post(LegGone(leg=command.leg, why=Gone.UNREACHABLE))
+
+    def _look_for(self, leg: LegId) -> None:
+        """A phone that was perhaps rung and has no channel by now is not rung. While Asterisk is away
+        nobody knows: what there is then is told when it is back."""
+        is_known = self._call.client.state is LinkState.READY
+        if is_known and self._call.name_of(leg) is None:
+            self._call.post(LegGone(leg=leg, why=Gone.LOST))
 
     async def _cancel(self, command: Cancel) -> None:
         await self._end(command.leg, CANCELLED_ELSEWHERE)

@@ -66,7 +66,7 @@ from router.telephony.call_control import (
 )
 from router.telephony.effects import Watch, effect_of, means_nothing
 from router.telephony.setting_out import DIAL_RING_S, Planner, Trunk, new_leg
-from rules.actions import Forward, Route, TargetType
+from rules.actions import Action, Enqueue, Forward, Route, TargetType
 
 LOOK_S: Final = 1.0
 STORE_S: Final = 1.0
@@ -219,8 +219,7 @@ class RemoteControl:
             case Resume():
                 return ResumeCall()
             case Transfer(action=action):
-                if isinstance(action, Forward):
-                    self._way_to(action.number)
+                self._check(action)
                 return TransferTo(action)
             case Consult(party=party, ring_s=ring_s):
                 endpoint = self._phone_of(party)
@@ -370,6 +369,16 @@ class RemoteControl:
         return DONE
 
     # --- numbers and phones -------------------------------------------------------------------------
+
+    def _check(self, action: Action) -> None:
+        """The agent leaves with a transfer: nobody is to be left with a caller who can go nowhere."""
+        match action:
+            case Forward(number=number):
+                self._way_to(number)
+            case Route(target=target) if target.type is TargetType.USER:
+                self._phone_of(Party(agent=target.id))
+            case Enqueue(queue=queue) if self._planner.queue(queue) is None:
+                raise _RefusedError(Refusal.NO_PHONE, "there is no such queue")
 
     def _phone_of(self, party: Party) -> str:
         if party.agent is None:

@@ -219,10 +219,12 @@ class Planner:
 
     def _ring(self, state: CallState, agent_id: str) -> Plan:
         agent = self.agent(agent_id)
-        if agent is None or agent.endpoint is None:
+        if agent is None:
             return _nowhere("user")
-        offer = Offer(endpoint=agent.endpoint, leg=new_leg(), agent=agent.id)
         mailbox = Voicemail(target=Target(type=TargetType.USER, id=agent.id))
+        if agent.endpoint is None:
+            return self.plan(state, mailbox)  # not logged in at any phone
+        offer = Offer(endpoint=agent.endpoint, leg=new_leg(), agent=agent.id)
         return DialPlan(
             offers=(offer,),
             ring_s=DIAL_RING_S,

@@ -349,6 +349,7 @@ async def test_labels_are_replaced_and_kept_after_the_call(world: World):
         ("POST", "/calls/c1/transfer", {"queue": "nowhere"}, 400, "invalid"),
         ("POST", "/calls/c1/transfer", {"number": "+4690012345678"}, 400, "barred"),
         ("POST", "/calls/c1/consult", {"agent": "cyd"}, 400, "barred"),
+        ("POST", "/calls/c1/transfer", {"agent": "cyd"}, 400, "barred"),
         ("POST", "/calls/c1/participants", {"number": "+1 212 555 0142"}, 400, "barred"),
         ("POST", "/calls/c1/transfer", {"number": "12,G(other)"}, 400, "invalid"),
         ("PUT", "/calls/c1/recording", {"to": "loud"}, 400, "invalid"),

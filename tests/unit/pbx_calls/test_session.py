@@ -14,13 +14,22 @@ from ivr.prompts import Fixed, Prompt, Sound, Speech
 from ivr.steps import Key, Play, Played, StopPlay
 from pbx.ami import agi
 from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate, Redirect
+from pbx.ami.client import LinkState
 from pbx.ami.values import ChannelName, UniqueId
+from pbx.carriers import phones
 from pbx.carriers.call import Call
 from pbx.carriers.outside import OutsideCarrier
+from pbx.carriers.phones import PhoneCarrier
 from pbx.carriers.voice import VoiceCarrier
-from pbx.errors import AmiDownError, PbxError, RefusedError
+from pbx.errors import (
+    AmiBusyError,
+    AmiDownError,
+    OutcomeUnknownError,
+    PbxError,
+    RefusedError,
+)
 from pbx.legs import Channels
-from pbx.machine.commands import Bridge, Command, KeepMessage, Say, Split, StandInLine
+from pbx.machine.commands import Bridge, Command, KeepMessage, Ring, Say, Split, StandInLine
 from pbx.machine.events import (
     Begin,
     Event,
@@ -39,7 +48,7 @@ from pbx.machine.state import CallState, Kind, Leg, Phase
 from pbx.ports import SpokenPrompt
 from pbx.session import Gate, Session
 from rules.actions import End as EndAction
-from rules.actions import Enqueue, Menu
+from rules.actions import Enqueue, Forward, Menu
 from tests.integration.asterisk.outside import World
 
 CALLER = LegId("pbx1-1.1")
@@ -50,6 +59,7 @@ class Asterisk:
     """Stands for the AMI client. `fails` makes an answer an error; everything sent is kept."""
 
     def __init__(self) -> None:
+        self.state = LinkState.READY
         self.sent: list[Action] = []
         self.commands: list[str] = []
         self.fails: Callable[[object], PbxError | None] = lambda _: None
@@ -204,6 +214,54 @@ async def test_a_phone_that_asterisk_refuses_to_ring_is_unreachable(world: World
         await scene.until(lambda: world.unanswered_agents)
         assert session.state.phase is Phase.HOLDING
     assert world.unanswered_agents == [("ada", Gone.UNREACHABLE)]
+
+
+@pytest.mark.parametrize("error", [AmiBusyError(), OutcomeUnknownError()])
+async def test_a_phone_of_which_nothing_is_ever_heard_holds_no_caller_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: PbxError
+):
+    monkeypatch.setattr(phones, "APPEARS_S", 0.01)
+    world.free = ["ada"]
+    scene = Scene(world)
+    scene.asterisk.fails = lambda one: error if isinstance(one, Originate) else None
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: world.unanswered_agents)
+        assert not session.state.offers
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_a_phone_that_appears_after_all_or_may_goes_on_ringing(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, is_away: bool
+):
+    monkeypatch.setattr(phones, "APPEARS_S", 0.01)
+    world.free = ["ada"]
+    scene = Scene(world)
+    scene.asterisk.fails = lambda one: OutcomeUnknownError() if isinstance(one, Originate) else None
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.offers)
+        (offer,) = session.state.offers
+        if is_away:
+            scene.asterisk.state = LinkState.CONNECTING
+        else:
+            scene.channels.seen(UniqueId(offer.id), ChannelName("PJSIP/6001-1"))
+        await asyncio.sleep(0.05)
+        assert session.state.offers == (offer,)
+
+
+async def test_a_caller_with_an_odd_number_is_put_through_without_it(world: World):
+    world.action = Forward(number="+12125550177")
+    scene = Scene(world, replace(INBOUND, caller_number="(212) 555-0142", is_up=True))
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.phase is Phase.DIALING)
+        leg = session.state.offers[0]
+        ring = Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=5, caller_id="(212) 555-0142")
+        await PhoneCarrier(session._call).handlers[Ring](ring)
+        rung = [one for one in scene.asterisk.sent if isinstance(one, Originate)]
+        assert rung[-1].headers().get("CallerID") is None
+        assert session.state.offers == (leg,)
 
 
 async def test_a_channel_that_does_not_exist_any_more_ends_the_call(world: World):

@@ -104,13 +104,17 @@ def test_call_centers_are_queues(kind: TargetType, target: str):
 @pytest.mark.parametrize(
     "target",
     [
-        Target(type=TargetType.USER, id="ben"),
         Target(type=TargetType.USER, id="nobody"),
         Target(type=TargetType.DEPARTMENT, id="nowhere"),
     ],
 )
 def test_what_there_is_not_ends_with_a_word(target: Target):
     assert plan(Route(target=target)) == EndPlan(prompts=(Fixed(Sound.TRY_LATER),), cause=NO_ROUTE)
+
+
+def test_who_is_at_no_phone_is_left_a_message() -> None:
+    target = Target(type=TargetType.USER, id="ben")
+    assert plan(Route(target=target)) == VoicemailPlan(mailbox="user-ben")
 
 
 @pytest.mark.parametrize(
