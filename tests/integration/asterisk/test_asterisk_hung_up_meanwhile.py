@@ -7,6 +7,7 @@ from pathlib import Path
 from deploy.asterisk.instance import Instance
 from pbx.machine.events import HangUpCall
 from pbx.machine.state import Phase
+from pbx.session import Session
 from tests.integration.asterisk.conftest import PHONES
 from tests.integration.asterisk.outside import World
 from tests.integration.asterisk.phones import caller, phone
@@ -21,6 +22,10 @@ from tests.integration.asterisk.whole_calls import (
 AT_ONCE = 8
 JOINED = 400
 """Of so many some always hit the moment: a phone in two hundred, on this Asterisk."""
+
+
+def waits(session: Session) -> bool:
+    return session.state.phase in {Phase.PLACING, Phase.HOLDING}
 
 
 async def test_a_phone_that_hangs_up_while_it_is_joined_leaves_nobody_in_silence(
@@ -44,9 +49,11 @@ async def test_a_phone_that_hangs_up_while_it_is_joined_leaves_nobody_in_silence
                 limit_s=100,
             )
             await stack.enter_async_context(one)
+        crowds = 0
         async with asyncio.timeout(80):
             while world.what().count("answered") < JOINED:
                 if len(controller.sessions) < AT_ONCE // 2:
+                    crowds += 1
                     before = len(world.began)
                     crowd = caller(asterisk, phones_folder, count=AT_ONCE, limit_s=100)
                     await stack.enter_async_context(crowd)
@@ -54,8 +61,9 @@ async def test_a_phone_that_hangs_up_while_it_is_joined_leaves_nobody_in_silence
                 await asyncio.sleep(0.05)
         world.frees_itself = False
         await until(lambda: not world.busy, f"agents to be free, {world.busy} are not", 5)
+        await until(lambda: len(world.began) == crowds * AT_ONCE, "all callers to have called", 5)
         sessions = [*controller.sessions.values()]
-        assert {one.state.phase for one in sessions} <= {Phase.PLACING, Phase.HOLDING}
+        await until(lambda: all(map(waits, sessions)), "whoever is left to wait in line", 5)
         assert len(controller.channels) == len(sessions)
         for session in sessions:
             session.post(HangUpCall())
