@@ -111,7 +111,7 @@ class StoreQueueing:
         for state in states:
             if state.in_line and state.queue is not None:
                 self._holding.begin(state.id, state.queue.queue, is_placed=True)
-            agent = state.agent
+            agent = state.talks_to
             if agent is not None and agent.agent is not None and not state.token:
                 queue = state.queue.queue if state.queue is not None else ""
                 self._talking[agent.agent] = (state.id, queue)

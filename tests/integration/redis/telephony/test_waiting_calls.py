@@ -25,6 +25,7 @@ from tests.integration.redis.telephony.switchboard import (
     TENANT,
     Switchboard,
     call,
+    directory,
     queue,
     switchboard,
 )
@@ -326,6 +327,24 @@ async def test_who_takes_a_call_over_can_end_the_agents_part_of_it(redis_url: st
         after.queueing.adopt([replace(_holding(after, state), agent=leg)])
         await after.queueing.wrap_up("ada")
         assert await after.state_of("ada") == "available"
+
+
+async def test_who_takes_a_conference_over_lets_the_queues_agent_wrap_up(redis_url: str):
+    async with switchboard(redis_url) as before, switchboard(redis_url) as after:
+        await before.has("ada")
+        state = call()
+        match = await before.arrives(state)
+        assert isinstance(match, Matched)
+        await confirmed(before, state, match)
+        agents = {"ada": "PJSIP/6001", "ben": "PJSIP/6002"}
+        after.world = directory([queue(wrap_up_seconds=60)], agents)
+        legs = (
+            Leg(id=LegId("x"), endpoint="PJSIP/6001", agent="ada", is_up=True),
+            Leg(id=LegId("y"), endpoint="PJSIP/6002", agent="ben", is_up=True),
+        )
+        after.queueing.adopt([replace(_holding(after, state), members=legs)])
+        await after.queueing.wrap_up("ada")
+        assert await after.state_of("ada") == "wrap_up"
 
 
 async def until_state(board: Switchboard, agent: str, state: str) -> None:
