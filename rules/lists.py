@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from rules.document import NumberList
 from rules.fields import Fields, UnreadableError, Value, list_of, one_of
-from rules.numbers import is_plain_e164, parse_number
+from rules.numbers import is_normal, parse_number
 from rules.parse_numbers import PhoneNumber
 from rules.problems import Mark, ProblemList, shorten
 from rules.scalars import Text
@@ -90,7 +90,7 @@ class _Table:
         before = len(self._problems)
         found: set[str] = set()
         for line, cell in self._cells(column):
-            if is_plain_e164(cell):
+            if is_normal(cell):
                 found.add(cell)
             elif (e164 := parse_number(cell, number.country)) is not None:
                 found.add(e164)

@@ -34,7 +34,14 @@ class NumberKind(StrEnum):
 
 _REMEMBERED = 8192
 _LONGEST_SPELLING = 100
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_SPELLED = re.compile(r"\+[1-9][0-9]{6,14}")
+# What people dial first within a country does not follow its calling code: the 0 of +44 0 20 7946 0018.
+_DIALLED_WITHIN = (
+    "1[01]|78|(?:370|375|993)8|6921"
+    "|(?:2[07]|3[1236]|4[013469]|5[134578]|6[0-46]|8[1246]|9[0-58])0"
+    "|(?:2[1-689]|3[578]|42|5[09]|6[789]|8[0578]|9[679])[0-9]0"
+)
+_E164 = re.compile(rf"\+(?!{_DIALLED_WITHIN})[1-9][0-9]{{6,14}}")
 _LONGEST_CALLING_CODE = 3
 _NO_COUNTRY = "001"  # international toll-free and the like
 _URI = re.compile(r"<?(?:sips?|tel):([^@;>]*)[^>]*>?", re.IGNORECASE)
@@ -50,6 +57,11 @@ def preload() -> None:
 
 def is_plain_e164(text: str) -> bool:
     """Whether this is spelled `+` and 7 to 15 digits; it need not be a number anybody has."""
+    return _SPELLED.fullmatch(text) is not None
+
+
+def is_normal(text: str) -> bool:
+    """Whether normalising would leave it as it is, as far as can be told at a glance."""
     return _E164.fullmatch(text) is not None
 
 
@@ -65,7 +77,8 @@ def is_anonymous(text: str | None) -> bool:
 def normalise(text: str | None, country: str | None) -> str | None:
     """E.164 of a number in any spelling, or None: anonymous, or not a phone number.
 
-    `country` (alpha-2) is where a number without `+` belongs; without one only `+` will do.
+    `country` (alpha-2) is where a number without `+` belongs; without one only `+` will do. What is
+    spelled like E.164 and cannot be a number stays as it is.
     """
     if text is None:
         return None
@@ -108,7 +121,9 @@ def type_of(e164: str) -> str | None:
 
 @lru_cache(_REMEMBERED)
 def _normalise(text: str, country: str | None) -> str | None:
-    return None if is_anonymous(text) else _to_e164(_user_part(text), country)
+    if is_anonymous(text):
+        return None
+    return _to_e164(_user_part(text), country) or (text if _SPELLED.fullmatch(text) else None)
 
 
 def _user_part(text: str) -> str:

@@ -73,6 +73,13 @@ def test_a_number_that_was_not_spelled_in_e164_could_be_any():
     assert len(found.decisions) == 2
 
 
+def test_a_number_is_masked_as_the_rules_see_it():
+    call = CallFacts(call_id="1", caller="+4402079460018")
+    assert masked(call).caller == masked(CallFacts(call_id="1", caller="+442079460018")).caller
+    rules = ruleset('{caller: "+442079460018"}')
+    assert rules.explain_masked(masked(call), NOW_S, None, "first").decision.rule == "first"
+
+
 def test_an_anonymous_caller_is_logged_as_such():
     assert masked(CallFacts(call_id="1", caller="anonymous")).caller == "anonymous"
 

@@ -33,6 +33,7 @@ from rules.conditions import (
     WeekdayIn,
 )
 from rules.document import Document, Hours
+from rules.evaluation import number_of
 from rules.loader import load_document, parse_document
 from rules.problems import FileError, Problem
 
@@ -711,6 +712,15 @@ def vip_problems(csv: bytes) -> list[tuple[str, str, str | None]]:
 def test_csv_cells_may_be_quoted_spelled_nationally_and_in_any_column():
     csv = b'\xef\xbb\xbfname, number\r\n"Ada, Countess",(212) 555-0111\r\n\r\nB,"+12125550112"\r\n'
     assert vip_numbers(csv) == {"+12125550111", "+12125550112"}
+
+
+def test_a_number_is_the_same_wherever_and_however_it_is_written():
+    """In a rule, in a list, in a CSV file and on the phone: also with the 0 that is dialled in Britain."""
+    written = "+4402079460018"
+    text = at_top(f"lists: {{inline: ['{written}'], vip: {{csv: vip.csv, column: number}}}}")
+    lists = parse(text, vip=f"number\n{written}\n".encode()).lists
+    assert lists["inline"].numbers == lists["vip"].numbers == {"+442079460018"}
+    assert number_of(written, None) == "+442079460018"
 
 
 def test_csv_problems_carry_the_line_of_the_csv_file_and_no_private_text():

@@ -1,5 +1,6 @@
 """Phone numbers: spellings, anonymity, countries and types."""
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from rules.numbers import (
     NumberKind,
     country_of,
     is_anonymous,
+    is_normal,
     is_plain_e164,
     normalise,
     parse_number,
@@ -28,6 +30,14 @@ from rules.numbers import (
         ("0049 30 123456", "DE", "+4930123456"),
         ("sip:+12125550142@example.com;transport=tls", None, "+12125550142"),
         ("<tel:+1-212-555-0142>", None, "+12125550142"),
+        ("+44 (0)20 7946 0018", None, "+442079460018"),
+        ("+4402079460018", None, "+442079460018"),
+        ("+112125550142", None, "+12125550142"),
+        ("+788121234567", None, "+78121234567"),
+        ("+4900301234567", None, "+490301234567"),
+        ("+390212345678", None, "+390212345678"),
+        ("+11", None, None),
+        ("+1112345678901", None, "+1112345678901"),
         ("2125550142", None, None),
         ("555-0142", "US", None),
         ("101", "US", None),
@@ -66,6 +76,21 @@ def test_callers_without_a_number_are_anonymous(text: str | None):
 @pytest.mark.parametrize("text", ["+12125550142", "101", "ada", "sip:ada@example.com", "x" * 1000])
 def test_callers_with_something_to_show_are_not_anonymous(text: str):
     assert not is_anonymous(text)
+
+
+@pytest.mark.parametrize("region", sorted(COUNTRIES))
+def test_what_is_normal_at_a_glance_is_what_the_library_leaves_alone(region: str):
+    """Numbers as they are, and with what is dialled before them within the country."""
+    example = phonenumbers.example_number(region)
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    assert example is not None
+    assert metadata is not None
+    number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+    assert is_normal(number) or number == normalise(number, None)
+    code = f"+{example.country_code}"
+    doubled = f"{code}{metadata.national_prefix or ''}{number.removeprefix(code)}"
+    canonical = parse_number(doubled, None)
+    assert normalise(doubled, None) == (doubled if canonical is None else canonical)
 
 
 def test_a_plain_number_never_reaches_the_library(monkeypatch: pytest.MonkeyPatch):
