@@ -26,9 +26,18 @@ _CODES: Final = frozenset(code.value for code in ErrorCode)
 
 
 async def record_errors(
-    link: Link, tenant: str, router: str, errors: Sequence[RouterError], deadline: Deadline
+    link: Link,
+    tenant: str,
+    router: str,
+    errors: Sequence[RouterError],
+    deadline: Deadline,
+    *,
+    now_ms: int,
 ) -> RouterHealth:
-    """Count errors (telling them twice counts once) and return the router's state since then."""
+    """Count errors (telling them twice counts once) and return the router's state since then.
+
+    `now_ms` is of the clock that the errors were dated by; the store keeps them by its own.
+    """
     words = [f"{error.at_ms} {error.code.value} {error.key}" for error in errors]
     reply = await run_script(
         link,
@@ -38,7 +47,7 @@ async def record_errors(
             keys.routers_disabled(tenant),
             keys.router_resets(tenant),
         ],
-        [router, LIMIT, _WINDOW_MS, MOST_KEPT, *words],
+        [router, LIMIT, _WINDOW_MS, MOST_KEPT, now_ms, *words],
         deadline,
     )
     match reply:

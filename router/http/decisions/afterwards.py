@@ -230,8 +230,11 @@ class Afterwards:
             tenant = self._tenants.get(router_id)
             if tenant is None or not (link := self._links.link_for(tenant)).is_open:
                 continue
+            now_s = self._clock()
             with contextlib.suppress(CrosspointError):  # they stay pending
-                health = await errors.record_errors(link, tenant, router_id, pending, deadline)
+                health = await errors.record_errors(
+                    link, tenant, router_id, pending, deadline, now_ms=int(now_s * 1000)
+                )
                 self._budget.handed_over(router_id, pending, health, self._clock())
 
     def _count_error(self, asked: Asked, outcome: Outcome, error: ErrorCode) -> None:

@@ -51,7 +51,8 @@ ROUTER = {"id": "new", "name": "New", "rules": "acme",
 async def errors_happen(api: ApiServer, count: int, router: str = "plain") -> None:
     now_ms = int(time.time() * 1000)
     errors = [RouterError(now_ms + n, ErrorCode.TIMEOUT, f"k{now_ms}-{n}") for n in range(count)]
-    await record_errors(api.links.link_for("acme"), "acme", router, errors, in_s(5))
+    link = api.links.link_for("acme")
+    await record_errors(link, "acme", router, errors, in_s(5), now_ms=now_ms)
 
 
 async def test_a_router_is_made_changed_shown_and_removed(api: ApiServer):

@@ -125,9 +125,30 @@ async def test_an_error_told_twice_counts_once_and_one_before_a_reset_not_at_all
     now_ms = 1000 * int(time.time())
     one = errors.RouterError(now_ms, ErrorCode.TIMEOUT, "a-1")
     for _ in range(3):
-        state = await errors.record_errors(link, TENANT, "main", [one], in_s(5))
+        state = await errors.record_errors(link, TENANT, "main", [one], in_s(5), now_ms=now_ms)
     assert state.error_count == 1
     await errors.reset_error_count(link, TENANT, "main", in_s(5))
     late = errors.RouterError(now_ms - 5000, ErrorCode.TIMEOUT, "a-2")
-    state = await errors.record_errors(link, TENANT, "main", [late], in_s(5))
+    state = await errors.record_errors(link, TENANT, "main", [late], in_s(5), now_ms=now_ms)
     assert state.error_count == 0
+
+
+@pytest.mark.parametrize("off_ms", [-300_000, 300_000])
+async def test_a_process_whose_clock_is_wrong_counts_errors_like_the_others(
+    main: Running, off_ms: int
+) -> None:
+    link = main.service.links.link_for(TENANT)
+    theirs_ms = int(time.time() * 1000) + off_ms
+    before = errors.RouterError(theirs_ms - 5000, ErrorCode.TIMEOUT, "a-1")
+    since = [errors.RouterError(theirs_ms + 20, ErrorCode.TIMEOUT, f"a-{n}") for n in (2, 3)]
+
+    async def told(*some: errors.RouterError) -> int:
+        state = await errors.record_errors(link, TENANT, "main", some, in_s(5), now_ms=theirs_ms)
+        return state.error_count
+
+    await errors.reset_error_count(link, TENANT, "main", in_s(5))
+    assert await told(before, *since) == 2
+    assert await told(*since) == 2
+    shown = (await health(main)).last_errors
+    assert all(abs(error.at_ms - time.time() * 1000) < 30_000 for error in shown)
+    assert len(shown) == 2
