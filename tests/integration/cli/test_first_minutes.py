@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parents[3] / "deploy/example"
+CLOSED = 'closed: ["12-25", "01-01"]'
 
 
 class Example:
@@ -23,6 +24,7 @@ class Example:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "example"
         shutil.copytree(EXAMPLE, self.folder)
+        self._open_today()
         self.data = folder / "data"
         self.env = {
             **{name: value for name, value in os.environ.items() if "CROSSPOINT" not in name},
@@ -31,6 +33,15 @@ class Example:
         }
         self.process: subprocess.Popen[str] | None = None
         self.banner = ""
+
+    def _open_today(self) -> None:
+        """The days on which the support line is closed are long past, whatever day it is."""
+        for name in ("rules/main.yaml", "site.yaml"):
+            file = self.folder / name
+            text = file.read_text()
+            assert CLOSED in text
+            text = text.replace(CLOSED, 'closed: ["2001-01-01"]')
+            file.write_text(text.replace('"2027-01-01T', '"2001-01-01T'))  # a case of the rules
 
     def up(self) -> None:
         """Start it and read what it prints until the commands to try."""
