@@ -138,7 +138,11 @@ def leave_line(state: CallState, *, keep: bool = False) -> tuple[CallState, Comm
 
 
 def offer_callback(state: CallState) -> Next:
-    return begin(state, Phase.OFFERING_CALLBACK, CallbackOffer(number=state.caller_number))
+    """A caller who shows a word and no number, such as `Restricted`, is asked for one at once."""
+    shown = state.caller_number or ""
+    is_number = bool(shown) and not any(map(str.isalpha, shown))
+    offer = CallbackOffer(number=shown if is_number else None)
+    return begin(state, Phase.OFFERING_CALLBACK, offer)
 
 
 def say_and_hang_up(state: CallState, plan: EndPlan) -> Next:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from ivr.consent import is_consent
 from ivr.prompts import Fixed, Sound
 from ivr.steps import Event as DialogueEvent
-from ivr.steps import Finish, Key, Outcome, Played, Standing
+from ivr.steps import Finish, Key, Outcome, Play, Played, Standing
 from pbx.machine.acting import (
     Next,
     act,
@@ -54,7 +54,7 @@ def _without_dialogue(state: CallState, event: DialogueEvent) -> Next:
     if state.phase is Phase.CONSENT:
         then, steps = _settled(replace(state, is_told=True))
         return then, (Note(what="recording_announced"), *steps)
-    return state, ()
+    return no_callback(state) if state.phase is Phase.PROMISING else (state, ())
 
 
 def finished(state: CallState, end: Finish) -> Next:  # noqa: PLR0911 - one per phase
@@ -138,6 +138,13 @@ def promise(state: CallState) -> PromiseCallback:
     queue = state.queue or state.plan
     name = queue.queue if isinstance(queue, QueuePlan | CallbackPlan) else ""
     return PromiseCallback(queue=name, number=state.callback_number)
+
+
+def not_promised(state: CallState) -> Next:
+    """Whoever has agreed to be called back, and will not be, is to know that before the line goes on."""
+    play = state.play + 1
+    sorry = Play(play=play, prompts=(Fixed(Sound.CALLBACK_REFUSED),))
+    return replace(state, play=play), (Note(what="callback_not_promised"), sorry)
 
 
 def no_callback(state: CallState) -> Next:

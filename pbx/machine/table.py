@@ -36,7 +36,7 @@ from pbx.machine.dialogues import (
     hear,
     keep_key,
     message_left,
-    no_callback,
+    not_promised,
     promise,
     promised,
 )
@@ -178,7 +178,7 @@ def _planned(state: CallState, event: Planned) -> Next:
 
 
 def _promise_kept(state: CallState, event: CallbackPromised) -> Next:
-    return promised(state) if event.ok else no_callback(state)
+    return promised(state) if event.ok else not_promised(state)
 
 
 def _hang_up_again(state: CallState, event: TimedOut) -> Next:
@@ -232,6 +232,7 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.DIALING, LegGone): dialing.dialed_gone,
     (Phase.DIALING, Answered): dialing.caller_up,
     (Phase.PROMISING, CallbackPromised): _promise_kept,
+    (Phase.PROMISING, Played): hear,
     (Phase.TALKING, Bridged): talking.bridged,
     (Phase.TALKING, BridgeOver): talking.bridge_over,
     **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, *_CONFERENCE)},

@@ -354,10 +354,13 @@ def test_a_callback_is_written_down_before_the_caller_is_told() -> None:
     assert after(state, Played(steps[-1].play))[1][0] == HangUp(cause=16)
 
 
-def test_a_callback_that_cannot_be_written_down_leaves_the_caller_in_line() -> None:
+def test_a_callback_that_cannot_be_written_down_leaves_the_caller_in_line_who_is_told() -> None:
     state, _ = after(INBOUND, *TO_HOLD, *PRESSED_9, Key("1"))
-    _, steps = after(state, Checked(ok=True), CallbackPromised(ok=False))
-    assert steps == (StandInLine(QUEUE),)
+    state, (sorry,) = after(state, Checked(ok=True), CallbackPromised(ok=False))
+    assert sorry.prompts == (Fixed(Sound.CALLBACK_REFUSED),)
+    assert state.in_line
+    state, steps = after(state, Played(sorry.play))
+    assert (state.phase, steps) == (Phase.PLACING, (StandInLine(QUEUE),))
 
 
 def test_whoever_takes_over_writes_the_same_callback_down_again() -> None:
@@ -369,6 +372,13 @@ def test_whoever_takes_over_writes_the_same_callback_down_again() -> None:
     assert (state.phase, steps) == (Phase.PROMISING, (wanted,))
     _, steps = after(state, gone(CALLER))  # while nobody was there to write it down
     assert steps == (wanted, LeaveLine(keep=True), Over())
+
+
+@pytest.mark.parametrize("shown", [None, "Restricted", "frau.suess"])
+def test_who_shows_no_number_is_asked_for_one_and_spelled_none(shown: str | None) -> None:
+    caller = msgspec.structs.replace(INBOUND, caller_number=shown)
+    _, steps = after(caller, *TO_HOLD, *PRESSED_9)
+    assert steps[-1].prompts == (Fixed(Sound.CALLBACK_KEY_NUMBER),)
 
 
 def test_an_agent_found_during_the_offer_is_better_than_a_promise() -> None:
