@@ -14,7 +14,7 @@ from router.deadline import Deadline
 from router.errors import NotFoundError
 from router.store import keys
 from router.store.link import Reply
-from router.store.operations import Operations, list_of, text_of
+from router.store.operations import Operations, dated, list_of, text_of
 from router.store.reserving import MAX_GROUP, check
 
 LONGEST_CALL_MS: Final = 4 * 3_600_000
@@ -69,7 +69,7 @@ class AgentsSeen(Operations):
         *,
         seen: CallSeen,
         calls: Sequence[str],
-        at_ms: int,
+        at_ms: int | None,
         deadline: Deadline,
         caller: str | None = None,
         queue: str | None = None,
@@ -82,11 +82,11 @@ class AgentsSeen(Operations):
         """Apply a call event; None: no such agent. Copies, late and missing events do no harm.
 
         `calls` are all ids that belong together, this leg's own first; `at_ms` is the event's time on
-        the reporter's clock. A connected call confirms the agent's reservation for it. `queue`,
+        the reporter's clock, None where it told none: it is now, then. A connected call confirms the agent's reservation for it. `queue`,
         `caller` and `wrap_up_ms` are used where there was no reservation to say so.
         """
         check(1 <= len(calls) <= MAX_GROUP, "calls", f"1 to {MAX_GROUP} ids")
-        args: list[str | int] = [keys.prefix(tenant), agent, seen.value, at_ms, caller or ""]
+        args: list[str | int] = [keys.prefix(tenant), agent, seen.value, dated(at_ms), caller or ""]
         args += ["" if queue is None else keys.queue_id(queue), wrap_up_ms, ring_ms]
         args += [longest_call_ms, LONGEST_WRAP_UP_MS, limit, pause_ms or 0, *calls]
         key_names = [keys.agent(tenant, agent), keys.call_over(tenant, calls[0])]
@@ -98,16 +98,19 @@ class AgentsSeen(Operations):
         agent: str,
         *,
         status: StatusSeen,
-        at_ms: int,
+        at_ms: int | None,
         deadline: Deadline,
         do_not_disturb: bool | None = None,
         reason: str | None = None,
         longest_wrap_up_ms: int = LONGEST_WRAP_UP_MS,
     ) -> Observed | None:
-        """Apply an agent status event; None: no such agent. `do_not_disturb` None: not known."""
+        """Apply an agent status event; None: no such agent. `do_not_disturb` None: not known.
+
+        `at_ms` as for a call.
+        """
         dnd = "" if do_not_disturb is None else str(int(do_not_disturb))
         args = (
-            *(keys.prefix(tenant), agent, status.value, at_ms, dnd, reason or ""),
+            *(keys.prefix(tenant), agent, status.value, dated(at_ms), dnd, reason or ""),
             *(LONGEST_CALL_MS, longest_wrap_up_ms),
         )
         key_names = [keys.agent(tenant, agent)]

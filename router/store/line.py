@@ -23,6 +23,7 @@ from router.store.operations import (
     HasLinks,
     Operations,
     UnregisteredError,
+    dated,
     int_of,
     list_of,
     text_of,
@@ -193,11 +194,11 @@ class Line(Operations):
         queue: str,
         call: str,
         *,
-        since_ms: int,
+        since_ms: int | None,
         longest_hold_ms: int,
         deadline: Deadline,
     ) -> bool:
-        """The phone system holds this caller since then. False: not any more, by a later report.
+        """The phone system holds this caller since then (None: now). False: not any more, by a later report.
 
         Counts as waiting until reported otherwise, at most `longest_hold_ms`.
         """
@@ -208,7 +209,7 @@ class Line(Operations):
             keys.queue_live(tenant, name),
             keys.unheld(tenant, call),
         ]
-        args = (name, call, since_ms, longest_hold_ms, MAX_HELD)
+        args = (name, call, dated(since_ms), longest_hold_ms, MAX_HELD)
         return await self._run(tenant, "line_held", key_names, args, deadline) == 1
 
     async def observe_unheld(
@@ -219,7 +220,7 @@ class Line(Operations):
         Reports of holding it since before `at_ms` (default: now) are late and will be ignored.
         """
         key_names = [keys.held_call(tenant, call), keys.unheld(tenant, call)]
-        args = (keys.prefix(tenant), call, "" if at_ms is None else at_ms)
+        args = (keys.prefix(tenant), call, dated(at_ms))
         return await self._run(tenant, "line_unheld", key_names, args, deadline) == 1
 
     # private

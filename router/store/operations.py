@@ -87,6 +87,11 @@ def raise_refusal(reply: bytes) -> None:
         raise RememberedError
 
 
+def dated(at_ms: int | None) -> str | int:
+    """A time as scripts take it: without one they say what time it is on the store's clock."""
+    return "" if at_ms is None else at_ms
+
+
 def text_of(reply: Reply) -> str:
     """A reply that has to be text."""
     if isinstance(reply, bytes):

@@ -54,16 +54,16 @@ class EventApplier:
         self._legs = legs
 
     async def apply(
-        self, directory: Directory, tenant: str, event: Event, *, now_ms: int, deadline: Deadline
+        self, directory: Directory, tenant: str, event: Event, *, deadline: Deadline
     ) -> Done:
-        """Apply one event; one without a time happened `now_ms`. Errors are those of the store."""
+        """Apply one event; one without a time happens now. Errors are those of the store."""
         match event:
             case AgentCallEvent():
-                return await self._agent_call(directory, tenant, event, now_ms, deadline)
+                return await self._agent_call(directory, tenant, event, deadline)
             case QueueCallEvent():
-                return await self._queue_call(directory, tenant, event, now_ms, deadline)
+                return await self._queue_call(directory, tenant, event, deadline)
             case AgentStatusEvent():
-                return await self._status(directory, tenant, event, now_ms, deadline)
+                return await self._status(directory, tenant, event, deadline)
             case Meaningless():
                 return Done(did=Did.IGNORED, why=event.why.value)
             case _:
@@ -74,13 +74,11 @@ class EventApplier:
         directory: Directory,
         tenant: str,
         event: AgentCallEvent,
-        now_ms: int,
         deadline: Deadline,
     ) -> Done:
         agent = directory.agent_by_user_id(tenant, event.user_id)
         if agent is None:
             return Done(did=Did.UNKNOWN_AGENT)
-        at_ms = now_ms if event.at_ms is None else event.at_ms
         queue = (
             directory.queue_by_call_center_id(tenant, event.call_center_id)
             if event.call_center_id is not None
@@ -90,7 +88,7 @@ class EventApplier:
             tenant,
             event.calls,
             agent=agent.id,
-            at_ms=at_ms,
+            at_ms=event.at_ms,
             begins=event.seen in _BEGINS,
             deadline=deadline,
         )
@@ -99,7 +97,7 @@ class EventApplier:
             agent.id,
             seen=event.seen,
             calls=calls,
-            at_ms=at_ms,
+            at_ms=event.at_ms,
             deadline=deadline,
             caller=event.caller,
             queue=queue.config.id if queue else None,
@@ -112,16 +110,14 @@ class EventApplier:
         directory: Directory,
         tenant: str,
         event: QueueCallEvent,
-        now_ms: int,
         deadline: Deadline,
     ) -> Done:
         queue = directory.queue_by_call_center_id(tenant, event.call_center_id)
         if queue is None:
             return Done(did=Did.UNKNOWN_QUEUE)
-        since_ms = now_ms if event.since_ms is None else event.since_ms
         if len(event.calls) > 1:
             await self._legs.unite(
-                tenant, event.calls, at_ms=since_ms, begins=event.is_held, deadline=deadline
+                tenant, event.calls, at_ms=event.since_ms, begins=event.is_held, deadline=deadline
             )
         call, queue_id = event.calls[0], queue.config.id
         if not event.is_held:
@@ -131,7 +127,7 @@ class EventApplier:
             tenant,
             queue_id,
             call,
-            since_ms=since_ms,
+            since_ms=event.since_ms,
             longest_hold_ms=queue.config.hold_queue.max_hold_seconds * 1000,
             deadline=deadline,
         )
@@ -142,7 +138,6 @@ class EventApplier:
         directory: Directory,
         tenant: str,
         event: AgentStatusEvent,
-        now_ms: int,
         deadline: Deadline,
     ) -> Done:
         agent = directory.agent_by_user_id(tenant, event.user_id)
@@ -152,7 +147,7 @@ class EventApplier:
             tenant,
             agent.id,
             status=event.status,
-            at_ms=now_ms if event.at_ms is None else event.at_ms,
+            at_ms=event.at_ms,
             deadline=deadline,
             do_not_disturb=event.do_not_disturb,
             reason=event.reason,

@@ -21,7 +21,7 @@ from router.platforms.dialpad.signature import (
     unsigned_payload_of,
     verify,
 )
-from router.platforms.dialpad.wire import bare_token, read_json
+from router.platforms.dialpad.wire import UnreadableError, bare_token, read_json
 from router.site.directory import Directory, RouterEntry
 
 BODY_S: Final = 5.0
@@ -64,11 +64,8 @@ async def _take(request: web.Request, door: EventDoor) -> Done:
     if entry is None:
         raise NotFoundError("There is no such call router.")
     body = await read_body(request, limit=EVENT_LIMIT, deadline=in_s(BODY_S))
-    now_s = time.time()
-    event = read_event(_authenticated(entry, body, now_s))
-    return await door.applier.apply(
-        directory, entry.tenant, event, now_ms=int(now_s * 1000), deadline=in_s(APPLY_S)
-    )
+    event = read_event(_authenticated(entry, body, time.time()))
+    return await door.applier.apply(directory, entry.tenant, event, deadline=in_s(APPLY_S))
 
 
 def _authenticated(entry: RouterEntry, body: bytes, now_s: float) -> Mapping[str, object]:
@@ -77,7 +74,10 @@ def _authenticated(entry: RouterEntry, body: bytes, now_s: float) -> Mapping[str
     """
     token = bare_token(body)
     if not entry.is_signed:
-        return read_json(body) if token is None else json_object(unsigned_payload_of(token))
+        try:
+            return read_json(body) if token is None else json_object(unsigned_payload_of(token))
+        except BadSignatureError:
+            raise UnreadableError from None  # nobody asked for a signature
     if token is None:
         raise BadSignatureError
     return verify(token, [secret.encode() for secret in entry.secrets], now_s)

@@ -2,7 +2,7 @@
 --
 -- KEYS 1 agent 2 call_over:<call>
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id 4 ringing | connected | hangup | missed
---      5 event time (ms, the reporter's clock) 6 caller or '' 7 queue id or '' 8 wrap-up (ms)
+--      5 event time (ms, the reporter's clock; '' : now) 6 caller or '' 7 queue id or '' 8 wrap-up (ms)
 --      9 how long it may ring (ms) 10 longest call (ms) 11 longest wrap-up (ms) 12 limit of unanswered
 --      offers 13 pause at the limit (ms) 14... ids of the call: this leg's own first, then linked ones
 -- Result {1 applied | 0 ignored, state} | nil: no such agent | 'EXPIRED'
@@ -15,7 +15,7 @@
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-local prefix, id, kind, told = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local prefix, id, kind, told = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]) or now
 local a = read_agent(KEYS[1])
 if not a then return nil end
 local at

@@ -2,7 +2,8 @@
 --
 -- KEYS 1 agent
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 agent id
---      4 available | unavailable | occupied | busy | wrapup 5 event time (ms, the reporter's clock)
+--      4 available | unavailable | occupied | busy | wrapup 5 event time (ms, the reporter's clock;
+--      '' : now)
 --      6 do-not-disturb: '1', '0', '' not known 7 reason or '' 8 longest call (ms) 9 longest wrap-up (ms)
 -- Result {1 applied | 0 ignored, state} | nil: no such agent | 'EXPIRED'
 -- Keeps  An older or repeated event changes nothing. A reservation of ours outlives every report;
@@ -14,7 +15,7 @@
 local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
-local prefix, id, status, told = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local prefix, id, status, told = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]) or now
 local a = read_agent(KEYS[1])
 if not a then return nil end
 local kept = call('HMGET', a.key, 'status_ms', 'duty_set_ms')

@@ -2,7 +2,8 @@
 --
 -- KEYS legs:<id> for each id given, the leg's own first
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 lifetime (ms) 4 agent of this leg, '' for none
---      5 '1': the leg begins (rings, is connected), '0': it ends 6 event time (ms, the reporter's clock)
+--      5 '1': the leg begins (rings, is connected), '0': it ends 6 event time (ms, the reporter's clock;
+--      '' : now)
 --      7... the ids
 -- Result all ids that belong together, the given ones first, at most 16 | 'EXPIRED'
 -- Keeps  What is united stays united, whichever pair of ids each event knew; bounded by the 16.
@@ -15,7 +16,7 @@ if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
 local MOST = 16
 local prefix, lifetime, agent = ARGV[2], ARGV[3], ARGV[4]
-local at = reported_ms(tonumber(ARGV[6]), 0, now)
+local at = reported_ms(tonumber(ARGV[6]) or now, 0, now)
 local own = ARGV[7]
 
 local all, known = {}, {}

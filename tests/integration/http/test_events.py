@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import structlog
 
 from router import logs
 from router.deadline import in_s
+from router.platforms.dialpad.events import TIMES
 from router.platforms.dialpad.signature import sign
 from router.store.agents import Reserved
 from router.store.agents_seen import StatusSeen
@@ -401,6 +403,31 @@ async def test_events_are_counted_by_what_became_of_them(api: ApiServer):
     text = api.observer.exposition().decode()
     for outcome in ("done", "ignored", "unauthenticated", "unreadable"):
         assert f'crosspoint_platform_events_total{{outcome="{outcome}"}} 1.0' in text
+
+
+async def test_an_event_without_a_time_happens_now_whatever_our_clock_says(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+):
+    slow = SimpleNamespace(time=lambda: time.time() - 300)
+    monkeypatch.setattr("router.http.events.routes.time", slow)
+    await api.agents.set_duty("acme", "ada", on=True, deadline=in_s(5))
+    undated = {"date": None, "event_timestamp": None}
+    reply = await api.event(agent_status("unavailable", **undated))
+    assert (reply.data["did"], reply.data["state"]) == ("applied", "off_duty")
+    assert (await api.event(agent_leg("connected", **dict.fromkeys(TIMES)))).data[
+        "did"
+    ] == "applied"
+    assert (await api.event(agent_leg("hangup", **dict.fromkeys(TIMES)))).data["did"] == "applied"
+    assert (await api.event(queue_leg("queued", **dict.fromkeys(TIMES)))).data["did"] == "held"
+    assert (await api.event(queue_leg("hangup", **dict.fromkeys(TIMES)))).data["did"] == "left"
+
+
+@pytest.mark.parametrize("body", [b"abc", b"a.b.c", b'"e30.e30.e30"x'])
+async def test_what_cannot_be_read_at_a_router_without_a_secret_lacks_no_signature(
+    api: ApiServer, body: bytes
+):
+    reply = await api.event(body)
+    assert (reply.status, reply.code) == (400, "unreadable")
 
 
 async def test_a_store_that_is_gone_asks_the_platform_to_come_again(api: ApiServer):
