@@ -19,7 +19,7 @@ _MANY = 500
 
 @click.command(
     epilog="""\b
-A FOLDER stands for all its *.yaml files. After an error, run it again: that is safe.
+A FOLDER stands for all its *.yaml and *.yml files. After an error, run it again: that is safe.
 \b
 Examples:
   crosspoint apply site.yaml --dry-run

@@ -3,7 +3,7 @@
 A site may be spread over several files (a file holds at most 1 MiB); names are looked up across them.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,6 +22,7 @@ from router.site.resources import (
     RouterConfig,
     SecretRef,
     callback_key_problem,
+    number_in,
     router_problems,
     target_problem,
 )
@@ -38,6 +39,7 @@ from rules.problems import FileError, Mark, Problem, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, SequenceNode, read_tree
 
 DEFAULT_TENANT: Final = "default"
+_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,19 +66,24 @@ class _TargetForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def site_files(path: Path) -> list[Path]:
-    """The file itself, or all `*.yaml` files of a folder; FileError when it has none.
+    """The file itself, or all `*.yaml` and `*.yml` files of a folder; FileError when it has none.
 
-    A folder without any is a mistake: pruning by it would remove everybody.
+    A folder without any is a mistake: pruning by it would remove everybody. Hidden files are an
+    editor's business.
     """
     if not path.is_dir():
         return [path]
-    found = sorted(path.glob("*.yaml"))
+    found = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix in _SUFFIXES and not file.name.startswith(".")
+    )
     if not found:
         problem = Problem(
             mark=Mark(str(path), 1, 1),
             code="no-files",
             message="there are no files in this folder",
-            expected="*.yaml",
+            expected="*.yaml or *.yml",
         )
         raise FileError([problem])
     return found
@@ -211,7 +218,7 @@ class _Checks:
         for kind in ("routers", "queues", "agents"):
             self._once(kind, "id")
         self._once("agents", "user_id")
-        self._once("agents", "number")
+        self._once("agents", "number", unnamed=number_in)
         self._once("queues", "call_center_id")
         self._once("routers", "phone_numbers")
         if self._is_whole:  # the missing file may be the one with the queues
@@ -263,15 +270,22 @@ class _Checks:
             message = f"there is no such {noun}"
             self._add(item, path, "unknown-name", message, found=name, known=known)
 
-    def _once(self, kind: str, field: str) -> None:
+    def _once(
+        self, kind: str, field: str, *, unnamed: Callable[[str], str | None] | None = None
+    ) -> None:
+        """`unnamed` tells from an id what it is called where the field is not there."""
         seen: dict[str, Mark] = {}
         for item in self._items(kind):
-            mark = mark_at(item.tree, (*item.place, field))
-            for text in item.texts(field):
+            place, texts = field, item.texts(field)
+            if unnamed is not None and field not in item.fields:
+                name = unnamed(item.text("id") or "")
+                place, texts = "id", [] if name is None else [name]
+            mark = mark_at(item.tree, (*item.place, place))
+            for text in texts:
                 first = seen.setdefault(text, mark)
                 if first is not mark:
                     message = f"this stands at {first} already"
-                    self._add(item, (field,), "duplicate", message, found=text)
+                    self._add(item, (place,), "duplicate", message, found=text)
 
     def _add(
         self,

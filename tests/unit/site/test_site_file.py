@@ -209,6 +209,25 @@ def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
     assert load_site(site_files(tmp_path)).queues[0].id == "q"
 
 
+def test_a_folder_has_files_of_both_suffixes_and_hidden_ones_are_left_to_the_editor(
+    tmp_path: Path,
+) -> None:
+    for name in ("b.yaml", "a.yml", "notes.txt", ".b.yaml"):
+        (tmp_path / name).write_text("version: 1\n")
+    (tmp_path / ".#b.yaml").symlink_to("somebody@there.1")
+    assert [path.name for path in site_files(tmp_path)] == ["a.yml", "b.yaml"]
+
+
+@pytest.mark.parametrize(("order", "place"), [(1, "number"), (-1, "id")])
+def test_what_an_agent_keys_in_by_its_id_is_no_other_ones_number(order: int, place: str) -> None:
+    agents = ['{id: "1001", name: Ada}', '{id: b, name: Ben, number: "1001"}'][::order]
+    (problem,) = problems_of(f"version: 1\nagents: [{', '.join(agents)}]\n")
+    assert "stands at 0.yaml:2:" in problem
+    assert f"(at agents[1].{place}); found '1001'" in problem
+    agents = ['{id: "1001", name: Ada, number: "7"}', '{id: b, name: Ben, number: "1001"}']
+    assert len(parse(f"version: 1\nagents: [{', '.join(agents)}]\n").agents) == 2
+
+
 def test_files_that_say_nothing_of_a_site_are_refused() -> None:
     for text in (
         "",
