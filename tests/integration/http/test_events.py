@@ -422,7 +422,7 @@ async def test_an_event_without_a_time_happens_now_whatever_our_clock_says(
     assert (await api.event(queue_leg("hangup", **dict.fromkeys(TIMES)))).data["did"] == "left"
 
 
-@pytest.mark.parametrize("body", [b"abc", b"a.b.c", b'"e30.e30.e30"x'])
+@pytest.mark.parametrize("body", [b"abc", b"a.b.c"])
 async def test_what_cannot_be_read_at_a_router_without_a_secret_lacks_no_signature(
     api: ApiServer, body: bytes
 ):
