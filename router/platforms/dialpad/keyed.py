@@ -15,7 +15,7 @@ NAME_FIELDS: Final = ("hint_name", "name", "key")
 VALUE_FIELDS: Final = ("value", "digits", "answer", "input", "hint_value")
 
 MOST_NAMES: Final = 32
-LONGEST_NAME: Final = 64
+LONGEST_NAME: Final = 100  # as in a rules file
 LONGEST_DIGITS: Final = 64
 
 _KEYS: Final = frozenset("0123456789*#")

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.decisions.attributes import MOST_ATTRIBUTES
+from router.platforms.dialpad.keyed import LONGEST_NAME
 from router.platforms.dialpad.wire import (
     UnreadableError,
     bare_token,
@@ -18,6 +19,7 @@ from router.platforms.dialpad.wire import (
 )
 from rules.actions import Ask, End, Forward, Route, Target, TargetType
 from rules.facts import CallFacts, Contact
+from rules.parse_actions import NAME
 
 FULL = {
     "call_id": 4611686018427000,
@@ -103,6 +105,12 @@ def test_what_is_empty_or_no_keys_is_silence(value: object) -> None:
     request = read_request({"hints": {"pin": value}}, "r")
     assert request.call.digits == {}
     assert request.silent == {"pin"}
+
+
+def test_the_answer_to_a_question_of_the_longest_name_in_a_rules_file_is_read() -> None:
+    assert LONGEST_NAME == NAME.most
+    call = CallFacts(call_id="1", digits={"n" * NAME.most: "2"})
+    assert read_request(read_json(write_request(call)), "main").call.digits == call.digits
 
 
 def test_a_key_of_star_or_hash_counts_and_leading_zeros_stay() -> None:
