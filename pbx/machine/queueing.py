@@ -123,7 +123,7 @@ def offer_gone(state: CallState, event: LegGone) -> Next:
         return state, ()
     state = without_offer(state, event.leg)
     steps: list[Step] = [Note(what=f"offer_{event.why}", leg=lost.id, agent=lost.agent)]
-    if lost.agent is not None and event.why is not Gone.CANCELLED:
+    if lost.agent is not None:
         steps.append(NoteUnanswered(agent=lost.agent, token=state.token, why=event.why))
     if not state.offers:
         then, more = look_again(state)

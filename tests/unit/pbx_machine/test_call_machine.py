@@ -217,6 +217,11 @@ def test_an_unanswered_offer_is_counted_and_the_next_agent_looked_for_at_once() 
     assert state.in_line
 
 
+def test_a_phone_that_cancels_by_itself_has_not_taken_the_call_either() -> None:
+    _, steps = after(INBOUND, *TO_HOLD, ADA_OFFER, gone(ADA, Gone.CANCELLED))
+    assert NoteUnanswered(agent="ada", token="t1", why=Gone.CANCELLED) in steps
+
+
 def test_of_several_phones_the_first_to_answer_takes_the_call() -> None:
     state, _ = after(INBOUND, *TO_HOLD, BOTH_OFFER)
     state, steps = after(state, LegUp(BEN))

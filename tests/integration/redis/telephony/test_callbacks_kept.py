@@ -313,13 +313,17 @@ async def test_customer_first_frees_the_agent_and_keeps_the_place(redis_url: str
         assert isinstance(await board.arrives(state), Matched)
 
 
-async def test_an_offer_nobody_may_dial_for_leaves_the_agent_free(board: Switchboard):
+async def test_a_callback_of_more_tries_than_there_are_now_ends_and_takes_no_agent(
+    board: Switchboard,
+):
     about = await board.desk.create("support", CALLER, in_s(5))
     link, key = board.links.link_for(TENANT), keys.callback(TENANT, about.id)
     await link.call("HSET", key, "attempts", POLICY.tries, deadline=in_s(5))
     await look(board)
     assert board.begun == []
     assert await board.state_of("ada") == "available"
+    over = await kept(board, about.id)
+    assert (over.status, over.reason) == (Status.FAILED, "no_tries_left")
 
 
 async def test_an_agent_without_a_phone_holds_no_callback_up(redis_url: str):
