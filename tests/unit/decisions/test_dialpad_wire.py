@@ -108,7 +108,7 @@ def test_what_is_empty_or_no_keys_is_silence(value: object) -> None:
 
 
 def test_the_answer_to_a_question_of_the_longest_name_in_a_rules_file_is_read() -> None:
-    assert LONGEST_NAME == NAME.most
+    assert NAME.most == LONGEST_NAME
     call = CallFacts(call_id="1", digits={"n" * NAME.most: "2"})
     assert read_request(read_json(write_request(call)), "main").call.digits == call.digits
 
