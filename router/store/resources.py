@@ -133,6 +133,7 @@ class Resources:
                     await self._put_live_as_described(link, tenant, resource.id, deadline)
                 raise
             if outcome is not None:
+                await self._keep_claim(tenant, resource, deadline)
                 return outcome
         raise ChangedError(_BUSY)
 
@@ -391,8 +392,22 @@ class Resources:
     async def _give_up(self, tenant: str, router_id: str, deadline: Deadline) -> None:
         link = self._links.link_for_key(keys.ROUTER_IDS)
         owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
-        if owner is not None and _bytes(owner).decode() == tenant:
-            await link.call("HDEL", keys.ROUTER_IDS, router_id, deadline=deadline)
+        if owner is None or _bytes(owner).decode() != tenant:
+            return
+        await link.call("HDEL", keys.ROUTER_IDS, router_id, deadline=deadline)
+        present = await self.get(tenant, RouterConfig, router_id, deadline=deadline)
+        if present is not None:  # somebody has written it anew, by the claim that is gone now
+            await self._keep_claim(tenant, present, deadline)
+
+    async def _keep_claim(self, tenant: str, resource: Resource, deadline: Deadline) -> None:
+        """See that a router that was just written is still its tenant's to have; else it goes."""
+        if not isinstance(resource, RouterConfig):
+            return
+        try:
+            await self._claim(tenant, resource.id, deadline)
+        except ConflictError:
+            await self._erase(tenant, Kind.ROUTERS, resource.id, deadline)
+            raise
 
     async def _need_tenant(self, tenant: str, deadline: Deadline) -> None:
         link = self._links.link_for_key(keys.TENANTS)

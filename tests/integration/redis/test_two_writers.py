@@ -1,16 +1,20 @@
 """Two who write the same resource at the same time: what is described and what lives stay the same."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 import msgspec
 import pytest
 
-from router.deadline import in_s
+from router.deadline import Deadline, in_s
 from router.errors import ConflictError, NotFoundError
 from router.site.resources import AgentConfig, Membership, QueueConfig, RouterConfig
+from router.store import keys
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.errors import read_health, set_enabled
+from router.store.link import Link, Reply
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.resources import Mode, Resources
@@ -157,3 +161,61 @@ async def test_a_router_that_is_made_anew_inherits_no_switch_and_no_errors(
     assert health["main"].is_enabled
     loaded = await writers.they.load(TENANT, deadline=in_s(5))
     assert not loaded.disabled
+
+
+class PausingLinks:
+    """Before a tenant is written down, once, somebody else does the whole of something."""
+
+    def __init__(self, links: Links, then: Callable[[], Awaitable[object]]) -> None:
+        self._links = links
+        self._then: Callable[[], Awaitable[object]] | None = then
+
+    def link_for(self, tenant: str) -> Link:
+        return self._links.link_for(tenant)
+
+    def link_for_key(self, key: str) -> Link:
+        link = self._links.link_for_key(key)
+        then, self._then = (self._then, None) if key == keys.TENANTS else (None, self._then)
+        return link if then is None else cast("Link", Pausing(link, then))
+
+
+class Pausing:
+    def __init__(self, link: Link, then: Callable[[], Awaitable[object]]) -> None:
+        self._link = link
+        self._then = then
+
+    def call(self, *words: str, deadline: Deadline) -> asyncio.Future[Reply]:
+        async def later() -> Reply:
+            await self._then()
+            return await self._link.call(*words, deadline=deadline)
+
+        return asyncio.ensure_future(later())
+
+
+async def test_a_router_that_is_removed_while_being_written_stays_its_tenants(
+    writers: Writers,
+) -> None:
+    async def removed() -> None:
+        await writers.they.remove(TENANT, RouterConfig, "main", deadline=in_s(5))
+
+    await writers.they.put(TENANT, MAIN, deadline=in_s(5))
+    links = PausingLinks(writers.links, removed)
+    await Resources(links, writers.live).put(TENANT, MAIN, deadline=in_s(5))
+    assert await writers.they.tenant_of_router("main", deadline=in_s(5)) == TENANT
+    with pytest.raises(ConflictError, match="in use by another tenant"):
+        await writers.they.put("other", MAIN, deadline=in_s(5))
+
+
+async def test_a_router_that_another_tenant_takes_meanwhile_is_not_written(
+    writers: Writers,
+) -> None:
+    async def taken() -> None:
+        await writers.they.remove(TENANT, RouterConfig, "main", deadline=in_s(5))
+        await writers.they.put("other", MAIN, deadline=in_s(5))
+
+    await writers.they.put(TENANT, MAIN, deadline=in_s(5))
+    links = PausingLinks(writers.links, taken)
+    with pytest.raises(ConflictError, match="in use by another tenant"):
+        await Resources(links, writers.live).put(TENANT, MAIN, deadline=in_s(5))
+    assert not (await writers.they.load(TENANT, deadline=in_s(5))).routers
+    assert await writers.they.tenant_of_router("main", deadline=in_s(5)) == "other"
