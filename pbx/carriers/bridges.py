@@ -40,7 +40,9 @@ class BridgeCarrier:
         self._bridges = 0
         self._under_way = 0
         self._split: tuple[set[LegId], asyncio.TimerHandle] | None = None
-        self._spying: set[LegId] = set()
+        known = call.state.supervision
+        # Of a call that was taken over: another ChanSpy would wait for the end of the one that runs.
+        self._spying = {known.leg.id} if known is not None and known.leg.is_up else set[LegId]()
         self._entering: set[LegId] = set()
         self.handlers: Handlers = {
             Bridge: self._bridge,

@@ -13,7 +13,7 @@ from ivr.hold import Hold, HoldPolicy
 from ivr.prompts import Fixed, Prompt, Sound, Speech
 from ivr.steps import Key, Play, Played, StopPlay
 from pbx.ami import agi
-from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate, Redirect
+from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate, PlayDtmf, Redirect
 from pbx.ami.client import LinkState
 from pbx.ami.values import ChannelName, UniqueId
 from pbx.carriers import phones
@@ -42,9 +42,10 @@ from pbx.machine.events import (
     NotPlaced,
     Placed,
     Recovered,
+    Supervise,
 )
 from pbx.machine.plans import LegId, QueuePlan
-from pbx.machine.state import CallState, Kind, Leg, Phase
+from pbx.machine.state import CallState, Kind, Leg, Phase, Supervision
 from pbx.ports import SpokenPrompt
 from pbx.session import Gate, Session
 from rules.actions import End as EndAction
@@ -262,6 +263,20 @@ async def test_a_caller_with_an_odd_number_is_put_through_without_it(world: Worl
         rung = [one for one in scene.asterisk.sent if isinstance(one, Originate)]
         assert rung[-1].headers().get("CallerID") is None
         assert session.state.offers == (leg,)
+
+
+async def test_a_supervisor_of_a_call_that_was_taken_over_changes_the_mode(world: World):
+    ada = Leg(id=LegId("ada"), endpoint="PJSIP/6001", agent="ada", is_up=True)
+    boss = Leg(id=LegId("boss"), endpoint="PJSIP/6002", agent="boss", is_up=True)
+    listening = Supervision(leg=boss, mode="listen")
+    scene = Scene(world, replace(INBOUND, phase=Phase.TALKING, agent=ada, supervision=listening))
+    async with scene.running() as session:
+        session.post(Supervise(endpoint="PJSIP/6002", leg=LegId("new"), mode="whisper"))
+        await scene.until(lambda: scene.asterisk.sent)
+    (key,) = scene.asterisk.sent
+    assert isinstance(key, PlayDtmf)
+    assert (key.channel, key.digit) == ("boss", "5")
+    assert scene.asterisk.commands == []
 
 
 async def test_a_channel_that_does_not_exist_any_more_ends_the_call(world: World):
