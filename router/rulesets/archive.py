@@ -7,8 +7,8 @@ each tenant that uses it when it comes into force, kept as long as it is in forc
 import asyncio
 import contextlib
 import zlib
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -70,11 +70,17 @@ def _compile(packed: bytes, digest: str) -> Ruleset | None:
     return compile_ruleset(document) if document.digest == digest else None
 
 
+class Version(NamedTuple):
+    """What a version was read from, packed; None when it is too large."""
+
+    digest: str
+    packed: bytes | None
+
+
 class InForce(Protocol):
     """The rules in force: `router.rulesets.in_force.Rulesets`."""
 
-    def get(self, name: str) -> Ruleset | None: ...
-    def packed(self, name: str) -> bytes | None: ...
+    def versions(self, name: str) -> Sequence[Version]: ...
 
 
 class RulesArchive:
@@ -99,25 +105,29 @@ class RulesArchive:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def bring(self) -> None:
-        """Bring what is not there yet; CrosspointError when the store cannot be told."""
-        now = asyncio.get_running_loop().time()
-        wanted: dict[tuple[str, str], str] = {}
-        for tenant, name in self._in_use():
-            ruleset = self._rulesets.get(name)
-            if ruleset is not None and self._link_for(tenant).is_open:
-                wanted[tenant, ruleset.digest] = name
-        self._again_at = {each: at for each, at in self._again_at.items() if each in wanted}
-        for (tenant, digest), name in wanted.items():
-            if now >= self._again_at.get((tenant, digest), now):
-                await self._keep(tenant, name, digest)
-                self._again_at[tenant, digest] = now + AGAIN_EVERY_S
+        """Bring what is not there yet; CrosspointError when the store cannot be told.
 
-    async def _keep(self, tenant: str, name: str, digest: str) -> None:
-        link = self._link_for(tenant)
+        Also versions that were replaced before they were brought: they have decided calls too.
+        """
+        now = asyncio.get_running_loop().time()
+        wanted: dict[tuple[str, str], tuple[str, Version]] = {}
+        in_force: set[tuple[str, str]] = set()
+        for tenant, name in self._in_use():
+            if self._link_for(tenant).is_open and (versions := self._rulesets.versions(name)):
+                wanted |= {(tenant, version.digest): (name, version) for version in versions}
+                in_force.add((tenant, versions[-1].digest))
+        self._again_at = {each: at for each, at in self._again_at.items() if each in wanted}
+        for key, (name, version) in wanted.items():
+            again_at = self._again_at.get(key)
+            if again_at is None or (key in in_force and now >= again_at):
+                await self._keep(key[0], name, version)
+                self._again_at[key] = now + AGAIN_EVERY_S
+
+    async def _keep(self, tenant: str, name: str, version: Version) -> None:
+        link, digest = self._link_for(tenant), version.digest
         if await keep_version(link, tenant, digest, b"", in_s(STORE_S)):
             return
-        packed = self._rulesets.packed(name)
-        if packed is None:
+        if version.packed is None:
             _log.warning("rules_too_large_to_keep", ruleset=name, digest=digest)
             return
-        await keep_version(link, tenant, digest, packed, in_s(STORE_S))
+        await keep_version(link, tenant, digest, version.packed, in_s(STORE_S))

@@ -11,6 +11,7 @@ gone. A ruleset whose file is gone stays as long as a router uses it, and is for
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 import structlog
 
 from router.rulesets import last_good as last_good_rules
+from router.rulesets.archive import Version
 from router.rulesets.folder import Look, Stamps, look_at
 from router.rulesets.reading import Loaded, load, problem_of
 from rules.actions import DEFAULT_RULE
@@ -30,6 +32,9 @@ from rules.ruleset import Ruleset
 LOOK_EVERY_S: Final = 0.25
 PREPARE_EVERY_S: Final = 3600.0
 """How often holidays around the present are worked out ahead of the calls that ask for them."""
+
+MOST_REPLACED: Final = 16
+"""Versions that were in force, kept at hand until the store has them: 32 MiB at most."""
 
 _log = structlog.get_logger(__name__)
 
@@ -89,6 +94,7 @@ class Rulesets:
         self._last_good = last_good
         self._rulesets: dict[str, Ruleset] = {}
         self._packed: dict[str, bytes | None] = {}
+        self._replaced: deque[tuple[str, Version]] = deque(maxlen=MOST_REPLACED)
         self._states: dict[str, RulesetState] = {}
         self._findings: dict[str, tuple[str, tuple[Problem, ...]]] = {}
         self._taken: dict[Path, Stamps] = {}
@@ -99,9 +105,13 @@ class Rulesets:
         """The version in force; None when there never was a good one."""
         return self._rulesets.get(name)
 
-    def packed(self, name: str) -> bytes | None:
-        """What the version in force was read from, packed; None when it is too large."""
-        return self._packed.get(name)
+    def versions(self, name: str) -> tuple[Version, ...]:
+        """Those that the version in force has replaced lately, oldest first, and it itself last."""
+        replaced = (version for of, version in self._replaced if of == name)
+        ruleset = self._rulesets.get(name)
+        if ruleset is None:
+            return tuple(replaced)
+        return (*replaced, Version(ruleset.digest, self._packed.get(name)))
 
     async def findings(self, name: str) -> tuple[Problem, ...]:
         """What is odd about the version in force; looked for when first asked, for up to seconds."""
@@ -178,6 +188,8 @@ class Rulesets:
             await self._restore(name)
             self._keep(name, path.name, loaded.problems)
             return
+        if name in self._rulesets:
+            self._replaced.append((name, self.versions(name)[-1]))
         self._rulesets[name] = loaded.ruleset
         self._packed[name] = loaded.packed
         self._states[name] = RulesetState(

@@ -13,7 +13,7 @@ from router.cli.main import cli as command
 from router.deadline import in_s
 from router.decisions.log import Entry, Filters
 from router.decisions.outcome import Level
-from router.rulesets.archive import LARGEST_PACKED, load_version, pack, unpack
+from router.rulesets.archive import LARGEST_PACKED, RulesArchive, load_version, pack, unpack
 from router.settings import PrivacySettings
 from router.store import keys, rules_versions
 from router.store.decisions import append_decisions, list_decisions, written
@@ -92,6 +92,37 @@ async def test_a_decision_by_an_older_version_is_explained_with_that_version(
     assert form["not_explained"] is None
     assert form["explanation"]["digest"] == digest
     assert form["explanation"]["decision"]["action"]["target"]["id"] == "60"
+
+
+async def test_versions_that_were_replaced_before_the_store_was_told_are_kept_too(main: Running):
+    first = await version_in_force(main)
+    link, tenant = main.service.links.link_for(TENANT), secrets.token_hex(4)
+    archive = RulesArchive(main.service.rulesets, lambda _: link, lambda: [(tenant, "acme")])
+    digests = [first]
+    for n in range(3):  # nobody brings them to this tenant's store meanwhile
+        await change_rules(main, f"{CHANGED}# {n}\n")
+        digests.append(main.service.rulesets.versions("acme")[-1].digest)
+    await archive.bring()
+    kept = [await get_version(link, tenant, digest, in_s(5)) for digest in digests]
+    assert all(kept)
+    assert len(set(kept)) == 4
+
+
+async def test_a_version_that_was_replaced_is_brought_once_and_not_kept_for_longer(
+    main: Running, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("router.rulesets.archive.AGAIN_EVERY_S", 0.0)
+    first = await version_in_force(main)
+    await change_rules(main, CHANGED)
+    digests = [first, main.service.rulesets.versions("acme")[-1].digest]
+    link, tenant = main.service.links.link_for(TENANT), secrets.token_hex(4)
+    archive = RulesArchive(main.service.rulesets, lambda _: link, lambda: [(tenant, "acme")])
+    await archive.bring()
+    for digest in digests:
+        assert await link.call("DEL", keys.rules_version(tenant, digest), deadline=in_s(5)) == 1
+    await archive.bring()
+    kept = [await get_version(link, tenant, digest, in_s(5)) for digest in digests]
+    assert [text is not None for text in kept] == [False, True]
 
 
 async def test_a_masked_decision_is_explained_with_the_rule_that_made_it(
