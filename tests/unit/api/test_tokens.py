@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import jwt
@@ -58,6 +59,11 @@ async def test_every_one_of_the_four_claims_is_required(missing: str):
 async def test_claims_that_do_not_fit_are_refused(claims: dict[str, object]):
     with pytest.raises(TokenRefusedError):
         await Tokens(secret=SECRET).verify(signed(claims))
+
+
+async def test_a_token_made_where_the_clock_is_ahead_is_good_at_once():
+    made = {**CLAIMS, "iat": int(time.time()) + 120}
+    assert (await Tokens(secret=SECRET).verify(signed(made))).sub == "ada"
 
 
 async def test_the_last_moment_that_is_a_date_is_taken_and_shown():
