@@ -79,13 +79,17 @@ def stamp_of(path: Path) -> Stamp | None:
 
 
 def _rules_files(folder: Path) -> Iterator[str]:
-    """Names of the rules files; hidden ones are an editor's business."""
+    """Names of the rules files; hidden ones are an editor's business.
+
+    One that cannot be shown (not UTF-8, a control character) no router can name, nor a metric.
+    """
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                is_ours = entry.name.endswith(SUFFIXES) and not entry.name.startswith(".")
+                name = entry.name
+                is_ours = name.endswith(SUFFIXES) and name[0] != "." and name.isprintable()
                 if is_ours and _is_file(entry):
-                    yield entry.name
+                    yield name
     except OSError:
         return
 

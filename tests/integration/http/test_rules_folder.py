@@ -1,8 +1,11 @@
 """The rules folder of a running service: what becomes of files that come, go and are no good."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.integration.http.conftest import RULES, Running, apply, until
 
@@ -56,6 +59,17 @@ async def test_a_broken_file_that_no_router_uses_degrades_nothing(main: Running)
     (folder / "absent.yaml").write_text("{")
     await until(lambda: any(state.problems for state in main.service.rulesets.states[:1]))
     assert await rules_part(main) == {"name": "rules", "is_well": False, "detail": "1 refused"}
+
+
+@pytest.mark.parametrize("name", [b"b\xfcro.yaml", b"two\nlines.yaml"])
+async def test_a_file_whose_name_cannot_be_shown_is_left_alone(main: Running, name: bytes) -> None:
+    folder = await folder_of(main)
+    (folder / os.fsdecode(name)).write_text(GOOD)
+    (folder / "after.yaml").write_text(GOOD)  # by when the other one has been seen too
+    await until(lambda: main.service.rulesets.get("after"))
+    assert {state.name for state in main.service.rulesets.states} == {"absent", "acme", "after"}
+    async with main.session.get(f"{main.url}/metrics") as got:
+        assert got.status == 200
 
 
 async def test_a_file_with_a_name_that_is_taken_is_told_and_takes_over_when_it_is_free(
