@@ -55,6 +55,7 @@ from router.store.line import Line
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.memory import CallMemory
+from router.store.operations import MAX_REQUIREMENTS, TooManyRequirementsError
 from router.store.pbx_states import PbxStates
 from router.store.phones import Phones
 from router.store.resources import Resources
@@ -287,6 +288,7 @@ class Requirements:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._known: set[tuple[str, Requirement]] = set()
+        self._refused: set[tuple[str, Requirement]] = set()
         self._connects = 0
 
     async def run(self) -> None:
@@ -302,25 +304,37 @@ class Requirements:
                         await self.forget()
 
     async def register(self) -> None:
+        """Where a tenant has no room for more, the others' and the rest of its own are registered."""
         connects = self._service.links.connects
         if connects != self._connects:
             self._connects = connects
             self._known.clear()
         wanted = set(self._wanted())
         self._known &= wanted
-        for tenant, requirement in wanted - self._known:
-            await self._service.agents.register(tenant, requirement, in_s(_STORE_S))
-            self._known.add((tenant, requirement))
+        self._refused &= wanted
+        refused = 0
+        for tenant, requirement in wanted - self._known - self._refused:
+            try:
+                await self._service.agents.register(tenant, requirement, in_s(_STORE_S))
+            except TooManyRequirementsError:
+                refused += 1
+                self._refused.add((tenant, requirement))
+            else:
+                self._known.add((tenant, requirement))
+        if refused:
+            _log.warning("requirements_refused", count=refused, most_per_tenant=MAX_REQUIREMENTS)
 
     async def forget(self) -> None:
         """Remove what no ruleset in force asks for and nobody has used for a day.
 
-        Registering counts as use: what is in force stays, however rarely a call needs it.
+        Registering counts as use: what is in force stays, however rarely a call needs it. What was
+        refused is tried again: there may be room now.
         """
         self._known.clear()
         await self.register()
         for tenant in self._service.directory.tenants:
             await self._service.agents.forget_unused(tenant, in_s(FORGET_S))
+        self._refused.clear()
 
     def _wanted(self) -> Iterable[tuple[str, Requirement]]:
         for entry in self._service.directory.routers.values():

@@ -75,6 +75,31 @@ async def test_what_rules_in_force_ask_for_is_never_forgotten_and_the_rest_is(ma
     assert not await is_known(main, keys.requirement_id(UNUSED))
 
 
+async def test_a_tenant_that_is_full_of_what_nobody_uses_makes_room_and_holds_up_no_other(
+    main: Running,
+):
+    """As after many changes of the rules within a day."""
+    link = main.service.links.link_for(TENANT)
+    in_force = keys.requirement_id(Requirement.of("support", {}))
+    await until(lambda: is_known(main, in_force))
+    requirements, used = keys.requirements(TENANT), keys.requirements_used(TENANT)
+    await link.call("DEL", requirements, used, deadline=in_s(5))
+    stale = [
+        keys.requirement_id(Requirement.of("old", {"x": n % 101, "y": n // 101}))
+        for n in range(500)
+    ]
+    for each in stale:
+        link.call("HSET", requirements, each, "up 1", deadline=in_s(5))
+        link.call("HSET", used, each, 1, deadline=in_s(5))
+    work = Requirements(main.service)
+    await work.register()
+    assert not await is_known(main, in_force)
+    await work.forget()
+    assert not await is_known(main, stale[0])
+    await work.register()
+    assert await is_known(main, in_force)
+
+
 async def is_known(main: Running, requirement: str) -> bool:
     link = main.service.links.link_for(TENANT)
     reply = await link.call(
