@@ -65,9 +65,9 @@ async def test_a_broken_file_that_no_router_uses_degrades_nothing(main: Running)
 async def test_a_file_whose_name_cannot_be_shown_is_left_alone(main: Running, name: bytes) -> None:
     folder = await folder_of(main)
     (folder / os.fsdecode(name)).write_text(GOOD)
-    (folder / "after.yaml").write_text(GOOD)  # by when the other one has been seen too
-    await until(lambda: main.service.rulesets.get("after"))
-    assert {state.name for state in main.service.rulesets.states} == {"absent", "acme", "after"}
+    (folder / "zebra.yaml").write_text(GOOD)  # taken after the other one
+    await until(lambda: main.service.rulesets.get("zebra"))
+    assert {state.name for state in main.service.rulesets.states} == {"absent", "acme", "zebra"}
     async with main.session.get(f"{main.url}/metrics") as got:
         assert got.status == 200
 
