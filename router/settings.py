@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, inspect
 
+from pbx.ami.values import is_folder
 from router.site import texts
 from router.site.resources import SecretRef, resolve_secret
 from router.site.typed_nodes import StructReader, mark_at, read_bounded, secret_hook, type_info
@@ -266,6 +267,7 @@ def parse_settings(text: bytes, file: str, folder: Path, env: Mapping[str, str])
         if settings is not None:
             _check_networks(settings, tree, problems)
             _check_features(settings, tree, problems)
+            _check_folders(settings, tree, folder, problems)
             problems.raise_if_any()
             return _with_absolute_paths(settings, folder)
     problems.raise_if_any()
@@ -356,6 +358,21 @@ def _check_features(settings: Settings, tree: Node, problems: ProblemList) -> No
             path="pbx.logout_number",
             found=pbx.logout_number,
         )
+
+
+def _check_folders(settings: Settings, tree: Node, folder: Path, problems: ProblemList) -> None:
+    """Whatever Asterisk reads or writes has to be spoken of in its commands."""
+    for name in ("spool_dir", "sounds_dir", "core_sounds_dir", "speech_dir"):
+        given = None if settings.pbx is None else getattr(settings.pbx, name)
+        if given is not None and not is_folder(str(folder / given)):
+            problems.add(
+                mark_at(tree, ("pbx", name)),
+                "unknown-value",
+                "Asterisk cannot be told of this folder",
+                path=f"pbx.{name}",
+                found=str(folder / given),
+                expected="letters, digits and ._-/ only, at most 250 of them",
+            )
 
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:

@@ -25,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 _FUNCTION = re.compile(r"[A-Z][A-Z0-9_]{0,39}\([A-Za-z0-9_:/-]{0,79}\)")
 _SIP_HEADER = re.compile(r"X-[A-Za-z0-9-]{1,60}")
 _PATH = re.compile(r"[A-Za-z0-9._/-]{1,400}")
+_FOLDER = re.compile(r"[A-Za-z0-9._/-]{1,250}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _CHANNEL = re.compile(r"[A-Za-z0-9_.:@/;+*#=~-]{1,200}")
 _DIGITS = re.compile(r"[0-9A-D*#]{0,32}")
@@ -93,6 +94,11 @@ def sound(name: str) -> str:
     if ".." in name:
         raise UnsafeValueError("a sound leaves its folder")
     return _checked(_PATH, name, "sound")
+
+
+def is_folder(name: str) -> bool:
+    """Whether Asterisk can be told of files in it: letters, digits and `._-/`, with room for their names."""
+    return _FOLDER.fullmatch(name) is not None and ".." not in name
 
 
 def file_name(name: str) -> str:

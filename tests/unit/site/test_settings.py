@@ -135,6 +135,15 @@ def test_a_network_that_is_none_is_told_where_it_stands() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["spool_dir", "sounds_dir", "core_sounds_dir", "speech_dir"])
+def test_a_folder_that_asterisk_cannot_be_told_of_is_refused(name: str) -> None:
+    for path in ("/mnt/call recordings", "/srv/büro", "/srv/../etc", "/srv/a,b"):
+        (problem,) = problems_of(f'pbx:\n  {name}: "{path}"')
+        assert problem.startswith("crosspoint.yaml:2:"), problem
+        assert f"at pbx.{name}" in problem
+    assert parse(f"pbx: {{{name}: sounds/en_US}}").pbx is not None
+
+
 @pytest.mark.parametrize(
     "text", ["tokens: {secret: hunter2}", "tokens: {secret: {value: hunter2}}"]
 )
