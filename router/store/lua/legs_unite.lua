@@ -6,7 +6,8 @@
 --      '' : now)
 --      7... the ids
 -- Result all ids that belong together, the given ones first, at most 16 | 'EXPIRED'
--- Keeps  What is united stays united, whichever pair of ids each event knew; bounded by the 16.
+-- Keeps  What is united stays united, whichever pair of ids each event knew; bounded by the 16:
+--        of an id that more legs share, only the first ones are remembered.
 --        The end of an agent's earlier leg, told late, stands alone: it must not end the later leg of
 --        the same conversation to the same agent.
 -- Shared: _reported
@@ -35,7 +36,8 @@ end
 if #all > 1 then
   for _, id in ipairs(all) do
     local key = prefix .. 'legs:' .. id
-    call('SADD', key, unpack(all))
+    -- An id that all legs of a busy line share would gather them all, and never lapse.
+    if call('SCARD', key) < MOST then call('SADD', key, unpack(all)) end --@bound
     call('PEXPIRE', key, lifetime)
   end
 end

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
+from router.store import keys
 from router.store.endpoints import parse_store_url
 from router.store.legs import Legs
 from router.store.links import Links
@@ -62,6 +63,19 @@ async def test_forgetting_what_was_united_is_caught(links: Links):
     assert not await is_united_over_a_third_id(
         Legs(links, broken("local linked = call('SMEMBERS', key)", "local linked = {}"))  # type: ignore[arg-type]
     )
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+async def test_an_id_that_all_legs_share_does_not_gather_them_all(links: Links, is_bound: bool):
+    bound = "if call('SCARD', key) < MOST then"
+    legs = Legs(links) if is_bound else Legs(links, broken(bound, "if true then"))  # type: ignore[arg-type]
+    for leg in range(200):
+        assert (await unite(legs, f"{leg}", "9000"))[:2] == (f"{leg}", "9000")
+    gathered = await links.link_for("acme").call(
+        "SCARD", keys.legs("acme", "9000"), deadline=in_s(5)
+    )
+    assert isinstance(gathered, int)
+    assert (gathered < 40) is is_bound
 
 
 async def test_the_late_end_of_an_earlier_leg_stands_alone(links: Links):
