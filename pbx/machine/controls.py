@@ -190,10 +190,17 @@ def hold_in_conference(state: CallState, _event: HoldCall) -> Next:
 
 
 def held_in_conference(state: CallState, _event: SplitDone) -> Next:
+    if state.intent is not Intent.HOLD:
+        return state, ()
     return replace(state, intent=None), (Music(on=True), Note(what="held"))
 
 
 def not_held_in_conference(state: CallState, _event: SplitFailed) -> Next:
+    if state.intent is not Intent.HOLD:
+        return (
+            state,
+            (),
+        )  # late: the connection was lost meanwhile, and whoever came back has looked
     return replace(state, phase=Phase.CONFERENCE, intent=None), (Note(what="control_failed"),)
 
 

@@ -113,6 +113,8 @@ def test_whoever_takes_over_finds_the_caller_on_hold_and_the_others_together() -
     assert (state.phase, steps) == (Phase.CONFERENCE_HELD, (Music(on=True),))
     state, steps = after(INBOUND, *HELD, Recovered(alive=all_of_them, bridged=frozenset({ADA})))
     assert steps == (Music(on=True), EnterConference(THIRD))
+    late = (*THREE, HoldCall(), Recovered(alive=all_of_them, bridged=two), SplitFailed())
+    assert after(INBOUND, *late)[0].phase is Phase.CONFERENCE_HELD
     leaving = (*THREE, HoldCall(), Recovered(alive=all_of_them, bridged=all_of_them))
     state, steps = after(INBOUND, *leaving)
     assert steps == (LeaveConference(CALLER),)
