@@ -110,6 +110,9 @@ def set_agent(  # noqa: PLR0917 - click's order
         known = await store.resources.load(name, deadline=soon())
         if queue is not None and queue not in known.queues:
             raise InvalidInputError(f"there is no queue {queue}", field="--queue")
+        config = known.agents.get(agent)
+        if queue is not None and config is not None and queue not in config.queues:
+            raise InvalidInputError(f"{agent} is no member of {queue}", field="--queue")
         if on_duty is not None:
             await store.agents.set_duty(name, agent, on=on_duty, reason=reason, deadline=soon())
         if dnd is not None:

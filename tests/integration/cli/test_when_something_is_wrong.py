@@ -163,6 +163,15 @@ def test_why_an_agent_is_off_duty_is_a_line_that_is_shown(house: House) -> None:
     assert "lunch" in house.run("agents", "list")
 
 
+def test_an_agent_cannot_be_left_alone_by_a_queue_of_others(house: House) -> None:
+    house.change("queues:\n", "queues:\n  - {id: sales, name: Sales}\n")
+    house.run("apply")
+    for flag in ("--dnd", "--no-dnd"):
+        said = house.run("agents", "set", "ada", flag, "--queue", "sales", code=2)
+        assert "ada is no member of sales" in said
+    house.run("agents", "set", "ada", "--dnd", "--queue", "support")
+
+
 @pytest.mark.parametrize(
     "flags", [("--on-duty", "--off-duty"), ("--no-dnd", "--dnd"), ("--disable", "--enable")]
 )
