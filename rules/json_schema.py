@@ -85,7 +85,7 @@ def _definitions() -> Schema:
     return {
         "action": _action(tuple(ActionName)),
         "default": _action(DEFAULT_ACTIONS),
-        "condition": _nothing_or(_object(_conditions())),
+        "condition": _object(_conditions()),
         "calendar": _object(
             {
                 "timezone": TimeZone().schema,
@@ -196,8 +196,7 @@ def _conditions() -> Mapping[str, Schema]:
 def _action(names: tuple[ActionName, ...]) -> Schema:
     bodies = _action_bodies()
     return {
-        **_object({name: bodies[name] for name in names}),
-        "minProperties": 1,
+        **_object({name: bodies[name] for name in names}, least=1),
         "maxProperties": 1,
     }
 
@@ -238,7 +237,7 @@ def _action_bodies() -> Mapping[ActionName, Schema]:
         ActionName.MENU: _object({**asking, "choices": choices}, ("name", "prompt", "choices")),
         ActionName.VOICEMAIL: target,
         ActionName.CALLBACK: _object({"queue": QUEUE.schema, **otherwise}, ("queue",)),
-        ActionName.END: _nothing_or(_object({"message": PROMPT.schema, "locale": LOCALE.schema})),
+        ActionName.END: _object({"message": PROMPT.schema, "locale": LOCALE.schema}),
     }
 
 
@@ -250,7 +249,7 @@ def _object(
     properties: Mapping[str, Schema], required: tuple[str, ...] = (), *, least: int = 0
 ) -> Schema:
     schema: Schema = {
-        "type": "object",
+        "type": _kind("object", is_needed=required or least),
         "properties": {str(key): value for key, value in properties.items()},
         "additionalProperties": False,
     }
@@ -266,7 +265,7 @@ def _mapping(
 ) -> Schema:
     """An object with keys of the file's own choosing."""
     schema: Schema = {
-        "type": "object",
+        "type": _kind("object", is_needed=least),
         "propertyNames": {**key.schema, "type": "string"},
         "additionalProperties": value,
     }
@@ -278,7 +277,7 @@ def _mapping(
 
 
 def _list(item: Schema, most: int | None = None, *, least: int = 0) -> Schema:
-    schema: Schema = {"type": "array", "items": item}
+    schema: Schema = {"type": _kind("array", is_needed=least), "items": item}
     if most is not None:
         schema["maxItems"] = most
     if least:
@@ -291,5 +290,6 @@ def _some(item: Schema) -> Schema:
     return {"anyOf": [item, _list(item, least=1)]}
 
 
-def _nothing_or(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
+def _kind(name: str, *, is_needed: object) -> str | list[str]:
+    """The type of a collection: nothing after its key is an empty one, where something is not needed."""
+    return name if is_needed else [name, "null"]

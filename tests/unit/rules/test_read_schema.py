@@ -151,6 +151,12 @@ def in_then(text: str) -> str:
     return RULE.format("{}", text)
 
 
+def in_case(call: str, queues: str) -> str:
+    return CASE.format(call, queues, "{rule: default}").replace(
+        "at: x", 'at: "2026-12-01T10:00:00Z"'
+    )
+
+
 def definition(*path: str | int) -> dict:
     found = SCHEMA
     for step in path:
@@ -158,7 +164,7 @@ def definition(*path: str | int) -> dict:
     return found
 
 
-CONDITION = ("$defs", "condition", "anyOf", 0, "properties")
+CONDITION = ("$defs", "condition", "properties")
 ACTION = ("$defs", "action", "properties")
 
 
@@ -171,7 +177,7 @@ ACTION = ("$defs", "action", "properties")
         ("lists: {a: {zzz: 1}}", ("$defs", "list", "anyOf", 1)),
         ("targets: {a: {zzz: 1}}", ("$defs", "target")),
         ("rules: [{zzz: 1}]", ("$defs", "rule")),
-        (in_when("{zzz: 1}"), ("$defs", "condition", "anyOf", 0)),
+        (in_when("{zzz: 1}"), ("$defs", "condition")),
         (in_when("{caller: {zzz: 1}}"), (*CONDITION, "caller", "anyOf", 2)),
         (in_when("{called: {zzz: 1}}"), (*CONDITION, "called", "anyOf", 2)),
         (in_when("{contact: {zzz: 1}}"), (*CONDITION, "contact")),
@@ -190,7 +196,7 @@ ACTION = ("$defs", "action", "properties")
         (in_then("{ask: {zzz: 1}}"), (*ACTION, "ask")),
         (in_then("{menu: {zzz: 1}}"), (*ACTION, "menu")),
         (in_then("{callback: {zzz: 1}}"), (*ACTION, "callback")),
-        (in_then("{end: {zzz: 1}}"), (*ACTION, "end", "anyOf", 0)),
+        (in_then("{end: {zzz: 1}}"), (*ACTION, "end")),
         ("cases: [{zzz: 1}]", ("$defs", "case")),
         (CASE.format("{zzz: 1}", "{}", "{}"), ("$defs", "call")),
         (
@@ -209,6 +215,52 @@ def test_schema_and_parser_know_the_same_keys(text: str, path: tuple[str | int, 
     assert unknown.expected is not None
     known = set(unknown.expected.removeprefix("one of ").split(", "))
     assert known == set(definition(*path)["properties"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "calendars:\nlists:\ntargets:\nrules:\ncases:",
+        "calendars: {a: {hours: }}",
+        "calendars: {a: {hours: {mon: }, holidays: }}",
+        "calendars: {a: {hours: {}, holidays: {closed: , special: }}}",
+        "calendars: {a: {hours: {}, holidays: {special: {12-24: }}}}",
+        "lists: {a: }",
+        in_when(""),
+        in_when("{not: }"),
+        in_when("{any: [{}, {router: a}]}"),
+        in_then("{end: }"),
+        in_then("{agent: {queue: a, skills: }}"),
+        in_then("{queue: {name: a, skills: , relax: }}"),
+        in_then("{queue: {name: a, relax: [{after: 5s, skills: }]}}"),
+        in_case("", ""),
+        in_case("{contact: , digits: , attributes: }", "{a: }"),
+    ],
+)
+def test_nothing_after_a_key_is_taken_by_the_schema_where_the_parser_takes_it(text: str):
+    whole = FILE.format(text)
+    parse_document("a", "a.yaml", whole.encode(), lambda _: b"")
+    assert is_valid(SCHEMA, yaml.safe_load(whole))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "calendars: {a: }",
+        "targets: {a: }",
+        "rules: [ {name: a, then: }]",
+        in_when("{caller: }"),
+        in_when("{any: }"),
+        in_when("{queue: {a: }}"),
+        in_then("{agent: }"),
+        in_then("{menu: {name: a, prompt: b, choices: }}"),
+    ],
+)
+def test_nothing_after_a_key_is_refused_by_both_where_something_is_needed(text: str):
+    whole = FILE.format(text)
+    assert not is_valid(SCHEMA, yaml.safe_load(whole))
+    with pytest.raises(FileError):
+        parse_document("a", "a.yaml", whole.encode(), lambda _: b"")
 
 
 def test_schema_and_parser_know_the_same_actions_for_the_default():
