@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _LEAST_MAJOR: Final = 7
 _MOST_SKEW_S: Final = 1.0
+_MOST_NAMED: Final = 10
 
 
 def store_findings(shell: Shell) -> list[Finding]:
@@ -53,6 +54,10 @@ def _tenant(tenant: str, known: "TenantResources", settings: "Settings") -> list
 
     found = f"{len(known.routers)} routers, {len(known.queues)} queues, {len(known.agents)} agents"
     findings = [Finding(what=f"tenant {tenant}", found=found)]
+    if known.unreadable:
+        found = f"written by another version, unreadable here: {_some(known.unreadable)}"
+        todo = "crosspoint apply writes anew what the site names; remove others through the API"
+        findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
     of_site: frozenset[str] = frozenset()
     with contextlib.suppress(FileError):  # another check says so
         site = read_site(settings)
@@ -73,6 +78,11 @@ def _tenant(tenant: str, known: "TenantResources", settings: "Settings") -> list
             found = entry.secret_problem
             findings.append(Finding(what=f"secret of {what}", found=found, todo=todo))
     return findings
+
+
+def _some(names: frozenset[str]) -> str:
+    more = ", ..." if len(names) > _MOST_NAMED else ""
+    return ", ".join(sorted(names)[:_MOST_NAMED]) + more
 
 
 def _clock(reply: "Reply", here_s: float) -> Finding:

@@ -123,11 +123,8 @@ async def patch_router(asked: Asked[Raw]) -> Raw:
 
 
 async def remove_router(asked: Asked[None]) -> Nothing:
-    """A later router of that id starts with a clean record."""
     resources = asked.service.resources
     await resources.remove(asked.tenant, RouterConfig, asked.id, deadline=asked.deadline)
-    await errors.reset_error_count(asked.link, asked.tenant, asked.id, asked.deadline)
-    await errors.set_enabled(asked.link, asked.tenant, asked.id, asked.deadline, enabled=True)
     return Nothing()
 
 

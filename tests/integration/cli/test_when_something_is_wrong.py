@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from router.site.resources import Kind
+from router.store import keys
+from router.store.embedded import socket_path
 from tests.integration.cli.house import House
 from tests.servers import free_port, wait_for
 
@@ -121,6 +125,21 @@ def test_the_doctor_tells_what_the_service_says_and_what_is_in_the_store(house: 
     assert "WRONG  router made: its rules nope are not in" in said
     found = json.loads(house.run("doctor", "--json", code=1))
     assert [one["what"] for one in found if one["todo"]] == ["service's rules", "router made"]
+
+
+def test_what_another_version_wrote_stops_no_start_and_is_told(house: House) -> None:
+    house.up()
+    of_another = '{"id": "ben", "name": 7}'
+    with redis.Redis(unix_socket_path=str(socket_path(house.folder / "data/store"))) as client:
+        client.hset(keys.resources("acme", Kind.AGENTS), "ben", of_another)
+    house.down()
+    house.up()
+    wait_for(lambda: degraded(house) == ["directory"], "the service to have seen it")
+    said = house.run("doctor", code=1)
+    assert "service's directory: fresh, 1 unreadable" in said
+    assert "tenant acme: written by another version, unreadable here: agents:ben" in said
+    lines = house.logged("resource_unreadable")
+    assert {(line["kind"], line["id"]) for line in lines} == {("agents", "ben")}
 
 
 def test_the_doctor_knows_when_another_house_answers(make_house: MakeHouse) -> None:
