@@ -39,7 +39,7 @@ numbers_option = click.option("--full-numbers", is_flag=True, help="Show phone n
 
 @click.group(cls=Boundary)
 def calls() -> None:
-    """List live calls; hold, transfer, end or begin them."""
+    """List live calls; hold, transfer, end or begin them, let one party go."""
 
 
 @calls.command(
@@ -151,6 +151,32 @@ def transfer(  # noqa: PLR0917 - click's order
         raise click.UsageError("say where to: one of --agent, --queue, --number")
     command = Transfer(call=call, action=_action(agent, queue, given[0]))
     _control(shell, call, tenant, command, f"is transferred to {given[0]}")
+
+
+@calls.command(
+    epilog="""\b
+Examples:
+  crosspoint calls drop 3c1e0b6f ada
+  crosspoint calls drop 3c1e0b6f 1f605803-1391-5bab-bb15-cf8a5d710d08"""
+)
+@click.argument("call")
+@click.argument("party")
+@tenant_option
+@click.pass_obj
+def drop(shell: Shell, call: str, party: str, tenant: str | None) -> None:
+    """Let PARTY (an agent, or an id of the call's `parties`) go from CALL; the others go on talking."""
+    from router.telephony.call_control import Drop  # noqa: PLC0415 - start-up time
+
+    async def work(telephony: "Telephony", name: str) -> None:
+        found = await _live(telephony, name, call)
+        leg = next((one for one in found.state.legs() if party in {one.agent, one.id}), None)
+        if leg is None:
+            raise NotFoundError(f"there is no {party} in the call {call}")
+        command = Drop(call=call, party=leg.id)
+        await telephony.control.carry_out(name, found.pbx, command, soon())
+
+    _with_telephony(shell, tenant, work)
+    click.echo(f"{party} has left {call}")
 
 
 @calls.command(
@@ -376,13 +402,18 @@ def _with_telephony(
 
 def _control(shell: Shell, call: str, tenant: str | None, command: "Command", said: str) -> None:
     async def work(telephony: "Telephony", name: str) -> None:
-        found = await telephony.call(name, call, soon())
-        if found is None:
-            raise NotFoundError(f"there is no live call {call}; `crosspoint calls list` shows them")
+        found = await _live(telephony, name, call)
         await telephony.control.carry_out(name, found.pbx, command, soon())
 
     _with_telephony(shell, tenant, work)
     click.echo(f"{call} {said}")
+
+
+async def _live(telephony: "Telephony", tenant: str, call: str) -> "LiveCall":
+    found = await telephony.call(tenant, call, soon())
+    if found is None:
+        raise NotFoundError(f"there is no live call {call}; `crosspoint calls list` shows them")
+    return found
 
 
 def _action(agent: str | None, queue: str | None, given: str) -> "Action":
@@ -428,6 +459,7 @@ def _call_form(call: "LiveCall", *, full_numbers: bool) -> dict[str, object]:
         "called": _number(state.called_number, full_numbers=full_numbers),
         "queue": _queue_of(call),
         "agent": state.talks_to.agent if state.talks_to is not None else None,
+        "parties": [{"id": one.id, "agent": one.agent} for one in state.legs()],
         "since": datetime.fromtimestamp(state.arrived_ms / 1000, UTC).isoformat(),
         "recording": state.recording,
         "recording_paused": state.is_muted,

@@ -19,7 +19,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "queues": ("managing", "List queues and who waits."),
     "routers": ("managing", "List call routers; switch them on and off."),
     "decisions": ("deciding", "The decision log, and why a call went where it went."),
-    "calls": ("controlling", "List live calls; hold, transfer, end or begin them."),
+    "calls": (
+        "controlling",
+        "List live calls; hold, transfer, end or begin them, let one party go.",
+    ),
     "callbacks": ("controlling", "Promise callbacks, list them, give them up."),
     "pin": ("pinning", "Set the PIN with which an agent logs in by phone."),
     "token": ("tokens", "Make a token for the management API."),

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pbx.machine.state import Kind, Phase
+from pbx.machine.plans import LegId
+from pbx.machine.state import Kind, Leg, Phase
 from router.deadline import in_s
 from router.settings import PbxSettings
 from router.site.keeper import DirectoryKeeper
@@ -95,6 +96,29 @@ async def test_a_call_is_held_transferred_and_ended_from_the_command_line(termin
     assert session.state.agent is None
     await terminal.run("calls", "hangup", "c1")
     assert session.state.phase in {Phase.ENDING, Phase.ENDED}
+
+
+async def test_one_of_a_conference_is_let_go_from_the_command_line(terminal: Terminal):
+    ada, eve, bea = (
+        Leg(id=LegId(f"leg-{name}"), endpoint="PJSIP/x", agent=name, is_up=True)
+        for name in ("ada", "eve", "bea")
+    )
+    three = {"phase": Phase.CONFERENCE, "agent": None, "members": (ada, eve, bea)}
+    session = await terminal.pbx.going_on(msgspec.structs.replace(talking(), **three))
+    (form,) = json.loads(await terminal.run("calls", "list", "--json"))
+    assert form["parties"][0] == {"id": "leg-ada", "agent": "ada"}
+    assert "no cyd in the call" in await terminal.run("calls", "drop", "c1", "cyd", code=2)
+    assert "eve has left c1" in await terminal.run("calls", "drop", "c1", "eve")
+    await terminal.run("calls", "drop", "c1", "leg-ada")
+    assert session.state.agent == bea
+    assert "transfer or park" in await terminal.run("calls", "drop", "c1", "bea", code=2)
+
+
+async def test_nobody_is_transferred_to_where_nobody_is(terminal: Terminal):
+    session = await terminal.pbx.going_on(talking())
+    for where in (("--agent", "adda"), ("--queue", "suport")):
+        await terminal.run("calls", "transfer", "c1", *where, code=2)
+    assert session.state == talking()
 
 
 async def test_what_cannot_be_done_says_why_and_ends_with_its_code(terminal: Terminal):

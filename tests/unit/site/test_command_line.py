@@ -76,6 +76,7 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
         "routers reset-errors",
         "calls list",
         "calls hangup",
+        "calls drop",
         "calls hold",
         "calls resume",
         "calls transfer",
