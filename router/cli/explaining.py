@@ -24,7 +24,7 @@ def print_explanation(explanation: "Explanation") -> None:
 
 
 def _words(reason: "Reason") -> str:
-    found = "nothing" if reason.found is None else reason.found
+    found = reason.found or ("none of them" if reason.parts else "nothing")
     text = f"{reason.condition} is {reason.outcome.value}: wanted {reason.wanted}, found {found}"
     if reason.parts:
         text += " [" + "; ".join(_words(part) for part in reason.parts) + "]"

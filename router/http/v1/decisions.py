@@ -26,6 +26,7 @@ from router.store.decisions import (
     get_decision,
     list_decisions,
 )
+from rules.cases import describe
 from rules.explain import Explanation, Reason
 from rules.facts import CallFacts, QueueFacts
 
@@ -57,7 +58,11 @@ class DecisionForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that was passed over: its first condition that did not hold, in words."""
+    """A rule that was passed over: its first condition that did not hold, in words.
+
+    `found` is null where there was nothing to look at; of an `any` it says what was found for each
+    alternative.
+    """
 
     rule: str
     line: int
@@ -145,7 +150,7 @@ def _explanation(explained: Explanation, logged_rule: str) -> ExplanationForm:
             outcome=reason.outcome.value,
             condition=reason.condition,
             wanted=reason.wanted,
-            found=reason.found,
+            found=describe(reason) if reason.parts else reason.found,
             wants=list(wants),
         )
 

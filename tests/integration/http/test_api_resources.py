@@ -435,6 +435,23 @@ async def test_a_decision_of_the_version_in_force_is_explained(api: ApiServer, t
     assert (await api.ask("GET", "/decisions/nonsense")).status == 404
 
 
+async def test_of_any_an_explanation_tells_what_was_found_for_each_alternative(
+    api: ApiServer, tmp_path: Path
+):
+    either = '{any: [{called: "+12125550100"}, {digits: {x: "1"}}]}'
+    rules = RULES.replace('{caller: "+12125550142"}\n    then', f"{either}\n    then")
+    (tmp_path / "acme.yaml").write_text(rules[: rules.index("cases:")])
+    await api.rulesets.load()
+    digest = api.rulesets.states[0].digest
+    call = CallFacts(call_id="c1", called="+12125550177")
+    await log(api, entry(1, digest=digest, rule="default", call=call))
+    (listed,) = (await api.ask("GET", "/decisions")).data
+    (skipped,) = (await api.ask("GET", f"/decisions/{listed['id']}")).data["explanation"]["skipped"]
+    assert (skipped["condition"], skipped["outcome"]) == ("any", "unknown")
+    assert "found +1212…77" in skipped["found"]
+    assert "digits.x wants 1, found nothing (unknown)" in skipped["found"]
+
+
 async def test_another_tenants_decisions_are_not_seen(api: ApiServer):
     await log(api, entry(1))
     assert (await api.ask("GET", "/decisions", tenant="other")).data == []

@@ -121,6 +121,13 @@ def test_an_explanation_names_the_rule_and_what_kept_the_others_away(folder: Pat
     assert explained["decision"]["rule"] == "default"
     assert explained["skipped"][0]["rule"] == "vip"
     assert explained["skipped"][0]["reason"]["found"] == "+12125550100"  # the asker's own call
+    either = folder / "rules/either.yaml"
+    either.write_text(
+        "version: 1\nrules: [{name: a, when: {any: [{digits: {x: any}}, {router: main}]},"
+        " then: {end: }}]\ndefault: {end: }\n"
+    )
+    said = run("rules", "explain", str(either), "--call", str(call)).output
+    assert "found none of them [digits.x is false: wanted any, found nothing; router is" in said
 
 
 @pytest.mark.parametrize(
