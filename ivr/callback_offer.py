@@ -67,7 +67,8 @@ def _start(now: CallbackOffer, event: Event) -> Next:
     typed = event.typed if isinstance(event, Started) else ""
     if now.number is None:
         return _key_in(now, (), typed)
-    prompts = (Fixed(Sound.CALLBACK_CONFIRM), Spelled(now.number.removeprefix("+")))
+    known = Spelled(now.number.removeprefix("+"))
+    prompts = (Fixed(Sound.CALLBACK_CONFIRM), known, Fixed(Sound.CALLBACK_CHOICE))
     question = Question(prompts=prompts, choices=frozenset({THIS_NUMBER, ANOTHER_NUMBER}))
     return _ask(replace(now, phase=Phase.CHOOSING), question, typed)
 

@@ -19,6 +19,7 @@ class Sound(StrEnum):
     ESCAPE_HINT = "escape_hint"
     CALLBACK_HINT = "callback_hint"
     CALLBACK_CONFIRM = "callback_confirm"
+    CALLBACK_CHOICE = "callback_choice"
     CALLBACK_KEY_NUMBER = "callback_key_number"
     CALLBACK_ACCEPTED = "callback_accepted"
     CALLBACK_REFUSED = "callback_refused"
