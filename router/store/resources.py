@@ -9,7 +9,7 @@ only beside a live part that is like it, and removed only without one. Who was o
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -213,8 +213,9 @@ class Resources:
         found: dict[Kind, dict[str, Resource]] = {}
         for kind in Kind:
             before, into = _usable(known, kind), found.setdefault(kind, {})
-            for id_, text in (await self._scan(tenant, kind, deadline)).items():
+            async for id_, text in self._scan(tenant, kind, deadline):
                 _take(kind, id_, text, before, into, unreadable)
+            found[kind] = dict(sorted(into.items()))
         return _resources(pulse, found, unreadable)
 
     async def renew(
@@ -438,21 +439,24 @@ class Resources:
                 raise _taken(resource, _bytes(owner).decode(), name.field)
 
     async def _need_no_members(self, tenant: str, queue_id: str, deadline: Deadline) -> None:
-        texts = (await self._scan(tenant, Kind.AGENTS, deadline)).values()
-        agents = [read_stored(Kind.AGENTS, text) for text in texts]
-        members = [
-            agent.id
-            for agent in agents
+        texts = self._scan(tenant, Kind.AGENTS, deadline)
+        agents = {id_: read_stored(Kind.AGENTS, text) async for id_, text in texts}
+        members = sorted(
+            id_
+            for id_, agent in agents.items()
             if isinstance(agent, AgentConfig) and queue_id in agent.queues
-        ]
+        )
         if members:
             message = f"{len(members)} agents are members of {queue_id}, {members[0]} for one"
             raise ConflictError(message)
 
-    async def _scan(self, tenant: str, kind: Kind, deadline: Deadline) -> dict[str, bytes]:
-        """The texts of a kind in pieces, so that no reply keeps the connection to itself."""
+    async def _scan(
+        self, tenant: str, kind: Kind, deadline: Deadline
+    ) -> AsyncIterator[tuple[str, bytes]]:
+        """The texts of a kind, some twice, in pieces: no reply keeps the connection to itself, and
+        whoever reads them lets others have a turn in between.
+        """
         link = self._links.link_for(tenant)
-        found: dict[str, bytes] = {}
         cursor = b"0"
         while True:
             key = keys.resources(tenant, kind)
@@ -461,9 +465,9 @@ class Resources:
             cursor = _bytes(next_cursor)
             words = [_bytes(word) for word in _items(pairs)]
             for id_, text in zip(words[::2], words[1::2], strict=True):
-                found[id_.decode()] = text
+                yield id_.decode(), text
             if cursor == b"0":
-                return dict(sorted(found.items()))
+                return
 
     async def _refresh(  # noqa: PLR0917 - private
         self,
@@ -500,8 +504,8 @@ def _take(  # noqa: PLR0917 - private
         _log.error("resource_unreadable", kind=kind.value, id=id_, is_known=id_ in known)
         unreadable.add(_name_of(kind, id_))
         resource = known.get(id_)
-    if resource is not None:
-        into[id_] = resource
+    if resource is not None:  # the same object for the same: quick to be compared
+        into[id_] = known[id_] if known.get(id_) == resource else resource
 
 
 def _usable(known: TenantResources | None, kind: Kind) -> Mapping[str, Resource]:
