@@ -101,6 +101,12 @@ async def test_every_fixed_prompt_has_words_in_every_language_built_in(make: Mak
         assert {text for text, _ in voice.asked} <= set(texts.values())
 
 
+@pytest.mark.parametrize("sound", [Sound.RECORDING_CONSENT, Sound.CALLBACK_CHOICE])
+@pytest.mark.parametrize("language", TEXTS)
+def test_a_question_names_both_keys_that_answer_it(language: str, sound: Sound):
+    assert {"1", "2"} <= set(TEXTS[language][sound])
+
+
 async def test_what_is_spoken_exists_is_absolute_and_has_no_ending(make: Make):
     (sound,) = await said(make(Voice()), Speech("Hello"))
     assert Path(sound).is_absolute()
