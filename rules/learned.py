@@ -5,7 +5,8 @@ open, as long as the same condition stands in the rules that are asked now.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import product
+from functools import partial
+from itertools import accumulate, product
 
 from rules.actions import DEFAULT_RULE
 from rules.conditions import AllOf, AnyOf, Condition, Not
@@ -44,8 +45,10 @@ def _learn(
         case AllOf() | AnyOf():
             combine = all_of if isinstance(condition, AllOf) else any_of
             parts = [then.values_of(each, rule) for each in condition.conditions]
+            before = _combined_so_far(combine, parts)
+            after = _combined_so_far(combine, parts[::-1])[::-1]
             for place, each in enumerate(condition.conditions):
-                others = _combined(combine, parts[:place] + parts[place + 1 :])
+                others = _either_way(combine, before[place], after[place + 1])
                 fits = frozenset(
                     value
                     for value in parts[place]
@@ -59,10 +62,17 @@ def _learn(
             return
 
 
-def _combined(
-    combine: Callable[[Iterable[Outcome]], Outcome], parts: Iterable[frozenset[Outcome]]
+_Combine = Callable[[Iterable[Outcome]], Outcome]
+
+
+def _combined_so_far(
+    combine: _Combine, parts: Iterable[frozenset[Outcome]]
+) -> list[frozenset[Outcome]]:
+    """What none, the first, the first two, ... of the parts come to."""
+    return list(accumulate(parts, partial(_either_way, combine), initial=frozenset({combine(())})))
+
+
+def _either_way(
+    combine: _Combine, one: frozenset[Outcome], other: frozenset[Outcome]
 ) -> frozenset[Outcome]:
-    values = frozenset({combine(())})
-    for part in parts:
-        values = frozenset(combine(pair) for pair in product(values, part))
-    return values
+    return frozenset(combine(pair) for pair in product(one, other))

@@ -1,11 +1,14 @@
 """What can be said of a call whose numbers and digits the log has masked."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from router.decisions.log import masked
 from rules.facts import CallFacts, QueueFacts
 from rules.loader import parse_document
-from rules.replay import action_of, redecide
+from rules.plain_reading import Outcome, any_of
+from rules.replay import Then, action_of, redecide
 from rules.ruleset import Ruleset, compile_ruleset
 
 FILE = """
@@ -58,6 +61,30 @@ def test_only_what_the_log_does_not_show_is_left_open(when: str, possible: set[s
     found = redecide(ruleset(when), masked(CALL), NOW_S, live, is_masked=True)
     assert {decision.rule for decision in found.decisions} == possible
     assert bool(found.open) == (len(possible) > 1)
+
+
+def test_learning_from_many_alternatives_takes_steps_for_each_and_not_for_each_pair(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    steps = 0
+
+    def counted(values: Iterable[Outcome]) -> Outcome:
+        nonlocal steps
+        steps += 1
+        return any_of(values)
+
+    monkeypatch.setattr("rules.learned.any_of", counted)
+
+    def steps_for(alternatives: int) -> int:
+        nonlocal steps
+        steps = 0
+        among = ", ".join(f'{{caller: "+1212555{n:04}"}}' for n in range(alternatives))
+        rules = ruleset(f"{{any: [{among}]}}")
+        then = Then(ruleset=rules, rule="first")
+        redecide(rules, masked(CALL), NOW_S, {}, is_masked=True, then=then)
+        return steps
+
+    assert 0 < steps_for(200) < 3 * steps_for(100)
 
 
 def test_what_is_open_is_named():
