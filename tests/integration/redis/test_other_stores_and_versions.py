@@ -192,3 +192,11 @@ async def test_a_router_whose_secret_was_left_out_stands_in_for_nothing(
     assert keeper.load_file()
     await keeper.refresh(in_s(5))
     assert keeper.directory.router("main") is None
+
+
+async def test_a_secret_of_a_form_unknown_here_leaves_no_router_without_one(store: Store) -> None:
+    await store.apply(SITE)
+    await store.write(Kind.ROUTERS, form_of(MAIN, id="vaulted", secret={"vault": "a/b"}))
+    loaded = await store.resources.load(TENANT, deadline=in_s(5))
+    assert set(loaded.routers) == {"main"}
+    assert loaded.unreadable == {"routers:vaulted"}
