@@ -26,10 +26,14 @@ def pbx_findings(shell: Shell) -> Iterator[Finding]:
     if pbx is None:
         return
     yield from _tenant(settings, pbx)
-    yield _folder("spool_dir", pbx.spool_dir, todo="make it: Asterisk and crosspoint both write it")
-    yield _folder(
-        "speech_dir", pbx.speech_dir, todo="crosspoint writes it, Asterisk reads it", is_made=True
-    )
+    both = "make it: Asterisk and crosspoint both write it"
+    yield _folder("pbx.spool_dir", pbx.spool_dir, todo=both)
+    ours = "crosspoint writes it, Asterisk reads it"
+    yield _folder("pbx.speech_dir", pbx.speech_dir, todo=ours, is_made=True)
+    recordings_dir = settings.recordings_dir or settings.data_dir / "recordings"
+    yield _folder("recordings_dir", recordings_dir, todo="crosspoint writes it", is_made=True)
+    yield from _sounds("pbx.sounds_dir", pbx.sounds_dir)
+    yield from _sounds("pbx.core_sounds_dir", pbx.core_sounds_dir)
     yield _manager(shell, pbx)
 
 
@@ -45,9 +49,18 @@ def _tenant(settings: "Settings", pbx: "PbxSettings") -> Iterator[Finding]:
         yield Finding(what="pbx.tenant", found=found, todo="calls would find no call router")
 
 
-def _folder(name: str, folder: Path, *, todo: str, is_made: bool = False) -> Finding:
+def _sounds(what: str, folder: Path | None) -> Iterator[Finding]:
+    """Prompts that nobody finds are left out, or spoken by the voice; no call ends for it."""
+    if folder is not None:
+        is_there = folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        todo = None if is_there else "crosspoint and Asterisk read it: correct it, or leave it out"
+        found = str(folder) if is_there else f"{folder} is not there, or cannot be read"
+        yield Finding(what=what, found=found, todo=todo)
+
+
+def _folder(what: str, folder: Path, *, todo: str, is_made: bool = False) -> Finding:
     """`is_made`: it is made when it is first needed."""
-    what, there = f"pbx.{name}", folder
+    there = folder
     while is_made and not there.exists() and there != there.parent:
         there = there.parent
     if not there.exists():

@@ -157,6 +157,8 @@ async def test_a_secret_that_is_too_short_is_named_and_the_service_goes_on(start
         ),
         ({"  tenant: acme": "  tenant: corp"}, None, "'corp', but the site is 'acme'"),
         ({"spool_dir: ": "spool_dir: /nowhere"}, None, "is not there"),
+        ({"  spool_dir: ": "  sounds_dir: /nowhere\n  spool_dir: "}, None, "is not there"),
+        ({"pbx:\n": "recordings_dir: /dev/null/x\npbx:\n"}, None, "cannot be written"),
     ],
 )
 async def test_the_doctor_looks_at_asterisk(
@@ -185,9 +187,9 @@ async def test_the_doctor_looks_at_asterisk(
     async with asyncio.timeout(30):
         printed, _ = await process.communicate()
     of_the_pbx = [
-        one for one in json.loads(printed) if one["what"].startswith(("pbx.", "Asterisk "))
+        one for one in json.loads(printed) if one["what"].startswith(("pbx.", "Asterisk ", "rec"))
     ]
-    assert len(of_the_pbx) == 3 + ("corp" in settings)
+    assert len(of_the_pbx) == 4 + ("corp" in settings) + ("sounds_dir" in settings)
     todo = [one["found"] for one in of_the_pbx if one["todo"]]
     if wrong is None:
         assert todo == []
