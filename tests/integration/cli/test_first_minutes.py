@@ -180,6 +180,15 @@ def test_the_log_explains_a_decision_later(example: Example) -> None:
     assert "no such decision" in example.run("decisions", "--explain", "1-1", code=2)
 
 
+def test_a_terminal_that_lacks_a_letter_is_told_all_the_rest(example: Example) -> None:
+    example.call("main")
+    example.env["PYTHONIOENCODING"] = "ascii"
+    try:
+        assert "Para espa?ol" in example.run("decisions")
+    finally:
+        del example.env["PYTHONIOENCODING"]
+
+
 def test_agents_go_on_and_off_duty(example: Example) -> None:
     assert "grace is available" in example.run("agents", "set", "grace", "--on-duty")
     lunch = json.loads(
