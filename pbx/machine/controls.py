@@ -46,6 +46,8 @@ from pbx.machine.talking import (
     take_over,
 )
 
+MOST_MEMBERS = 10
+"""Of a conference, besides the caller."""
 LONGEST_PARKED_S = 300.0
 """A parked caller whom nobody takes hears an apology after that time, not silence for ever."""
 
@@ -96,7 +98,7 @@ def _end(leg: Leg) -> HangUp | Cancel:
 
 
 def add(state: CallState, event: AddParticipant) -> Next:
-    if state.third is not None:
+    if state.third is not None or len(state.members) >= MOST_MEMBERS:
         return state, (Note(what="participant_refused"),)
     third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
     return replace(state, third=third), (

@@ -12,6 +12,7 @@ from pbx.machine.commands import (
     StandInLine,
     WrapUp,
 )
+from pbx.machine.controls import MOST_MEMBERS
 from pbx.machine.events import (
     AddParticipant,
     DropParty,
@@ -97,6 +98,15 @@ def test_one_who_answers_while_the_caller_is_on_hold_joins_the_others_only() -> 
 def test_a_fourth_joins_without_the_others_being_moved() -> None:
     state, steps = after(INBOUND, *THREE, ONE_MORE, LegUp(BEN))
     assert (state.phase, steps) == (Phase.CONFERENCE, (EnterConference(BEN),))
+
+
+def test_a_conference_does_not_grow_without_end() -> None:
+    state, _ = after(INBOUND, *THREE)
+    for number in range(MOST_MEMBERS - 2):
+        leg = LegId(f"leg{number}")
+        state, _ = after(state, AddParticipant(endpoint="PJSIP/2", leg=leg), LegUp(leg))
+    assert len(state.members) == MOST_MEMBERS
+    assert means_nothing(state, ONE_MORE) == "participant_refused"
 
 
 def test_a_supervisor_hears_who_is_left_while_the_caller_is_on_hold() -> None:
