@@ -1,5 +1,6 @@
 """`decisions`: the decision log, newest first, and why each was made."""
 
+import asyncio
 from datetime import datetime
 from typing import Final
 
@@ -138,7 +139,8 @@ async def _explain(asked: Asked[None], entry: Entry) -> tuple[ExplanationForm | 
         ruleset = await load_version(asked.link, asked.tenant, entry.digest, asked.deadline)
     if ruleset is None:
         return None, "This version of the rules is not kept (any more)."
-    explained = explain_entry(ruleset, entry)
+    # Of a large file this takes tenths of a second, which calls would wait for.
+    explained = await asyncio.to_thread(explain_entry, ruleset, entry)
     return _explanation(explained, entry.rule), NOTE_MASKED if entry.is_masked else None
 
 

@@ -11,15 +11,17 @@ import pytest
 from router.acd.agents import AgentState
 from router.deadline import in_s
 from router.decisions.error_budget import RouterError
-from router.decisions.log import Entry
+from router.decisions.log import Entry, explain_entry
 from router.decisions.outcome import ErrorCode, Level
 from router.errors import NotFoundError
 from router.store.agents_seen import StatusSeen
 from router.store.decisions import append_decisions, written
 from router.store.errors import record_errors
+from rules.explain import Explanation
 from rules.facts import CallFacts
 from rules.lint import unknown_names
 from rules.problems import MOST_PROBLEMS, Problem
+from rules.ruleset import Ruleset
 from tests.integration.http.api_server import ROUTER_SECRET, ApiServer, api_server
 
 RULES = """
@@ -433,6 +435,26 @@ async def test_a_decision_of_the_version_in_force_is_explained(api: ApiServer, t
     assert (await explained("c4"))["explanation"] is None
     assert (await api.ask("GET", "/decisions/1-1")).status == 404
     assert (await api.ask("GET", "/decisions/nonsense")).status == 404
+
+
+async def test_decisions_are_explained_beside_the_calls(
+    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    threads: list[int] = []
+
+    def explained(ruleset: Ruleset, of: Entry) -> Explanation:
+        threads.append(threading.get_ident())
+        return explain_entry(ruleset, of)
+
+    monkeypatch.setattr("router.http.v1.decisions.explain_entry", explained)
+    (tmp_path / "acme.yaml").write_text(RULES)
+    await api.rulesets.load()
+    await log(api, entry(1, digest=api.rulesets.states[0].digest))
+    (listed,) = (await api.ask("GET", "/decisions")).data
+    found = (await api.ask("GET", f"/decisions/{listed['id']}")).data
+    assert found["explanation"]["rule"] == "vip"
+    assert len(threads) == 1
+    assert threads != [threading.get_ident()]
 
 
 async def test_of_any_an_explanation_tells_what_was_found_for_each_alternative(
