@@ -74,7 +74,6 @@ REQUIREMENTS_EVERY_S: Final = 1.0
 FORGET_EVERY_S: Final = 3600.0
 """How often requirements that nobody has used for a day are removed from the store."""
 
-_ROUTERS_AT_ONCE: Final = 200
 _STORE_S: Final = 2.0
 FORGET_S: Final = 30.0
 
@@ -363,13 +362,11 @@ class _RouterStates:
         for tenant in service.directory.tenants:
             link = service.links.link_for(tenant)
             names = [entry.config.id for entry in service.directory.routers_of(tenant)]
-            for start in range(0, len(names), _ROUTERS_AT_ONCE):
-                some = names[start : start + _ROUTERS_AT_ONCE]
-                found = await errors.read_health(link, tenant, some, in_s(_STORE_S))
-                for router_id, state in found.items():
-                    service.budget.shared(router_id, state.error_count)
-                    counts[router_id] = state.error_count
-                    disabled += _is_off(state)
+            found = await errors.read_health(link, tenant, names, in_s(_STORE_S))
+            for router_id, state in found.items():
+                service.budget.shared(router_id, state.error_count)
+                counts[router_id] = state.error_count
+                disabled += _is_off(state)
         service.observer.routers(counts, disabled)
 
 

@@ -22,6 +22,7 @@ from router.store.link import Link, Reply
 from router.store.scripts import load_script, run_script
 
 _WINDOW_MS: Final = int(WINDOW_S * 1000)
+_ROUTERS_AT_ONCE: Final = 200
 _CODES: Final = frozenset(code.value for code in ErrorCode)
 
 
@@ -81,26 +82,30 @@ async def reset_error_count(link: Link, tenant: str, router: str, deadline: Dead
 async def read_health(
     link: Link, tenant: str, routers: Iterable[str], deadline: Deadline
 ) -> Mapping[str, RouterHealth]:
-    """The state of routers with their last errors, in one round trip."""
+    """The state of routers with their last errors; a round trip for some hundred of them."""
     names = list(routers)
     disabled = link.call("HGETALL", keys.routers_disabled(tenant), deadline=deadline)
     clock = link.call("TIME", deadline=deadline)
-    lists = [
-        link.call("LRANGE", keys.router_errors(tenant, name), 0, MOST_KEPT - 1, deadline=deadline)
-        for name in names
-    ]
     since_ms = _now_ms(await clock) - _WINDOW_MS
     switched_off = _pairs(await disabled)
     health: dict[str, RouterHealth] = {}
-    for name, reply in zip(names, lists, strict=True):
-        errors = [error for error in _errors(await reply) if error.at_ms > since_ms]
-        errors.sort(key=lambda error: -error.at_ms)
-        health[name] = RouterHealth(
-            is_enabled=name not in switched_off,
-            error_count=len(errors),
-            last_errors=tuple(errors[:LAST_SHOWN]),
-            disabled_at_ms=switched_off.get(name),
-        )
+    for start in range(0, len(names), _ROUTERS_AT_ONCE):
+        some = names[start : start + _ROUTERS_AT_ONCE]
+        lists = [
+            link.call(
+                "LRANGE", keys.router_errors(tenant, name), 0, MOST_KEPT - 1, deadline=deadline
+            )
+            for name in some
+        ]
+        for name, reply in zip(some, lists, strict=True):
+            errors = [error for error in _errors(await reply) if error.at_ms > since_ms]
+            errors.sort(key=lambda error: -error.at_ms)
+            health[name] = RouterHealth(
+                is_enabled=name not in switched_off,
+                error_count=len(errors),
+                last_errors=tuple(errors[:LAST_SHOWN]),
+                disabled_at_ms=switched_off.get(name),
+            )
     return health
 
 

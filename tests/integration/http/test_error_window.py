@@ -152,3 +152,10 @@ async def test_a_process_whose_clock_is_wrong_counts_errors_like_the_others(
     shown = (await health(main)).last_errors
     assert all(abs(error.at_ms - time.time() * 1000) < 30_000 for error in shown)
     assert len(shown) == 2
+
+
+async def test_thousands_of_routers_can_be_looked_at(main: Running) -> None:
+    """More than may be on their way to the store at the same time."""
+    link = main.service.links.link_for(TENANT)
+    found = await errors.read_health(link, TENANT, [f"r{n}" for n in range(5000)], in_s(10))
+    assert len(found) == 5000
