@@ -7,6 +7,7 @@ and `alg: none` has no key at all. `sub`, `tenant_id`, `role` and `exp` are requ
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -157,6 +158,8 @@ class Tokens:
                         "verify_iat": False,
                     },
                 )
+                if isinstance(claims["exp"], float):  # RFC 7519 lets a date have a fraction
+                    claims["exp"] = math.floor(claims["exp"])
                 return msgspec.convert(claims, Principal)
             except (jwt.PyJWTError, msgspec.ValidationError, ValueError, RecursionError, TypeError):
                 continue

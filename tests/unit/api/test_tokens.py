@@ -61,6 +61,13 @@ async def test_claims_that_do_not_fit_are_refused(claims: dict[str, object]):
         await Tokens(secret=SECRET).verify(signed(claims))
 
 
+async def test_an_end_with_a_fraction_of_a_second_is_a_date():
+    assert (await Tokens(secret=SECRET).verify(signed({**CLAIMS, "exp": FAR + 0.5}))).exp == FAR
+    for odd in (1.5, float("inf"), float("nan"), 1e300):
+        with pytest.raises(TokenRefusedError):
+            await Tokens(secret=SECRET).verify(signed({**CLAIMS, "exp": odd}))
+
+
 async def test_a_token_made_where_the_clock_is_ahead_is_good_at_once():
     made = {**CLAIMS, "iat": int(time.time()) + 120}
     assert (await Tokens(secret=SECRET).verify(signed(made))).sub == "ada"
