@@ -22,6 +22,7 @@ from router.decisions.outcome import Asked, Names, Outcome
 from router.decisions.views import View
 from router.site.directory import Directory
 from router.site.resources import AgentConfig
+from router.telephony.numbers import own_number
 from router.telephony.setting_out import Planner
 from rules.actions import DEFAULT_RULE, Action, Callback, End, ReserveAgent, Route
 from rules.facts import CallFacts
@@ -137,7 +138,7 @@ class RuleDeciding:
         if directory is not self._seen:
             self._seen = directory
             self._numbers = {
-                number: entry.config.id
+                own_number(number): entry.config.id
                 for entry in directory.routers_of(self._tenant)
                 for number in entry.config.phone_numbers
             }

@@ -8,6 +8,11 @@ from rules.numbers import NumberKind, country_of, normalise, type_of
 NEVER_DIALLED: Final = frozenset({NumberKind.PREMIUM_RATE.value, NumberKind.SHARED_COST.value})
 
 
+def own_number(written: str) -> str:
+    """A call router's number, however the site spells it, as the number of a call is spelled."""
+    return normalise(written, None) or written
+
+
 class Dialable:
     """Numbers of the countries that are allowed, but none that cost extra."""
 

@@ -23,7 +23,7 @@ from pbx.machine.plans import (
 from pbx.machine.state import CallState, Kind
 from router.site.directory import Directory, QueueEntry
 from router.site.resources import AgentConfig, QueueConfig
-from router.telephony.numbers import Dialable
+from router.telephony.numbers import Dialable, own_number
 from rules.actions import (
     Action,
     Ask,
@@ -130,7 +130,7 @@ class Planner:
         """What whom we call out sees: the number that was called, if it is ours; else the setting's."""
         called = self._trunk.dialable.e164(state.called_number)
         ours = (
-            number
+            own_number(number)
             for router in self._directory().routers_of(self._tenant)
             for number in router.config.phone_numbers
         )

@@ -122,6 +122,7 @@ class World:
             routers={
                 "main": _router("main", ("+12125550100",), rules="main"),
                 "abroad": _router("abroad", ("+12125550101",), routing_url="https://r.example/x"),
+                "britain": _router("britain", ("+4402079460018",), rules="main"),
                 "spare": _router("spare", (), rules="missing"),
             },
             queues={"support": QueueConfig(id="support", name="Support")},
@@ -177,6 +178,9 @@ def call(**changes: object) -> CallState:
         ("+12125550100", "main"),
         ("2125550100", "main"),
         ("12125550101", "abroad"),
+        ("+442079460018", "britain"),
+        ("+4402079460018", "britain"),
+        ("+44 (0)20 7946 0018", "britain"),
         ("100", "spare"),
         (None, "spare"),
     ],

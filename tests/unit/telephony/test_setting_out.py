@@ -41,6 +41,7 @@ from rules.actions import (
 )
 
 DID, OTHER = "+12125550100", "+12125550199"
+BRITISH, AS_WRITTEN = "+442079460018", "+4402079460018"
 SUPPORT = QueueConfig(
     id="support",
     name="Support",
@@ -57,7 +58,7 @@ RESOURCES = TenantResources(
             name="Main",
             default_target=Target(type=TargetType.USER, id="3001"),
             rules="main",
-            phone_numbers=(DID,),
+            phone_numbers=(DID, AS_WRITTEN),
         )
     },
     queues={"support": SUPPORT},
@@ -129,6 +130,9 @@ def test_numbers_go_out_over_the_trunk_showing_the_number_that_was_called(action
     assert isinstance(found, DialPlan)
     assert found.offers[0].endpoint == "PJSIP/+12125550177@trunk"
     assert found.caller_id == DID
+    british = plan(action, call(AS_WRITTEN))
+    assert isinstance(british, DialPlan)
+    assert british.caller_id == BRITISH
     other = plan(action, call("100"))
     assert isinstance(other, DialPlan)
     assert other.caller_id == OTHER
