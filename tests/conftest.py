@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 import redis
 import structlog
+from hypothesis import settings
 
 from tests.servers import Server, ServerKind, any_server, require_server
+
+settings.register_profile("no_stopwatch", deadline=None)  # a machine may be busy with other things
+settings.load_profile("no_stopwatch")
 
 
 @pytest.fixture(autouse=True)
