@@ -42,7 +42,7 @@ from pbx.machine.commands import Note
 from pbx.machine.events import Begin, Bridged, Gone, LegGone, LegUp, Recovered
 from pbx.machine.events import Event as CallEvent
 from pbx.machine.plans import LegId
-from pbx.machine.state import CallState, Kind, Phase
+from pbx.machine.state import CallState, Intent, Kind, Phase
 from pbx.phones import PhoneState, phone_state
 from pbx.ports import Outside
 from pbx.session import Gate, Session
@@ -65,6 +65,7 @@ BROKEN = 41
 """Q.850 "temporary failure"."""
 BOTH = 2
 CONFERENCE = frozenset({Phase.CONFERENCE, Phase.CONFERENCE_HELD})
+OUT_OF_CONFERENCE = frozenset({Intent.REJOIN, Intent.KEEP_HELD})
 
 
 class Controller:
@@ -312,7 +313,7 @@ class Controller:
     def _has_hung_up(self, channel: Channel) -> bool:
         """Of a channel in a bridge. Whoever is moved into a conference has left as well, for there."""
         session = self._by_leg.get(channel.id.lower()) if channel.has_left else None
-        return session is not None and session.state.phase not in CONFERENCE
+        return session is not None and not _has_conference(session.state)
 
     def _phone(self, event: DeviceChanged) -> None:
         state = phone_state(event.state)
@@ -434,6 +435,11 @@ class Controller:
             await self.client.send(action, asyncio.get_running_loop().time() + LIST_S)
         except PbxError as error:
             log.info("hang_up_failed", code=error.code)
+
+
+def _has_conference(state: CallState) -> bool:
+    """Whether legs are, or were a moment ago, on their way into one."""
+    return state.phase in CONFERENCE or state.intent in OUT_OF_CONFERENCE
 
 
 def _is_originated(unique_id: str) -> bool:

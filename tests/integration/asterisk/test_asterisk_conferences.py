@@ -12,8 +12,11 @@ from pbx.machine.events import (
     AddParticipant,
     ChangeRecording,
     DropParty,
+    Gone,
     HangUpCall,
     HoldCall,
+    LegGone,
+    LegUp,
     ResumeCall,
 )
 from pbx.machine.state import Phase
@@ -206,3 +209,25 @@ async def test_another_controller_goes_on_with_a_conference_as_it_was(
             after.session.post(HangUpCall())
             await until_over(world)
     assert world.busy == {}
+
+
+async def test_a_third_who_is_gone_before_the_others_have_joined_takes_nobody_along(
+    asterisk: Instance, world: World, phones_folder: Path
+):
+    async with talk(asterisk, world, phones_folder) as one:
+        moved = one.session.on_moved
+
+        def at_once(session: Session) -> None:
+            moved(session)
+            if session.state.phase is Phase.CONFERENCE:
+                third = session.state.members[1].id
+                session.post(LegGone(leg=third, why=Gone.HUNG_UP))  # heard before the others are in
+                session.post(LegUp(third))  # nobody's any more: it is hung up
+
+        one.session.on_moved = at_once
+        async with third_phone(phones_folder) as third:
+            one.session.post(AddParticipant(endpoint="PJSIP/6003", leg=new_leg()))
+            await world.until_noted("member_left")
+            await one.until(Phase.TALKING)
+            await one.both_hear_each_other()
+            assert third.loudness(CALLER_HZ) < 0.01
