@@ -2,9 +2,11 @@
 
 import contextlib
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from router.cli.findings import Finding
+from router.cli.managing import views_of
 from router.cli.shell import Shell, Store, soon
 from rules.problems import FileError
 
@@ -42,7 +44,13 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
         _persistence(info),
     ]
     for tenant in await store.resources.tenants(deadline=soon()):
-        findings += _tenant(tenant, await store.resources.load(tenant, deadline=soon()), settings)
+        known = await store.resources.load(tenant, deadline=soon())
+        findings += _tenant(tenant, known, settings)
+        living = {view.record.id for view in await views_of(store, tenant)}
+        if lifeless := known.agents.keys() - living:
+            found = f"agents without a state, who get no calls: {_some(lifeless)}"
+            todo = "crosspoint apply --force puts those in the site right"
+            findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
     return findings
 
 
@@ -80,7 +88,7 @@ def _tenant(tenant: str, known: "TenantResources", settings: "Settings") -> list
     return findings
 
 
-def _some(names: frozenset[str]) -> str:
+def _some(names: Collection[str]) -> str:
     more = ", ..." if len(names) > _MOST_NAMED else ""
     return ", ".join(sorted(names)[:_MOST_NAMED]) + more
 

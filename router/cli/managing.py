@@ -46,7 +46,7 @@ def list_agents(shell: Shell, tenant: str | None, as_json: bool) -> None:
     async def work(store: Store) -> "tuple[TenantResources, list[AgentView]]":
         name = await tenant_of(store, tenant)
         known = await store.resources.load(name, deadline=soon())
-        return known, await _views(store, name)
+        return known, await views_of(store, name)
 
     known, views = shell.with_store(work)
     if as_json:
@@ -297,7 +297,8 @@ def _tell(router: str, health: "RouterHealth", text: str, *, as_json: bool) -> N
         click.echo(text)
 
 
-async def _views(store: Store, tenant: str) -> "list[AgentView]":
+async def views_of(store: Store, tenant: str) -> "list[AgentView]":
+    """All agents of a tenant that live."""
     found: list[AgentView] = []
     while True:
         page, total = await store.agents.list(tenant, soon(), limit=_PAGE, offset=len(found))

@@ -142,6 +142,17 @@ def test_what_another_version_wrote_stops_no_start_and_is_told(house: House) -> 
     assert {(line["kind"], line["id"]) for line in lines} == {("agents", "ben")}
 
 
+def test_an_agent_whose_state_was_lost_is_told_and_can_be_put_right(house: House) -> None:
+    """As by a store that evicts, or a removal that was killed halfway."""
+    house.up()
+    with redis.Redis(unix_socket_path=str(socket_path(house.folder / "data/store"))) as client:
+        assert client.delete(keys.agent("acme", "ada"))
+    assert "agents without a state, who get no calls: ada" in house.run("doctor", code=1)
+    house.run("apply", "--force")
+    assert "WRONG" not in house.run("doctor")
+    assert "ada is available" in house.run("agents", "set", "ada", "--on-duty")
+
+
 def test_the_doctor_knows_when_another_house_answers(make_house: MakeHouse) -> None:
     first = make_house()
     first.up()
