@@ -96,10 +96,20 @@ def _line_again(state: CallState, _event: Recovered) -> Next:
 
 
 def _connect(state: CallState, _event: Recovered) -> Next:
+    return _confirm_again(state) or queueing.whisper(state)
+
+
+def _first_agent(state: CallState, _event: Recovered) -> Next:
+    """Still rung, or there already and in doubt whether the call may go on."""
+    return _confirm_again(state) or (state, ())
+
+
+def _confirm_again(state: CallState) -> Next | None:
+    """Whether the reservation has become a call was asked by who is no more; asked twice it does no harm."""
     agent = state.agent
-    if agent is not None and agent.agent is not None and state.token:
-        return state, (ConfirmAgent(agent=agent.agent, token=state.token),)
-    return queueing.whisper(state)
+    if agent is None or not agent.is_up or agent.agent is None or not state.token:
+        return None
+    return state, (ConfirmAgent(agent=agent.agent, token=state.token),)
 
 
 def _dial(state: CallState, _event: Recovered) -> Next:
@@ -171,6 +181,7 @@ def _end(state: CallState, _event: Recovered) -> Next:
 
 RESUME: dict[Phase, Callable[[CallState, Recovered], Next]] = {
     Phase.NEW: _begin,
+    Phase.RINGING_AGENT: _first_agent,
     Phase.ANSWERING: _answer,
     Phase.DECIDING: _decide,
     Phase.PLANNING: _plan,

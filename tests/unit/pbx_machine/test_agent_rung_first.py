@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from pbx.machine.commands import Note, Over
-from pbx.machine.events import Begin, Confirmed, Event, Gone, LegUp
+from pbx.machine.commands import ConfirmAgent, Note, Over
+from pbx.machine.events import Begin, Confirmed, Event, Gone, LegUp, Recovered
 from pbx.machine.state import Kind
 from pbx.machine.table import on
 from router.call_record import Direction, Happened, Head, OfferMade, fold
@@ -53,3 +53,13 @@ def test_an_agent_who_answers_and_leaves_before_the_customer_is_dialled_is_known
     words, _, is_over = recorded(Begin(), LegUp(ADA), Confirmed(agent="ada", ok=False))
     assert words == ["offered", "answered", "reservation_lost"]
     assert is_over
+
+
+def test_whoever_takes_over_asks_again_whether_the_agent_who_has_answered_has_the_call() -> None:
+    alive = Recovered(alive=frozenset({ADA}))
+    state, _ = on(CALLBACK, Begin())
+    assert on(state, alive) == (state, ())  # it rings on
+    state, asked = on(state, LegUp(ADA))
+    confirm = ConfirmAgent(agent="ada", token="t1")
+    assert confirm in asked
+    assert on(state, alive) == (state, (confirm,))
