@@ -113,6 +113,8 @@ def _confirm_again(state: CallState) -> Next | None:
 
 
 def _dial(state: CallState, _event: Recovered) -> Next:
+    if state.agent is not None and not state.is_up:
+        return state, (Answer(),)  # the far end has answered, and waits for the caller
     return state, (Music(on=True) if state.is_up else Ringback(),)
 
 

@@ -43,6 +43,7 @@ from pbx.machine.commands import (
     PromiseCallback,
     ReleaseAgent,
     Ring,
+    Ringback,
     Say,
     SetRecording,
     Split,
@@ -721,6 +722,15 @@ def test_a_caller_is_answered_only_when_the_far_end_is() -> None:
 def test_the_cause_of_a_failed_dial_is_passed_on(why: Gone, cause: int) -> None:
     state, _ = after(INBOUND, Begin(), Decided(rule="r", action=RECEPTION), Planned(DIAL))
     assert after(state, gone(THIRD, why))[1][0] == HangUp(cause=cause)
+
+
+def test_whoever_takes_over_answers_the_caller_for_whom_the_far_end_has_answered() -> None:
+    to_dial = (Begin(), Decided(rule="r", action=RECEPTION), Planned(DIAL))
+    alive = Recovered(alive=frozenset({CALLER, THIRD}))
+    assert after(INBOUND, *to_dial, alive)[1] == (Ringback(),)
+    state, steps = after(INBOUND, *to_dial, LegUp(THIRD), alive)
+    assert steps == (Answer(),)
+    assert after(state, Answered())[1][-1] == Bridge(THIRD)
 
 
 def test_click_to_call_rings_the_agent_first_then_the_customer() -> None:
