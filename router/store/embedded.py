@@ -31,6 +31,7 @@ from router.tasks import end
 
 START_S: Final = 30.0  # a long append-only file takes its time to load
 STOP_S: Final = 10.0
+OWNED_S: Final = 3.0  # a command that finds no service owns the folder for a moment
 _LONGEST_SOCKET_PATH: Final = 107  # sun_path has 108 bytes, the last one is NUL
 _BACKOFF_S: Final = (0.1, 5.0)
 _STEADY_S: Final = 10.0
@@ -99,13 +100,13 @@ class EmbeddedStore:
     async def start(self) -> Self:
         """Have a server that answers, adopted or new, within 30 s.
 
-        `ConflictError`: another process owns the folder. `StoreDownError`: no binary, the folder
+        `ConflictError`: another process owns the folder, and goes on to. `StoreDownError`: no binary, the folder
         cannot be written, or the server ended; with its own last words.
         """
         _make_ours(self.folder)
         _make_ours(self.socket.parent)
         self._binary = self._binary or find_binary()
-        self._owner_lock = _lock(self.folder / "owner.lock")
+        self._owner_lock = await _lock_soon(self.folder / "owner.lock", in_s(OWNED_S))
         if self._owner_lock is None:
             raise ConflictError(f"another process owns the data folder {self.folder}")
         try:
@@ -320,6 +321,13 @@ def _make_ours(folder: Path) -> None:
         raise StoreDownError(f"{folder} is not a folder of this user")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreDownError(f"the folder {folder} cannot be written")
+
+
+async def _lock_soon(path: Path, deadline: Deadline) -> int | None:
+    """Like `_lock`, but waits for somebody else's lock to go."""
+    while (descriptor := _lock(path)) is None and left_s(deadline) > 0:  # noqa: ASYNC110 - flock
+        await asyncio.sleep(_LOOK_S)
+    return descriptor
 
 
 def _lock(path: Path) -> int | None:

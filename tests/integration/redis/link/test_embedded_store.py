@@ -94,6 +94,18 @@ async def test_two_owners_cannot_share_a_folder(store: EmbeddedStore):
     assert await ask(store, "PING") == b"PONG"
 
 
+async def test_an_owner_waits_for_another_one_that_is_about_to_end(folder: Path):
+    first = await EmbeddedStore(folder).start()
+    await ask(first, "SET", "kept", "yes")
+    second = EmbeddedStore(folder)
+    starting = asyncio.create_task(second.start())
+    await asyncio.sleep(0)  # it has found the folder taken by now
+    await first.close()
+    await starting
+    assert await ask(second, "GET", "kept") == b"yes"
+    await second.close()
+
+
 def start_owner(folder: Path) -> tuple[subprocess.Popen[str], int]:
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(folder)],
