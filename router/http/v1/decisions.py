@@ -216,8 +216,9 @@ ENDPOINTS: tuple[AnyEndpoint, ...] = (
         answer=DecisionForm,
         is_list=True,
         filters={
-            "from": "not older than this moment (RFC 3339)",
-            "to": "not newer than this moment (RFC 3339)",
+            # What is decided while the store is away is logged when it is back: `at` is earlier then.
+            "from": "logged at this moment (RFC 3339) or later",
+            "to": "logged at this moment (RFC 3339) or earlier",
             "router": "of this call router",
             "rule": "made by this rule",
             "level": "what the answer could use",
