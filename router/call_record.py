@@ -4,7 +4,7 @@ Events are only ever appended, by whichever controller has the call at that mome
 from the first moment, survives a crash, and is complete when the call is taken over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -154,11 +154,15 @@ def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
         agents=tuple(
             dict.fromkeys(e.agent for e in happened if e.what in _TOGETHER and e.agent is not None)
         ),
-        recordings=tuple(
-            _recorded(*event.detail.split(" ", 2)) for event in happened if event.what == RECORDED
-        ),
+        recordings=tuple(_recordings(happened)),
         events=tuple(happened),
     )
+
+
+def _recordings(happened: Sequence[Happened]) -> Iterable[Recorded]:
+    """Each once: who takes a call over says again what may not have been said."""
+    files = [_recorded(*e.detail.split(" ", 2)) for e in happened if e.what == RECORDED]
+    return {file.name: file for file in files}.values()
 
 
 def _recorded(name: str, sha256: str = "", mailbox: str | None = None) -> Recorded:

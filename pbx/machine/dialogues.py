@@ -169,8 +169,10 @@ def _messaged(state: CallState, end: Finish) -> Next:
         sorry = EndPlan(prompts=(Fixed(Sound.TRY_LATER), Fixed(Sound.GOODBYE)))
         then, steps = say_and_hang_up(state, sorry)
         return then, (Note(what="message_lost"), *steps)
-    then, steps = hang_up(state)
-    return then, message_left(state, end) + steps
+    kept = message_left(state, end)
+    mailbox = kept[0].mailbox if kept else ""
+    then, steps = hang_up(replace(state, mailbox=mailbox))
+    return then, (*kept, *steps)
 
 
 def _login_over(state: CallState, end: Finish) -> Next:

@@ -24,6 +24,7 @@ from pbx.machine.commands import (
     Confer,
     ConfirmAgent,
     EnterConference,
+    KeepMessage,
     LeaveConference,
     Ringback,
     SetRecording,
@@ -178,7 +179,9 @@ def _promise(state: CallState, _event: Recovered) -> Next:
 
 
 def _end(state: CallState, _event: Recovered) -> Next:
-    return hang_up(state, state.plan.cause if isinstance(state.plan, EndPlan) else 16)
+    kept = (KeepMessage(state.mailbox),) if state.mailbox else ()
+    then, steps = hang_up(state, state.plan.cause if isinstance(state.plan, EndPlan) else 16)
+    return then, (*kept, *steps)
 
 
 RESUME: dict[Phase, Callable[[CallState, Recovered], Next]] = {

@@ -97,7 +97,8 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     caller knows that talks are recorded; `consent`: whether they agreed by key, None where they were not
     asked. `on_demand`: a recording was asked for during the talk. `typed` are keys nobody has used yet. `rounds` counts
     the questions asked. `recording`: one is made; `is_muted`: what is said is silence in it. `is_joined`: caller and agent have heard each other. `recording_file`,
-    `message_file`: where Asterisk writes, so that whoever takes over can hand the files over.
+    `message_file`: where Asterisk writes, so that whoever takes over can hand the files over. `mailbox`: a
+    message was left for it, and is being kept.
     """
 
     id: str
@@ -141,6 +142,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     is_muted: bool = False
     recording_file: str = ""
     message_file: str = ""
+    mailbox: str = ""
     is_joined: bool = False
     play: int = 0
     rounds: int = 0

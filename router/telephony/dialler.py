@@ -176,7 +176,9 @@ class Dialler:
         if entry is None or self._trunk.way_to(callback.about.number) is None:
             await self._over(callback, Status.FAILED, "not_possible")
         elif callback.attempts >= self._settings.tries:
-            await self._over(callback, Status.FAILED, "no_tries_left")  # the settings allow fewer now
+            await self._over(
+                callback, Status.FAILED, "no_tries_left"
+            )  # the settings allow fewer now
         elif not is_open(entry.calendar, self._clock()):
             await self._again(callback, "closed", CLOSED_AGAIN_MS, is_uncounted=True)
         elif self._has_waited_too_long(callback, entry.calendar):

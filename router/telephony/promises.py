@@ -29,6 +29,7 @@ from router.telephony.setting_out import Planner
 
 STORE_S: Final = 2.0
 PROMISE_S: Final = 6.0
+NEWEST: Final = 20
 AGAIN_S: Final = 0.25
 PLACE_KEPT_MS: Final = 10_000
 _log = structlog.get_logger(__name__)
@@ -222,7 +223,8 @@ class StorePromises:
 
     async def keep_message(self, state: CallState, mailbox: str, file: PurePosixPath) -> None:
         """Into the recordings folder, then on the list of the mailbox and into the call's record."""
-        kept = await self._recordings.hand_over(file.stem)
+        files = self._recordings
+        kept = await files.hand_over(file.stem) or await files.handed_over(file.stem)
         if not kept:
             self._records.note(state, Note(what="message_lost"))
             return
@@ -236,7 +238,9 @@ class StorePromises:
             caller=state.caller_number,
         )
         try:
-            await self._mailboxes.add(self._tenant, mailbox, message, in_s(STORE_S))
+            newest = await self._mailboxes.find(self._tenant, mailbox, in_s(STORE_S), limit=NEWEST)
+            if all(one.file != name for one in newest):  # else by a controller that died then
+                await self._mailboxes.add(self._tenant, mailbox, message, in_s(STORE_S))
             self._records.note(state, Note(what="message_kept", detail=mailbox))
         except CrosspointError as error:
             _log.error("message_not_listed", reason=error.code)

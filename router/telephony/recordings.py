@@ -66,7 +66,7 @@ class RecordingFiles:
 
     async def finish(self, state: CallState, started: RecordingStarted) -> bool:
         """Hand over whatever was recorded under that name; False: nothing, or nothing usable."""
-        kept = await self.hand_over(started.name)
+        kept = await self.hand_over(started.name) or await self.handed_over(started.name)
         for name, sha256 in kept:
             self._records.note(state, Note(what=RECORDED, detail=f"{name} {sha256}"))
         if not kept:
@@ -92,6 +92,11 @@ class RecordingFiles:
             kept += taken.kept
             sizes = taken.growing
         return kept
+
+    async def handed_over(self, name: str) -> list[tuple[str, str]]:
+        """As `hand_over`, of what is in its final place already: by a controller that died before it said so."""
+        files = [self._final / f"{name}{side}" for side in _SIDES]
+        return await asyncio.to_thread(_digests, files)
 
     async def run(self) -> None:
         """Look for what was left behind and what is too old, until cancelled."""
@@ -153,6 +158,14 @@ def move(source: Path, folder: Path) -> str:
 
 EXDEV: Final = 18
 """The other folder is on another file system."""
+
+
+def _digests(files: Iterable[Path]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for path in files:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            found.append((path.name, hashlib.file_digest(file, "sha256").hexdigest()))
+    return found
 
 
 def _copy(source: Path, target: Path) -> None:

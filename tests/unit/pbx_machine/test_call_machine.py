@@ -435,6 +435,17 @@ def test_whoever_takes_over_goes_on_with_a_message_that_was_begun() -> None:
     assert KeepMessage("1") in after(state, gone(CALLER))[1]
 
 
+def test_whoever_takes_over_keeps_a_message_that_was_being_kept() -> None:
+    to_mail = (Begin(), Decided(rule="r", action=RECEPTION), Planned(VoicemailPlan(mailbox="1")))
+    begun = FileBegan(of="message", file="/spool/a")
+    kept = (*to_mail, Answered(), Played(1), begun, Recorded(duration_s=5), Played(2))
+    state, steps = after(INBOUND, *kept)
+    assert (state.phase, steps[0]) == (Phase.ENDING, KeepMessage("1"))
+    assert KeepMessage("1") in after(state, Recovered(alive=frozenset({CALLER})))[1]
+    ended = (*TO_TALK, HangUpCall(), Recovered(alive=frozenset({CALLER})))
+    assert not [one for one in after(INBOUND, *ended)[1] if isinstance(one, KeepMessage)]
+
+
 def test_a_message_that_cannot_be_recorded_is_on_record_and_the_caller_is_told() -> None:
     to_mail = (Begin(), Decided(rule="r", action=RECEPTION), Planned(VoicemailPlan(mailbox="1")))
     state, _ = after(INBOUND, *to_mail, Answered(), Played(1))

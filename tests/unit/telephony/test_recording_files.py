@@ -73,6 +73,15 @@ async def test_a_file_is_handed_over_whole_with_its_checksum_on_record(folders: 
     assert folders.notes.noted == [Note(what="recorded", detail=f"{kept.name} {checksum}")]
 
 
+async def test_what_was_handed_over_by_who_is_no_more_is_found_again(folders: Folders):
+    started = folders.files.begin(STATE)
+    folders.put(f"{started.name}.wav")
+    assert await folders.files.finish(STATE, started)
+    assert await folders.files.finish(STATE, started)  # asked again after a takeover
+    first, second = folders.notes.noted
+    assert first == second
+
+
 async def test_a_file_that_still_grows_is_waited_for(folders: Folders):
     started = folders.files.begin(STATE)
     file = folders.put(f"{started.name}.wav", b"RIFF")

@@ -296,6 +296,17 @@ async def test_a_message_is_moved_listed_and_on_record(redis_url: str, tmp_path:
         assert recorded == f"{name} {message.sha256} user-ada"
 
 
+async def test_a_message_that_is_kept_twice_is_one_message(redis_url: str, tmp_path: Path):
+    async with promising(redis_url, tmp_path) as (board, promises):
+        state = call()
+        file = tmp_path / "spool" / f"{state.id}.{'a' * 32}.wav"
+        file.write_bytes(bytes(4000))
+        for _ in range(2):  # whoever took the call over does not know of the first time
+            await promises.keep_message(state, "user-ada", PurePosixPath(file))
+        assert len(await Mailboxes(board.links).find(TENANT, "user-ada", in_s(5))) == 1
+        assert board.notes.words() == ["recorded", "message_kept"] * 2
+
+
 async def test_a_message_without_a_file_is_reported(redis_url: str, tmp_path: Path):
     async with promising(redis_url, tmp_path) as (board, promises):
         await promises.keep_message(call(), "user-ada", PurePosixPath(tmp_path / "spool" / "x.wav"))
