@@ -29,7 +29,7 @@ from pbx.machine.acting import (
     hang_up,
     leave_line,
 )
-from pbx.machine.commands import Command, Commands, HangUp, Note, Over, WrapUp
+from pbx.machine.commands import Command, Commands, HangUp, KeepMessage, Note, Over, WrapUp
 from pbx.machine.dialogues import (
     drop_key,
     finished,
@@ -55,6 +55,7 @@ from pbx.machine.events import (
     DropParty,
     Event,
     FileBegan,
+    Gone,
     HangUpCall,
     HoldCall,
     LegGone,
@@ -117,6 +118,8 @@ def _caller_gone(state: CallState, event: LegGone) -> Next:
         steps.append(
             promise(state)
         )  # wanted, and with a controller that died perhaps not written down
+    if state.mailbox and event.why is Gone.LOST:
+        steps.append(KeepMessage(state.mailbox))  # perhaps begun by a controller that is no more
     state, left = leave_line(state, keep=True)
     steps += left
     for leg in state.legs():

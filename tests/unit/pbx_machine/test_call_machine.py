@@ -442,6 +442,8 @@ def test_whoever_takes_over_keeps_a_message_that_was_being_kept() -> None:
     state, steps = after(INBOUND, *kept)
     assert (state.phase, steps[0]) == (Phase.ENDING, KeepMessage("1"))
     assert KeepMessage("1") in after(state, Recovered(alive=frozenset({CALLER})))[1]
+    assert KeepMessage("1") in after(state, gone(CALLER, Gone.LOST))[1]
+    assert KeepMessage("1") not in after(state, gone(CALLER))[1]
     ended = (*TO_TALK, HangUpCall(), Recovered(alive=frozenset({CALLER})))
     assert not [one for one in after(INBOUND, *ended)[1] if isinstance(one, KeepMessage)]
 
