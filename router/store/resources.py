@@ -337,7 +337,10 @@ class Resources:
         for _ in range(_TRIES):
             present = await self.get(tenant, AgentConfig, agent_id, deadline=deadline)
             if present is None:
-                return
+                await self._live.remove_agent(tenant, agent_id, deadline=deadline)
+                if await self.get(tenant, AgentConfig, agent_id, deadline=deadline) is None:
+                    return
+                continue
             await self._put_live(tenant, present, deadline)
             # Whoever has put it since sees to it; who has described it anew since may not know of us.
             with contextlib.suppress(ChangedError):

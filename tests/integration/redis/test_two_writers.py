@@ -219,3 +219,15 @@ async def test_a_router_that_another_tenant_takes_meanwhile_is_not_written(
         await Resources(links, writers.live).put(TENANT, MAIN, deadline=in_s(5))
     assert not (await writers.they.load(TENANT, deadline=in_s(5))).routers
     assert await writers.they.tenant_of_router("main", deadline=in_s(5)) == "other"
+
+
+async def test_a_change_of_an_agent_who_is_removed_meanwhile_leaves_nothing(
+    writers: Writers,
+) -> None:
+    await writers.put(writers.they, OTHER)
+    links = PausingLinks(writers.links, lambda: writers.remove(writers.they))
+    we = Resources(links, writers.live)
+    with pytest.raises(NotFoundError):
+        await we.patch(TENANT, AgentConfig, "ada", {"name": "Ada L."}, deadline=in_s(5))
+    assert await writers.described() is None
+    assert await writers.living() is None
