@@ -175,19 +175,31 @@ class BridgeCarrier:
         self._entering.add(leg)
 
         async def work() -> None:
-            if leg == call.state.channel:
+            is_caller = leg == call.state.channel
+            if is_caller:
                 await self._until_ours(leg)  # the music is off then
-            if leg in self._entering:  # else it is to leave again
-                self._entering.discard(leg)
+            if leg not in self._entering:
+                return  # it is to leave again
+            self._entering.discard(leg)
+            self._under_way += is_caller
+            try:
                 to = Redirect(channel=UniqueId(leg), context=CONFERENCE, exten=call.state.id)
                 await call.send(to)
+                if is_caller:
+                    await self._until_joined()  # a leave that comes meanwhile waits as well
+            finally:
+                self._under_way -= is_caller
 
         call.lane_of(leg).add(work)
 
     async def _leave(self, command: LeaveConference) -> None:
         """One leaves the room, or was about to enter it. Who leaves already is waited for as well."""
+        if command.leg in self._entering:  # still here
+            self._entering.discard(command.leg)
+            if self._split is None:
+                self._call.post(SplitDone())
+            return
         await self._until_joined()
-        self._entering.discard(command.leg)
         awaited = set() if self._split is None else self._split[0]
         await self._redirect(awaited | {command.leg}, Redirect(channel=UniqueId(command.leg)))
 
