@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from deploy.asterisk.instance import TREE, Instance, free_ports, free_udp_port
+from deploy.asterisk.instance import TREE, Instance, free_ports
 from tests.chaos.pbx.house import NUMBERS, Town
 from tests.chaos.pbx.switchboard import Switchboard
 from tests.integration.asterisk.conftest import MISSING
-from tests.integration.asterisk.whole_calls import channels_of, new_world
-from tests.servers import Server, wait_for
+from tests.integration.asterisk.phones import move
+from tests.integration.asterisk.whole_calls import end_calls, new_world
+from tests.servers import Server
 
 SILENT = "6010"
 """A phone whose silence is noticed after `SILENT_S` seconds, not after those of `pjsip.conf`."""
 SILENT_S = 2
-PHONES = {number: free_udp_port() for number in (*NUMBERS, SILENT)}
+PHONES = dict.fromkeys((*NUMBERS, SILENT), 0)
+"""Where they are in this test."""
 RTP_PORTS = 590
 """Two a call: enough for 200 callers at once and their agents."""
 
@@ -78,10 +80,9 @@ def shared_asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instan
 def asterisk(shared_asterisk: Instance) -> Iterator[Instance]:
     """Running at the beginning, whatever the test before did; without channels at the end."""
     shared_asterisk.forget_controller()
+    move(shared_asterisk, PHONES, PHONES)
     yield shared_asterisk
-    if channels_of(shared_asterisk):
-        shared_asterisk.command("channel request hangup all")
-        wait_for(lambda: channels_of(shared_asterisk) == 0, "Asterisk to have no channel")
+    end_calls(shared_asterisk)
 
 
 @pytest.fixture

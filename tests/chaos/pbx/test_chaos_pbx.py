@@ -34,7 +34,7 @@ from tests.integration.asterisk.whole_calls import (
 pytestmark = [pytest.mark.chaos]
 BACK_WITHIN_S = 5.0
 CALLERS = 200
-ADA, BEN, EVE, HAL = (PHONES[AGENTS[name]] for name in ("ada", "ben", "eve", "hal"))
+ADA, BEN, EVE, HAL = (AGENTS[name] for name in ("ada", "ben", "eve", "hal"))
 
 
 async def test_when_asterisk_is_restarted_all_calls_end_and_agents_and_line_are_free(
@@ -62,8 +62,14 @@ async def test_a_phone_that_vanishes_while_ringing_costs_the_caller_nothing(
     async with (
         controlled(asterisk, town) as controller,
         Ear() as hears,
-        phone(phones_folder, "phone_rings_on", port=ADA) as vanishing,
-        phone(phones_folder, "phone_hangs_up", port=EVE, says=[Tone(AGENT_HZ, 5)], hold_ms=1000),
+        phone(phones_folder, "phone_rings_on", port=PHONES[ADA]) as vanishing,
+        phone(
+            phones_folder,
+            "phone_hangs_up",
+            port=PHONES[EVE],
+            says=[Tone(AGENT_HZ, 5)],
+            hold_ms=1000,
+        ),
         caller(asterisk, phones_folder, ear=hears) as customer,
     ):
         await hears.until_hears(MUSIC_HZ)
@@ -82,7 +88,7 @@ async def test_a_phone_that_vanishes_while_talking_leaves_no_agent_stuck(
     town.free = ["hal"]
     async with (
         controlled(asterisk, town) as controller,
-        phone(phones_folder, port=HAL, says=[Tone(AGENT_HZ, 30)]) as vanishing,
+        phone(phones_folder, port=PHONES[HAL], says=[Tone(AGENT_HZ, 30)]) as vanishing,
         caller(asterisk, phones_folder, "caller_hangs_up", hold_ms=2500) as customer,
     ):
         await town.until_noted("talking")
@@ -139,7 +145,13 @@ async def test_a_recording_that_cannot_be_written_does_not_end_a_call(
     async with (
         controlled(asterisk, town) as controller,
         Ear() as hears,
-        phone(phones_folder, "phone_hangs_up", port=ADA, says=[Tone(AGENT_HZ, 5)], hold_ms=1500),
+        phone(
+            phones_folder,
+            "phone_hangs_up",
+            port=PHONES[ADA],
+            says=[Tone(AGENT_HZ, 5)],
+            hold_ms=1500,
+        ),
         caller(asterisk, phones_folder, says=[Tone(CALLER_HZ, 5)], ear=hears) as customer,
     ):
         await hears.until_hears(AGENT_HZ, never=(MUSIC_HZ,))
@@ -156,9 +168,14 @@ async def test_of_200_callers_at_once_for_3_agents_each_gets_an_end(
     town.recording = RecordingPolicy()
     async with contextlib.AsyncExitStack() as stack:
         controller = await stack.enter_async_context(controlled(asterisk, town))
-        for port in (ADA, BEN, EVE):
+        for number in (ADA, BEN, EVE):
             one = phone(
-                phones_folder, "phone_hangs_up", port=port, ring_ms=20, hold_ms=700, count=CALLERS
+                phones_folder,
+                "phone_hangs_up",
+                port=PHONES[number],
+                ring_ms=20,
+                hold_ms=700,
+                count=CALLERS,
             )
             await stack.enter_async_context(one)
         crowd = caller(asterisk, phones_folder, count=CALLERS)
@@ -187,7 +204,7 @@ async def test_a_caller_who_presses_keys_all_the_time_gets_an_end_and_disturbs_n
     async with (
         controlled(asterisk, town) as controller,
         Ear() as hears,
-        phone(phones_folder, port=ADA, says=[Tone(AGENT_HZ, 30)]),
+        phone(phones_folder, port=PHONES[ADA], says=[Tone(AGENT_HZ, 30)]),
         caller(asterisk, phones_folder, called="777", says=[Tone(CALLER_HZ, 30)], ear=hears),
     ):
         await hears.until_hears(AGENT_HZ)
@@ -220,7 +237,7 @@ async def test_a_line_that_loses_packets_still_carries_a_call_through(
         controlled(asterisk, town) as controller,
         BadLine(asterisk.ports.sip, lost=0.2) as line,
         Ear() as agent,
-        phone(phones_folder, port=ADA, ear=agent) as answering,
+        phone(phones_folder, port=PHONES[ADA], ear=agent) as answering,
         caller(
             asterisk,
             phones_folder,
@@ -250,7 +267,13 @@ async def test_while_the_store_is_gone_callers_hear_music_and_go_on_afterwards(
     async with (
         controlled(asterisk, town) as controller,
         Ear() as hears,
-        phone(phones_folder, "phone_hangs_up", port=ADA, says=[Tone(AGENT_HZ, 5)], hold_ms=1000),
+        phone(
+            phones_folder,
+            "phone_hangs_up",
+            port=PHONES[ADA],
+            says=[Tone(AGENT_HZ, 5)],
+            hold_ms=1000,
+        ),
         caller(asterisk, phones_folder, ear=hears) as customer,
     ):
         await hears.until_hears(MUSIC_HZ)
@@ -288,7 +311,7 @@ async def test_a_store_that_goes_while_the_phone_rings_does_not_part_caller_and_
         phone(
             phones_folder,
             "phone_hangs_up",
-            port=ADA,
+            port=PHONES[ADA],
             ring_ms=800,
             says=[Tone(AGENT_HZ, 5)],
             hold_ms=1000,

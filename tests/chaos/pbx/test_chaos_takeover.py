@@ -21,7 +21,7 @@ from tests.integration.asterisk.phones import caller, phone
 from tests.integration.asterisk.whole_calls import AGENT_HZ, MUSIC_HZ, controlled, until
 
 pytestmark = [pytest.mark.chaos]
-ADA = PHONES[AGENTS["ada"]]
+ADA = AGENTS["ada"]
 
 
 @contextlib.asynccontextmanager
@@ -110,7 +110,7 @@ async def test_who_takes_over_knows_that_a_recording_is_paused(
     town.free = ["ada"]
     async with (
         Ear() as hears,
-        phone(phones_folder, port=ADA, says=[Tone(AGENT_HZ, 30)]),
+        phone(phones_folder, port=PHONES[ADA], says=[Tone(AGENT_HZ, 30)]),
         caller(asterisk, phones_folder, ear=hears),
     ):
         async with controlled(asterisk, town) as first:
@@ -147,7 +147,7 @@ async def test_what_happened_while_no_controller_was_there_is_made_up_for(
     town.free = ["ada"]
     async with (
         Ear() as hears,
-        phone(phones_folder, port=ADA, ring_ms=1500, says=[Tone(AGENT_HZ, 30)]),
+        phone(phones_folder, port=PHONES[ADA], ring_ms=1500, says=[Tone(AGENT_HZ, 30)]),
         caller(asterisk, phones_folder, called="301", ear=hears),
         contextlib.AsyncExitStack() as later,
     ):

@@ -18,7 +18,7 @@ from tests.integration.asterisk.whole_calls import AGENT_HZ, CALLER_HZ, MUSIC_HZ
 
 pytestmark = [pytest.mark.chaos]
 TALKS, WAITS = "+12125550140", "+12125550141"
-EVE = PHONES["6002"]
+EVE = "6002"
 
 
 async def test_a_caller_whose_agent_vanishes_is_the_next_to_be_served(
@@ -32,7 +32,7 @@ async def test_a_caller_whose_agent_vanishes_is_the_next_to_be_served(
         enter = stack.enter_async_context
         ears = {number: await enter(Ear()) for number in (TALKS, WAITS)}
         vanishing = await enter(phone(phones_folder, port=PHONES[SILENT], says=[Tone(AGENT_HZ, 2)]))
-        await enter(phone(phones_folder, port=EVE, says=[Tone(THIRD_HZ, 20)], count=2))
+        await enter(phone(phones_folder, port=PHONES[EVE], says=[Tone(THIRD_HZ, 20)], count=2))
         await board.duty("ida")
         callers = {}
         for number, agent in ((TALKS, "ida"), (WAITS, None)):

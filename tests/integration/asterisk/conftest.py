@@ -15,14 +15,13 @@ from pbx.ami.client import Client
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
 from tests.integration.asterisk.outside import World
-from tests.integration.asterisk.whole_calls import channels_of, new_world
-from tests.servers import wait_for
+from tests.integration.asterisk.phones import move
+from tests.integration.asterisk.whole_calls import end_calls, new_world
 
 E = TypeVar("E", bound=events.Event)
 MISSING = "no Asterisk: run deploy/asterisk/fetch.sh once (no root needed, about 80 MB)"
-PHONES = {name: free_udp_port() for name in ("6001", "6002", "6003")}
-PHONES["6004"] = 0
-"""It registers, see `phones.register`."""
+PHONES = dict.fromkeys(("6001", "6002", "6003", "6004"), 0)
+"""Where they are in this test; the last is nowhere until it registers."""
 OWN_PHONES = {name: free_udp_port() for name in ("6001", "6002")}
 
 
@@ -39,9 +38,11 @@ def asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 @pytest.fixture(autouse=True)
 def nobody_is_at_work(request: pytest.FixtureRequest) -> None:
-    """The controllers of the test before have gone, and will not come back."""
+    """The controllers of the test before have gone for good, and nothing is sent to its phones."""
     if "asterisk" in request.fixturenames:
-        request.getfixturevalue("asterisk").forget_controller()
+        asterisk = request.getfixturevalue("asterisk")
+        asterisk.forget_controller()
+        move(asterisk, PHONES, ("6001", "6002", "6003"))
 
 
 @pytest.fixture
@@ -120,9 +121,7 @@ async def own_pbx(own_asterisk: Instance) -> AsyncIterator[Pbx]:
 def world(asterisk: Instance) -> Iterator[World]:
     """Afterwards no channel is left, so that a test that failed fails alone."""
     yield new_world(asterisk)
-    if channels_of(asterisk):
-        asterisk.command("channel request hangup all")
-        wait_for(lambda: channels_of(asterisk) == 0, "Asterisk to have no channel")
+    end_calls(asterisk)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import itertools
 import secrets
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-from deploy.asterisk.instance import TREE, Instance
+from deploy.asterisk.instance import TREE, Instance, free_udp_port
 from tests.integration.asterisk.capture import Part, Silence, write_capture
 from tests.integration.asterisk.ear import Ear
 
@@ -75,6 +75,17 @@ class Phone:
         """End without a word, as a phone does that loses its power."""
         assert self._process is not None
         self._process.kill()
+
+
+def move(asterisk: Instance, phones: dict[str, int], names: Iterable[str]) -> None:
+    """These phones are where none has been before.
+
+    A phone that was ended in the middle of a call is sent the end of that call for half a minute. At the
+    same port the next test's phone would get it, take it for its own call, and be gone.
+    """
+    for name in names:
+        phones[name] = free_udp_port()
+        register(asterisk, name, phones[name])
 
 
 def register(asterisk: Instance, name: str, port: int, *, expires_s: int = 300) -> None:

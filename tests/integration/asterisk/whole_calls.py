@@ -11,6 +11,7 @@ from pbx.machine.state import Phase
 from pbx.session import Session
 from rules.actions import Enqueue
 from tests.integration.asterisk.outside import World
+from tests.servers import wait_for
 
 SUPPORT = Enqueue(queue="support")
 CALLER_HZ, AGENT_HZ, THIRD_HZ, MUSIC_HZ = 700, 1100, 1500, 330
@@ -93,6 +94,13 @@ see `Controller._has_hung_up`."""
 def channels_of(asterisk: Instance) -> int:
     """How many channels Asterisk itself lists, without those that it has leaked."""
     return len([row for row in _listed(asterisk) if not row.startswith(SURROGATE)])
+
+
+def end_calls(asterisk: Instance) -> None:
+    """Hang up whatever a test has left."""
+    if channels_of(asterisk):
+        asterisk.command("channel request hangup all")
+        wait_for(lambda: channels_of(asterisk) == 0, "Asterisk to have no channel")
 
 
 def leaked_by(asterisk: Instance) -> int:
