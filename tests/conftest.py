@@ -13,10 +13,28 @@ import redis
 import structlog
 from hypothesis import settings
 
+from tests import tables
 from tests.servers import Server, ServerKind, any_server, require_server
 
 settings.register_profile("no_stopwatch", deadline=None)  # a machine may be busy with other things
 settings.load_profile("no_stopwatch")
+
+
+ONE_AFTER_THE_OTHER = ("chaos", "asterisk")
+"""Folders of tests that measure time or need a PBX: where tests run in two processes, one has them all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not set(ONE_AFTER_THE_OTHER).isdisjoint(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group("one after the other"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for title, rows in tables.of(terminalreporter).items():
+        terminalreporter.section(title)
+        for row in rows:
+            terminalreporter.write_line(row)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import tables
 from tests.chaos.load import Fault, Load, Outcome
 from tests.chaos.service import BUDGET_MS, SECRET, Service
 from tests.servers import Proxy, Server, any_server
@@ -17,31 +18,15 @@ RATE = 100.0
 BEFORE_S, AFTER_S = 0.7, 2.5
 LONGEST_RSS_MB = 600.0
 
-_OUTCOMES = pytest.StashKey[list[Outcome]]()
+TABLE = "what was injected: requests, answered, in budget, degraded, slowest, full after, memory"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_OUTCOMES] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    outcomes = config.stash.get(_OUTCOMES, [])
-    if not outcomes:
-        return
-    write = terminalreporter.write_line
-    terminalreporter.section("what was injected, and what became of every request")
-    write(
-        f"{'fault':<44}{'requests':>9}{'answered':>9}{'in budget':>10}{'degraded':>9}"
-        f"{'slowest':>10}{'full after':>11}{'memory':>9}"
+def _row(one: Outcome) -> str:
+    return (
+        f"{one.fault.name:<50}{len(one.samples):>5}{one.answered:>5}{one.in_budget:>5}"
+        f"{one.degraded:>5}{one.slowest_s * 1000:>7.0f} ms{one.back_after_s:>7.2f} s"
+        f"{one.service_rss_mb:>5.0f} MB"
     )
-    for one in outcomes:
-        write(
-            f"{one.fault.name:<44}{len(one.samples):>9}{one.answered:>9}{one.in_budget:>10}"
-            f"{one.degraded:>9}{one.slowest_s * 1000:>7.0f} ms{one.back_after_s:>9.2f} s"
-            f"{one.service_rss_mb:>6.0f} MB"
-        )
 
 
 @pytest.fixture
@@ -56,9 +41,9 @@ def store(tmp_path: Path):
 class Chaos:
     """A service under load; `fault` surrounds what is done to it."""
 
-    def __init__(self, service: Service, outcomes: list[Outcome]) -> None:
+    def __init__(self, service: Service, test: pytest.Item) -> None:
         self.service = service
-        self._outcomes = outcomes
+        self._test = test
 
     @contextlib.asynccontextmanager
     async def fault(self, name: str) -> AsyncIterator[Load]:
@@ -74,7 +59,7 @@ class Chaos:
         outcome = Outcome(fault, load.budget_s, load.samples)
         if self.service.process is not None and self.service.process.poll() is None:
             outcome.service_rss_mb = self.service.rss_mb()
-        self._outcomes.append(outcome)
+        tables.write(self._test, TABLE, _row(outcome))
         self.outcome = outcome
 
 
@@ -109,7 +94,7 @@ async def chaos(
 ) -> AsyncIterator[Chaos]:
     """One worker on a store of its own."""
     async with started(tmp_path / "service", store.url) as service:
-        yield Chaos(service, request.config.stash[_OUTCOMES])
+        yield Chaos(service, request.node)
 
 
 @pytest.fixture
@@ -118,7 +103,7 @@ async def chaos_of_two(
 ) -> AsyncIterator[Chaos]:
     """Two workers on one port."""
     async with started(tmp_path / "service", store.url, workers=2) as service:
-        yield Chaos(service, request.config.stash[_OUTCOMES])
+        yield Chaos(service, request.node)
 
 
 @pytest.fixture
@@ -128,4 +113,4 @@ async def proxied(
     """A service that reaches its store through a proxy that can be slow or cut."""
     async with Proxy(store.socket) as proxy:
         async with started(tmp_path / "service", proxy.url) as service:
-            yield Chaos(service, request.config.stash[_OUTCOMES]), proxy
+            yield Chaos(service, request.node), proxy

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.asterisk.instance import TREE, Instance, free_ports
+from tests import tables
 from tests.chaos.pbx.house import NUMBERS, Town
 from tests.chaos.pbx.switchboard import Switchboard
 from tests.integration.asterisk.conftest import MISSING
@@ -34,32 +35,17 @@ class Fate:
     count: int = 1
 
 
-_FATES = pytest.StashKey[list[Fate]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_FATES] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    fates = config.stash.get(_FATES, [])
-    if not fates:
-        return
-    terminalreporter.section("what was injected, and what became of every call")
-    for fate in fates:
-        terminalreporter.write_line(
-            f"{fate.fault:<44} {fate.count:>4} x {fate.call:<28} {fate.became}"
-        )
+TABLE = "what was injected, and what became of every call"
 
 
 @pytest.fixture
-def fates(request: pytest.FixtureRequest) -> list[Fate]:
+def fates(request: pytest.FixtureRequest) -> Iterator[list[Fate]]:
     """Where a test writes down what became of its calls."""
-    if _FATES not in request.config.stash:
-        request.config.stash[_FATES] = []
-    return request.config.stash[_FATES]
+    known: list[Fate] = []
+    yield known
+    for one in known:
+        row = f"{one.fault:<44} {one.count:>4} x {one.call:<28} {one.became}"
+        tables.write(request.node, TABLE, row)
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +57,7 @@ def shared_asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instan
     folder = tmp_path_factory.mktemp("chaos-asterisk")
     ports = free_ports(rtp_count=RTP_PORTS)
     with Instance(
-        folder=folder, ports=ports, phones=PHONES, silent_s={SILENT: SILENT_S}
+        folder=folder, ports=ports, phones=dict.fromkeys(PHONES, 0), silent_s={SILENT: SILENT_S}
     ) as instance:
         yield instance
 

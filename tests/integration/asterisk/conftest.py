@@ -32,7 +32,7 @@ def asterisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
             pytest.fail(MISSING)
         pytest.skip(MISSING)
     folder = tmp_path_factory.mktemp("asterisk")
-    with Instance(folder=folder, ports=free_ports(), phones=PHONES) as instance:
+    with Instance(folder=folder, ports=free_ports(), phones=dict.fromkeys(PHONES, 0)) as instance:
         yield instance
 
 
