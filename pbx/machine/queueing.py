@@ -69,7 +69,10 @@ def matched(state: CallState, event: Matched) -> Next:
         state, stopped = drop_dialogue(state)
         state, begun = hold_back(*begin(state, Phase.HOLDING, Hold(policy=plan.hold)))
         steps += [*stopped, *begun]
-    ring = (Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=plan.ring_s) for leg in legs)
+    ring = (
+        Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=plan.ring_s, caller_id=state.caller_number)
+        for leg in legs
+    )
     noted = (Note(what="offered", leg=leg.id, agent=leg.agent) for leg in legs)
     return replace(state, phase=Phase.HOLDING), (*steps, *ring, *noted)
 

@@ -342,6 +342,7 @@ async def test_of_two_phones_that_ring_at_once_one_wins_and_the_other_shows_no_m
     assert world.unanswered_agents == []
     assert "ada" in world.free
     assert "Call completed elsewhere" in loser.messages()
+    assert "<sip:+4930111@" in loser.messages(), "the phone shows who calls"
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,9 @@ from tests.unit.pbx_machine.one_call import (
 
 # --- arriving -------------------------------------------------------------------------------------
 
+RING_ADA = Ring(leg=ADA, endpoint="PJSIP/1", ring_s=20, caller_id=INBOUND.caller_number)
+"""The phone shows who calls."""
+
 
 def test_a_call_that_arrives_asks_the_rules_before_it_is_answered() -> None:
     assert after(INBOUND, Begin())[1] == (AskRules(),)
@@ -198,7 +201,7 @@ def test_a_queue_answers_takes_a_place_and_plays_music() -> None:
 
 def test_an_agent_is_rung_confirmed_whispered_to_and_joined() -> None:
     state, steps = after(INBOUND, *TO_HOLD, ADA_OFFER)
-    assert steps == (Ring(leg=ADA, endpoint="PJSIP/1", ring_s=20),)
+    assert steps == (RING_ADA,)
     state, steps = after(state, LegUp(ADA))
     assert steps == (ConfirmAgent(agent="ada", token="t1"),)
     state, steps = after(state, Confirmed(agent="ada", ok=True))
@@ -391,7 +394,7 @@ def test_an_agent_found_during_the_offer_is_better_than_a_promise() -> None:
     state, _ = after(INBOUND, *TO_HOLD, *PRESSED_9)
     _, steps = after(state, ADA_OFFER)
     assert steps[0] == StopPlay()
-    assert steps[-1] == Ring(leg=ADA, endpoint="PJSIP/1", ring_s=20)
+    assert steps[-1] == RING_ADA
 
 
 def test_the_action_callback_refused_does_what_the_rules_say() -> None:
