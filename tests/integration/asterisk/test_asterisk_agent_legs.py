@@ -26,7 +26,7 @@ from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES, Pbx
 from tests.integration.asterisk.phones import caller, phone
 
-AGENT, PORT = "6001", PHONES["6001"]
+AGENT = "6001"
 CALLER_HZ, AGENT_HZ, MUSIC_HZ = 700, 1100, 330
 
 
@@ -54,7 +54,7 @@ async def leg_of(pbx: Pbx, channel_id: UniqueId) -> events.AgiStarted:
 
 
 async def test_a_phone_that_answers_is_ours(pbx: Pbx, phones_folder: Path):
-    async with phone(phones_folder, port=PORT) as sipp:
+    async with phone(phones_folder, port=PHONES[AGENT]) as sipp:
         channel_id = await ring(pbx)
         leg = await leg_of(pbx, channel_id)
         assert await pbx.client.variable(leg.channel, "CC_CALL", pbx.in_s(5)) == "a,b"
@@ -72,7 +72,7 @@ async def test_a_phone_that_answers_is_ours(pbx: Pbx, phones_folder: Path):
 async def test_a_phone_that_refuses_says_why(
     pbx: Pbx, phones_folder: Path, status: int, cause: int
 ):
-    async with phone(phones_folder, "phone_refuses", port=PORT, status=status) as sipp:
+    async with phone(phones_folder, "phone_refuses", port=PHONES[AGENT], status=status) as sipp:
         channel_id = await ring(pbx)
         hungup = await pbx.until(events.HungUp, lambda one: one.uniqueid == channel_id)
         assert (hungup.cause, hungup.tech_cause) == (cause, str(status))
@@ -82,7 +82,7 @@ async def test_a_phone_that_refuses_says_why(
 
 
 async def test_a_phone_that_rings_on_is_given_up_in_time(pbx: Pbx, phones_folder: Path):
-    async with phone(phones_folder, "phone_rings_on", port=PORT) as sipp:
+    async with phone(phones_folder, "phone_rings_on", port=PHONES[AGENT]) as sipp:
         channel_id = await ring(pbx, timeout_ms=1_500)
         ended = await pbx.until(events.OriginateEnded, lambda one: one.uniqueid == channel_id)
         assert (ended.is_answered, ended.reason) == (False, 3)
@@ -92,7 +92,7 @@ async def test_a_phone_that_rings_on_is_given_up_in_time(pbx: Pbx, phones_folder
 
 
 async def test_a_ringing_phone_is_told_that_another_one_answered(pbx: Pbx, phones_folder: Path):
-    async with phone(phones_folder, "phone_rings_on", port=PORT) as sipp:
+    async with phone(phones_folder, "phone_rings_on", port=PHONES[AGENT]) as sipp:
         channel_id = await ring(pbx)
         await pbx.until(
             events.NewState, lambda one: (one.uniqueid, one.channel_state) == (channel_id, 5)
@@ -117,7 +117,7 @@ async def test_the_state_of_a_phone_follows_its_calls(pbx: Pbx, phones_folder: P
         return next(one.state for one in listed if one.device == f"PJSIP/{AGENT}")
 
     assert await state() == "NOT_INUSE"
-    async with phone(phones_folder, port=PORT) as sipp:
+    async with phone(phones_folder, port=PHONES[AGENT]) as sipp:
         channel_id = await ring(pbx)
         leg = await leg_of(pbx, channel_id)
         assert await state() == "INUSE"
@@ -133,7 +133,11 @@ async def test_a_caller_and_an_agent_talk_and_both_are_recorded(
     async with (
         caller(asterisk, phones_folder, number="+4930200", says=caller_says) as customer,
         phone(
-            phones_folder, "phone_hangs_up", port=PORT, says=[Tone(AGENT_HZ, 6)], hold_ms=3500
+            phones_folder,
+            "phone_hangs_up",
+            port=PHONES[AGENT],
+            says=[Tone(AGENT_HZ, 6)],
+            hold_ms=3500,
         ) as agent,
     ):
         call = await pbx.call_arrives("+4930200")
@@ -183,7 +187,7 @@ async def test_keys_are_heard_during_a_talk_and_both_are_taken_back(
         caller(
             asterisk, phones_folder, number="+4930201", says=[Silence(2.5), *keys("7"), Silence(3)]
         ) as customer,
-        phone(phones_folder, port=PORT, says=[Silence(6)]) as agent,
+        phone(phones_folder, port=PHONES[AGENT], says=[Silence(6)]) as agent,
     ):
         call = await pbx.call_arrives("+4930201")
         await pbx.run(call.channel, agi.answer())
@@ -212,7 +216,7 @@ async def test_a_command_of_a_channel_that_is_pulled_into_a_bridge_ends(
     write_tone(asterisk.sounds / "long.wav", hz=500, seconds=20)
     async with (
         caller(asterisk, phones_folder, number="+4930202", says=[Silence(5)]) as customer,
-        phone(phones_folder, port=PORT, says=[Silence(5)]) as agent,
+        phone(phones_folder, port=PHONES[AGENT], says=[Silence(5)]) as agent,
     ):
         call = await pbx.call_arrives("+4930202")
         await pbx.run(call.channel, agi.answer())
