@@ -17,7 +17,7 @@ from router.call_record import (
 )
 from router.deadline import Deadline
 from router.store import keys
-from router.store.operations import Operations, list_of, text_of
+from router.store.operations import Operations, list_of, texts_of
 from router.store.wire import Word
 
 MOST_EVENTS: Final = 1000
@@ -121,7 +121,7 @@ class CallRecords(Operations):
         skip, passed = 0, before is None
         while len(found) < min(limit, MOST_LISTED) and skip < MOST_LOOKED_AT:
             words = ("ZREVRANGEBYSCORE", index, newest, oldest, "LIMIT", skip, _PAGE)
-            ids = [text_of(one) for one in list_of(await link.call(*words, deadline=deadline))]
+            ids = texts_of(await link.call(*words, deadline=deadline))
             if not ids:
                 break
             skip += len(ids)

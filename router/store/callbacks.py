@@ -12,7 +12,7 @@ import msgspec
 from router.deadline import Deadline
 from router.errors import ConflictError, NotFoundError
 from router.store import keys
-from router.store.operations import Operations, int_of, list_of, text_of
+from router.store.operations import Operations, int_of, list_of, text_of, texts_of
 from rules.actions import Relax
 
 MOST_OPEN: Final = 10_000
@@ -114,7 +114,7 @@ class Callbacks(Operations):
         """Ids of those somebody has to see to by now (`now_ms` on the store's clock)."""
         words = ("ZRANGEBYSCORE", keys.callbacks_due(tenant), "-inf", now_ms, "LIMIT", 0, limit)
         reply = await self._links.link_for(tenant).call(*words, deadline=deadline)
-        return [text_of(one) for one in list_of(reply)]
+        return texts_of(reply)
 
     async def claim(
         self, tenant: str, callback_id: str, *, owner: str, lease_ms: int, deadline: Deadline
@@ -197,7 +197,7 @@ class Callbacks(Operations):
         key, last = keys.callbacks(tenant), skip + min(limit, 1000) - 1
         link = self._links.link_for(tenant)
         reply = await link.call("ZRANGE", key, skip, last, deadline=deadline)
-        found = await self._read(tenant, [text_of(one) for one in list_of(reply)], deadline)
+        found = await self._read(tenant, texts_of(reply), deadline)
         return [
             one
             for one in found

@@ -9,7 +9,7 @@ from typing import Final
 
 from router.deadline import Deadline
 from router.store import keys
-from router.store.operations import Operations, dated, list_of, text_of
+from router.store.operations import Operations, dated, texts_of
 
 LEGS_KEPT_MS: Final = 6 * 3_600_000
 """How long legs are remembered after the last event about them; longer than the longest call."""
@@ -37,4 +37,4 @@ class Legs(Operations):
         args: list[str | int] = [keys.prefix(tenant), LEGS_KEPT_MS, agent or ""]
         args += ["1" if begins else "0", dated(at_ms), *calls]
         reply = await self._run(tenant, "legs_unite", key_names, args, deadline)
-        return tuple(text_of(call) for call in list_of(reply))
+        return tuple(texts_of(reply))

@@ -27,6 +27,7 @@ from router.store.operations import (
     int_of,
     list_of,
     text_of,
+    texts_of,
 )
 from router.store.scripts import Script
 from rules.actions import Enqueue, Strategy
@@ -184,7 +185,7 @@ class Line(Operations):
         """Let calls ask for less whose time has come; they should ask `offer_or_wait` again."""
         args = (keys.prefix(tenant), at_most)
         reply = await self._run(tenant, "line_relax", [keys.relax_due(tenant)], args, deadline)
-        return [text_of(call) for call in list_of(reply)]
+        return texts_of(reply)
 
     # what a phone system with hold queues of its own reports
 

@@ -101,6 +101,18 @@ def text_of(reply: Reply) -> str:
     raise StoreRefusedError("a reply of the store is unreadable")
 
 
+def bytes_of(reply: Reply) -> bytes:
+    """A reply that has to be text, as it came."""
+    if isinstance(reply, bytes):
+        return reply
+    raise StoreRefusedError("a reply of the store is unreadable")
+
+
+def texts_of(reply: Reply) -> list[str]:
+    """A reply that has to be a list of texts."""
+    return [text_of(item) for item in list_of(reply)]
+
+
 def int_of(reply: Reply) -> int:
     """A reply that has to be a whole number."""
     if isinstance(reply, (bytes, int)):

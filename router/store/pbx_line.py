@@ -9,7 +9,7 @@ import msgspec
 from router.deadline import Deadline
 from router.store import keys
 from router.store.agents_seen import LONGEST_WRAP_UP_MS
-from router.store.operations import Operations, int_of, list_of, text_of
+from router.store.operations import Operations, int_of, list_of, text_of, texts_of
 
 MOST_LOOKED_AFTER: Final = 500
 """Calls looked after in one round trip."""
@@ -43,8 +43,8 @@ class PbxLine(Operations):
         again_ms, ask, agents = reply
         return Seen(
             again_in_s=None if int_of(again_ms) < 0 else int_of(again_ms) / 1000,
-            ask=tuple(text_of(one) for one in list_of(ask)),
-            agents=tuple(text_of(one) for one in list_of(agents)),
+            ask=tuple(texts_of(ask)),
+            agents=tuple(texts_of(agents)),
         )
 
     async def abandon(

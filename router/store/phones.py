@@ -3,7 +3,7 @@
 from router.deadline import Deadline
 from router.errors import NotFoundError
 from router.store import keys
-from router.store.operations import Operations, list_of, text_of
+from router.store.operations import Operations, texts_of
 
 
 class Phones(Operations):
@@ -20,7 +20,7 @@ class Phones(Operations):
         reply = await self._run(tenant, "phone_take", key_names, (agent, endpoint), deadline)
         if reply is None:
             raise NotFoundError(f"there is no {agent}")
-        return tuple(text_of(one) for one in list_of(reply))
+        return tuple(texts_of(reply))
 
     async def leave(self, tenant: str, agent: str, deadline: Deadline) -> None:
         """The agent has no phone but that of the site."""
@@ -31,5 +31,5 @@ class Phones(Operations):
         """Agent -> endpoint; at most as many as there are agents."""
         link = self._links.link_for(tenant)
         reply = await link.call("HGETALL", keys.phones(tenant), deadline=deadline)
-        words = [text_of(one) for one in list_of(reply)]
+        words = texts_of(reply)
         return dict(zip(words[::2], words[1::2], strict=True))

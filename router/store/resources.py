@@ -1,4 +1,4 @@
-"""Routers, queues and agents in the store: one JSON text per resource, one version per tenant.
+"""Routers, queues and agents are written: one JSON text per resource, one version per tenant.
 
 Writing goes "what moves first, what is written down last": an agent's or queue's live part is put
 before its description, and removed before it. A crash in between leaves the description as it was, so
@@ -9,18 +9,15 @@ only beside a live part that is like it, and removed only without one. Who was o
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
 
 import msgspec
-import structlog
 
 from router.deadline import Deadline
-from router.errors import ConflictError, InvalidInputError, NotFoundError, StoreRefusedError
-from router.site.directory import TenantResources
+from router.errors import ConflictError, InvalidInputError, NotFoundError
 from router.site.resources import (
-    TYPES,
     AgentConfig,
     Kind,
     QueueConfig,
@@ -34,18 +31,23 @@ from router.site.resources import (
 from router.store import keys
 from router.store.agent_records import queues_text, skills_text
 from router.store.link import Link, Reply
+from router.store.operations import list_of, text_of, texts_of
 from router.store.resource_keys import kept_under_id, live_keys, names_of
+from router.store.resource_reading import (
+    CHUNK,
+    MOST_CHANGES_KEPT,
+    LinkSource,
+    ResourceReader,
+    kind_of_type,
+    name_of,
+)
 from router.store.scripts import load_script, run_script
 from router.store.stored_forms import read_stored
 
-MOST_CHANGES_KEPT: Final = 5000
-MOST_CHANGES_TOLD: Final = 500
-_CHUNK: Final = 200
 _TRIES: Final = 5
 _BUSY: Final = "somebody else keeps changing this; try again"
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
-_log = structlog.get_logger(__name__)
 
 
 class ChangedError(ConflictError):
@@ -68,13 +70,6 @@ class Mode(StrEnum):
     SAME = "same"
 
 
-class LinkSource(Protocol):
-    """Which connection leads to a tenant's keys, or to one key."""
-
-    def link_for(self, tenant: str) -> Link: ...
-    def link_for_key(self, key: str) -> Link: ...
-
-
 class LiveParts(Protocol):
     """The live side of agents and queues (`router/store/agents.py`): idempotent, keeps what lives."""
 
@@ -84,19 +79,11 @@ class LiveParts(Protocol):
     async def remove_agent(self, tenant: str, agent_id: str, *, deadline: Deadline) -> None: ...
 
 
-class Pulse(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a tenant's resources: `changed` None means that everything has to be read."""
-
-    version: int
-    disabled: frozenset[str]
-    changed: tuple[tuple[Kind, str], ...] | None
-
-
-class Resources:
+class Resources(ResourceReader):
     """Create, read, update, remove. Errors are those of the link, and those named per method."""
 
     def __init__(self, links: LinkSource, live: LiveParts) -> None:
-        self._links = links
+        super().__init__(links)
         self._live = live
 
     async def put(
@@ -166,7 +153,7 @@ class Resources:
         self, tenant: str, type_: type[Resource], resource_id: str, *, deadline: Deadline
     ) -> None:
         """Remove it. NotFoundError when it is not there, ConflictError for a queue with members."""
-        kind = _kind(type_)
+        kind = kind_of_type(type_)
         if kind is Kind.QUEUES:
             await self._need_no_members(tenant, resource_id, deadline)
         for _ in range(_TRIES):
@@ -184,101 +171,16 @@ class Resources:
         if not was_there:
             raise NotFoundError(f"there is no {resource_id}")
 
-    async def get(
-        self, tenant: str, type_: type[ResourceT], resource_id: str, *, deadline: Deadline
-    ) -> ResourceT | None:
-        """The resource as the store has it, None when it is not there."""
-        link = self._links.link_for(tenant)
-        kind = _kind(type_)
-        text = await link.call("HGET", keys.resources(tenant, kind), resource_id, deadline=deadline)
-        if text is None:
-            return None
-        found = read_stored(kind, _bytes(text))
-        if not isinstance(found, type_):
-            raise StoreRefusedError(
-                f"{resource_id} was written by another version of crosspoint and cannot be read here"
-            )
-        return found
-
-    async def load(
-        self, tenant: str, known: TenantResources | None = None, *, deadline: Deadline
-    ) -> TenantResources:
-        """Everything of a tenant, read in pieces.
-
-        The version is that of the beginning: whatever changes meanwhile is told by the next pulse.
-        What cannot be read stays as it is `known`, or is left out.
-        """
-        pulse = await self.pulse(tenant, 0, deadline=deadline)
-        unreadable: set[str] = set()
-        found: dict[Kind, dict[str, Resource]] = {}
-        for kind in Kind:
-            before, into = _usable(known, kind), found.setdefault(kind, {})
-            async for id_, text in self._scan(tenant, kind, deadline):
-                _take(kind, id_, text, before, into, unreadable)
-            found[kind] = dict(sorted(into.items()))
-        return _resources(pulse, found, unreadable)
-
-    async def renew(
-        self, tenant: str, known: TenantResources, *, deadline: Deadline
-    ) -> TenantResources:
-        """The same picture when nothing has changed, else a new one, with as little reading as possible."""
-        pulse = await self.pulse(tenant, known.version, deadline=deadline)
-        if pulse.changed is None:
-            return await self.load(tenant, deadline=deadline)
-        if not pulse.changed and pulse.disabled == known.disabled:
-            return known
-        unreadable = set(known.unreadable)
-        found = {kind: dict(known.of(kind)) for kind in Kind}
-        for kind in Kind:
-            ids = [id_ for of, id_ in pulse.changed if of is kind]
-            await self._refresh(tenant, kind, ids, found[kind], unreadable, deadline)
-        return _resources(pulse, found, unreadable)
-
-    async def pulse(self, tenant: str, known_version: int, *, deadline: Deadline) -> Pulse:
-        """What has changed since a version."""
-        reply = await run_script(
-            self._links.link_for(tenant),
-            load_script("resource_pulse"),
-            [keys.version(tenant), keys.changes(tenant), keys.routers_disabled(tenant)],
-            [known_version, MOST_CHANGES_KEPT, MOST_CHANGES_TOLD],
-            deadline,
-        )
-        version, is_complete, changed, disabled = _items(reply)
-        return Pulse(
-            version=int(_bytes(version)),
-            disabled=frozenset(_texts(disabled)),
-            changed=tuple(map(_change, _texts(changed))) if is_complete == 1 else None,
-        )
-
-    async def tenant_of_router(self, router_id: str, *, deadline: Deadline) -> str | None:
-        """The tenant that has this router, None when nobody has."""
-        link = self._links.link_for_key(keys.ROUTER_IDS)
-        owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
-        return None if owner is None else _bytes(owner).decode()
-
     async def need_free_routers(
         self, tenant: str, router_ids: Sequence[str], *, deadline: Deadline
     ) -> None:
         """ConflictError when another tenant has a router with one of these ids."""
         link = self._links.link_for_key(keys.ROUTER_IDS)
-        for start in range(0, len(router_ids), _CHUNK):
-            some = router_ids[start : start + _CHUNK]
+        for start in range(0, len(router_ids), CHUNK):
+            some = router_ids[start : start + CHUNK]
             owners = await link.call("HMGET", keys.ROUTER_IDS, *some, deadline=deadline)
-            for router_id, owner in zip(some, _items(owners), strict=True):
+            for router_id, owner in zip(some, list_of(owners), strict=True):
                 _need_own(tenant, router_id, owner)
-
-    async def tenants(self, *, deadline: Deadline) -> list[str]:
-        """Every tenant that has, or had, resources."""
-        link = self._links.link_for_key(keys.TENANTS)
-        return sorted(_texts(await link.call("SMEMBERS", keys.TENANTS, deadline=deadline)))
-
-    async def has_any(self, tenant: str, *, deadline: Deadline) -> bool:
-        """Whether a tenant has any resource now."""
-        link = self._links.link_for(tenant)
-        for kind in Kind:
-            if await link.call("HLEN", keys.resources(tenant, kind), deadline=deadline):
-                return True
-        return False
 
     async def _write(  # noqa: PLR0917 - the parts of one write
         self,
@@ -305,7 +207,7 @@ class Resources:
                 *live_keys(tenant, kind, resource.id),
             ],
             [
-                _name_of(kind, resource.id),
+                name_of(kind, resource.id),
                 resource.id,
                 _encoder.encode(resource),
                 mode.value,
@@ -319,7 +221,7 @@ class Resources:
             ],
             deadline,
         )
-        outcome, *detail = _texts(reply)
+        outcome, *detail = texts_of(reply)
         if outcome == "missing":
             raise _no_queue(*detail)
         if outcome == "taken":
@@ -366,7 +268,7 @@ class Resources:
                 *live_keys(tenant, kind, resource_id),
             ],
             [
-                _name_of(kind, resource_id),
+                name_of(kind, resource_id),
                 resource_id,
                 MOST_CHANGES_KEPT,
                 len(fields),
@@ -396,7 +298,7 @@ class Resources:
     async def _give_up(self, tenant: str, router_id: str, deadline: Deadline) -> None:
         link = self._links.link_for_key(keys.ROUTER_IDS)
         owner = await link.call("HGET", keys.ROUTER_IDS, router_id, deadline=deadline)
-        if owner is None or _bytes(owner).decode() != tenant:
+        if owner is None or text_of(owner) != tenant:
             return
         await link.call("HDEL", keys.ROUTER_IDS, router_id, deadline=deadline)
         present = await self.get(tenant, RouterConfig, router_id, deadline=deadline)
@@ -424,7 +326,7 @@ class Resources:
         if not wanted:
             return
         key = keys.resources(tenant, Kind.QUEUES)
-        found = _items(await link.call("HMGET", key, *wanted, deadline=deadline))
+        found = list_of(await link.call("HMGET", key, *wanted, deadline=deadline))
         for queue, text in zip(wanted, found, strict=True):
             if text is None:
                 raise _no_queue(queue)
@@ -438,11 +340,11 @@ class Resources:
             if not wanted:
                 continue
             owner = await link.call("HGET", name.index, wanted, deadline=deadline)
-            if owner is not None and _bytes(owner).decode() != resource.id:
-                raise _taken(resource, _bytes(owner).decode(), name.field)
+            if owner is not None and text_of(owner) != resource.id:
+                raise _taken(resource, text_of(owner), name.field)
 
     async def _need_no_members(self, tenant: str, queue_id: str, deadline: Deadline) -> None:
-        texts = self._scan(tenant, Kind.AGENTS, deadline)
+        texts = self.scan(tenant, Kind.AGENTS, deadline)
         agents = {id_: read_stored(Kind.AGENTS, text) async for id_, text in texts}
         members = sorted(
             id_
@@ -453,101 +355,6 @@ class Resources:
             message = f"{len(members)} agents are members of {queue_id}, {members[0]} for one"
             raise ConflictError(message)
 
-    async def _scan(
-        self, tenant: str, kind: Kind, deadline: Deadline
-    ) -> AsyncIterator[tuple[str, bytes]]:
-        """The texts of a kind, some twice, in pieces: no reply keeps the connection to itself, and
-        whoever reads them lets others have a turn in between.
-        """
-        link = self._links.link_for(tenant)
-        cursor = b"0"
-        while True:
-            key = keys.resources(tenant, kind)
-            reply = await link.call("HSCAN", key, cursor, "COUNT", _CHUNK, deadline=deadline)
-            next_cursor, pairs = _items(reply)
-            cursor = _bytes(next_cursor)
-            words = [_bytes(word) for word in _items(pairs)]
-            for id_, text in zip(words[::2], words[1::2], strict=True):
-                yield id_.decode(), text
-            if cursor == b"0":
-                return
-
-    async def _refresh(  # noqa: PLR0917 - private
-        self,
-        tenant: str,
-        kind: Kind,
-        ids: list[str],
-        into: dict[str, Resource],
-        unreadable: set[str],
-        deadline: Deadline,
-    ) -> None:
-        if not ids:
-            return
-        link = self._links.link_for(tenant)
-        reply = await link.call("HMGET", keys.resources(tenant, kind), *ids, deadline=deadline)
-        for id_, text in zip(ids, _items(reply), strict=True):
-            unreadable.discard(_name_of(kind, id_))
-            if text is None:
-                into.pop(id_, None)
-            else:
-                _take(kind, id_, _bytes(text), into, into, unreadable)
-
-
-def _take(  # noqa: PLR0917 - private
-    kind: Kind,
-    id_: str,
-    text: bytes,
-    known: Mapping[str, Resource],
-    into: dict[str, Resource],
-    unreadable: set[str],
-) -> None:
-    """Read one text; where that is not possible what is known of it has to do."""
-    resource = read_stored(kind, text)
-    if resource is None:
-        _log.error("resource_unreadable", kind=kind.value, id=id_, is_known=id_ in known)
-        unreadable.add(_name_of(kind, id_))
-        resource = known.get(id_)
-    if resource is not None:  # the same object for the same: quick to be compared
-        into[id_] = known[id_] if known.get(id_) == resource else resource
-
-
-def _usable(known: TenantResources | None, kind: Kind) -> Mapping[str, Resource]:
-    """What may stand in: not a router whose secret was left out, it would take unsigned requests."""
-    if known is None:
-        return {}
-    withheld = known.withheld if kind is Kind.ROUTERS else ()
-    return {id_: one for id_, one in known.of(kind).items() if id_ not in withheld}
-
-
-def _name_of(kind: Kind, id_: str) -> str:
-    return f"{kind.value}:{id_}"
-
-
-def _resources(
-    pulse: Pulse, found: Mapping[Kind, Mapping[str, Resource]], unreadable: set[str]
-) -> TenantResources:
-    def of(kind: Kind, type_: type[ResourceT]) -> dict[str, ResourceT]:
-        items = found[kind].items()
-        return {id_: resource for id_, resource in items if isinstance(resource, type_)}
-
-    return TenantResources(
-        version=pulse.version,
-        routers=of(Kind.ROUTERS, RouterConfig),
-        queues=of(Kind.QUEUES, QueueConfig),
-        agents=of(Kind.AGENTS, AgentConfig),
-        disabled=pulse.disabled,
-        unreadable=frozenset(unreadable),
-    )
-
-
-def _kind(type_: type[Resource]) -> Kind:
-    return next(kind for kind, known in TYPES.items() if known is type_)
-
-
-def _change(text: str) -> tuple[Kind, str]:
-    kind, _, id_ = text.partition(":")
-    return Kind(kind), id_
-
 
 def _no_queue(queue: str) -> InvalidInputError:
     return InvalidInputError(f"there is no queue {queue}", field=f"queues.{queue}")
@@ -555,9 +362,9 @@ def _no_queue(queue: str) -> InvalidInputError:
 
 def _need_own(tenant: str, router_id: str, owner: Reply) -> None:
     """The note is for operators: one tenant's administrator is not told of another tenant."""
-    if owner is not None and _bytes(owner).decode() != tenant:
+    if owner is not None and text_of(owner) != tenant:
         error = ConflictError(f"the router id {router_id} is in use by another tenant")
-        error.add_note(f"{_bytes(owner).decode()} has it, and this is {tenant}")
+        error.add_note(f"{text_of(owner)} has it, and this is {tenant}")
         raise error
 
 
@@ -567,19 +374,3 @@ def _there(resource: Resource) -> ConflictError:
 
 def _taken(resource: Resource, owner: str, field: str) -> ConflictError:
     return ConflictError(f"the {field} of {resource.id} is that of {owner} already")
-
-
-def _items(reply: Reply) -> list[Reply]:
-    if not isinstance(reply, list):
-        raise TypeError("a list was expected from the store")
-    return reply
-
-
-def _bytes(reply: Reply) -> bytes:
-    if not isinstance(reply, bytes):
-        raise TypeError("text was expected from the store")
-    return reply
-
-
-def _texts(reply: Reply) -> list[str]:
-    return [_bytes(item).decode() for item in _items(reply)]
