@@ -95,6 +95,14 @@ async def menu_of(asked: Asked[Any], menu: MenuInput) -> Menu:
     )
 
 
+async def agent_named(asked: Asked[Any], agent: str | None) -> str:
+    """The agent that is named, or the one that asks."""
+    wanted = agent or asked.who.sub
+    if wanted not in (await picture(asked)).agents:
+        raise InvalidInputError(f"There is no agent {wanted[:64]}.", field="agent")
+    return wanted
+
+
 async def _check(
     asked: Asked[Any], given: msgspec.Struct, names: tuple[str, ...], place: str
 ) -> str:

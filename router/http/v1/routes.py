@@ -7,11 +7,13 @@ from aiohttp import web
 
 from router.http.v1 import (
     agents,
+    call_controls,
     callbacks,
     calls,
     cdrs,
     decisions,
     me,
+    new_calls,
     openapi,
     queues,
     recordings,
@@ -28,6 +30,8 @@ ENDPOINTS: Final[tuple[AnyEndpoint, ...]] = (
     *rules.ENDPOINTS,
     *decisions.ENDPOINTS,
     *calls.ENDPOINTS,
+    *new_calls.ENDPOINTS,
+    *call_controls.ENDPOINTS,
     *cdrs.ENDPOINTS,
     *callbacks.ENDPOINTS,
     *recordings.ENDPOINTS,
