@@ -23,7 +23,7 @@ run: $(VENV)/.installed
 	@exec $(BIN)/crosspoint -c $(CONFIG) up
 
 test: $(VENV)/.installed-test servers
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ import pytest
 import redis
 import structlog
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import tables
 from tests.servers import Server, ServerKind, any_server, require_server
@@ -20,14 +22,19 @@ settings.register_profile("no_stopwatch", deadline=None)  # a machine may be bus
 settings.load_profile("no_stopwatch")
 
 
-ONE_AFTER_THE_OTHER = ("chaos", "asterisk")
-"""Folders of tests that measure time or need a PBX: where tests run in two processes, one has them all."""
+ONE_AFTER_THE_OTHER = ("tests/chaos/", "tests/integration/asterisk/")
+"""Tests that measure time or need a PBX: where tests run in two processes, one of them has them all."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if not set(ONE_AFTER_THE_OTHER).isdisjoint(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("one after the other"))
+class _Scheduling(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        is_alone = nodeid.startswith(ONE_AFTER_THE_OTHER)
+        return "one after the other" if is_alone else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
