@@ -42,6 +42,18 @@ _CAUSES = {
     127: Gone.HUNG_UP,
 }
 
+_CAUSE_OF_SIP = {"404": 1, "480": 19, "486": 17, "503": 34, "600": 17, "603": 21}
+"""As Asterisk 22 itself has them in `Hangup` events."""
+
+
+def known_cause(cause: int, tech_cause: str) -> int:
+    """The hang-up cause (Q.850) of a leg. Asterisk now and then says 0 of one whose SIP answer it has."""
+    return cause or _CAUSE_OF_SIP.get(_sip_of(tech_cause), 0)
+
+
+def _sip_of(tech_cause: str) -> str:
+    return tech_cause.removeprefix("SIP ").strip()[:3]
+
 
 def why_gone(
     cause: int, tech_cause: str, *, was_up: bool, has_rung: bool, is_ended: bool = False
@@ -52,7 +64,7 @@ def why_gone(
     if cause == NO_ANSWER and not has_rung:
         # A phone that is not there, and one that answers 480 at once: nobody let it ring.
         return Gone.UNREACHABLE
-    sip = tech_cause.removeprefix("SIP ").strip()[:3]
+    sip = _sip_of(tech_cause)
     if sip in _SIP:
         return _SIP[sip]
     # 16.x reports cause 0 for an Originate that ran into its time-out.

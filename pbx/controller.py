@@ -34,7 +34,7 @@ from pbx.ami.events import (
 )
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import UniqueId
-from pbx.causes import why_gone
+from pbx.causes import known_cause, why_gone
 from pbx.claim import Claim
 from pbx.errors import PbxError
 from pbx.legs import Channel, Channels, endpoint_of
@@ -282,7 +282,8 @@ class Controller:
             has_rung=has_rung,
             is_ended=channel is not None and channel.is_ended,
         )
-        session.post(LegGone(leg=LegId(event.uniqueid), why=why, cause=event.cause))
+        cause = known_cause(event.cause, event.tech_cause)
+        session.post(LegGone(leg=LegId(event.uniqueid), why=why, cause=cause))
 
     def _originate_ended(self, event: OriginateEnded) -> None:
         """Only needed when not even a channel came to be: everything else has its own event."""

@@ -6,7 +6,7 @@ import pytest
 
 from ivr.steps import Key
 from pbx.ami.values import ChannelName, UniqueId
-from pbx.causes import why_gone
+from pbx.causes import known_cause, why_gone
 from pbx.errors import ChannelGoneError
 from pbx.inbox import MOST_EVENTS, MOST_KEYS, Inbox
 from pbx.lane import MOST_WAITING, Lane, Lanes
@@ -116,6 +116,13 @@ def test_channels_are_known_by_id_whatever_its_case_and_by_their_latest_name():
     assert channels.in_bridge("") == []
     assert channels.gone("pbx-1.2") is found
     assert channels.find("pbx-1.2") is None
+
+
+def test_a_cause_that_asterisk_leaves_out_is_that_of_the_sip_answer():
+    assert known_cause(0, "486") == 17
+    assert known_cause(0, "SIP 603 Decline") == 21
+    assert known_cause(0, "") == 0
+    assert known_cause(21, "486") == 21, "what Asterisk says is believed"
 
 
 def test_a_phone_that_falls_silent_has_not_hung_up_but_one_with_the_same_cause_from_another_has():
