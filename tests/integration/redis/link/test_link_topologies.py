@@ -175,7 +175,7 @@ async def test_a_cluster_is_followed_through_a_slot_move_and_a_failover(cluster:
             assert await admin.ask(lambda c, key=key: c.get(key), in_s(5)) == tenant.encode()
         await move_slot(cluster, links, tenants[1])
         await lose_a_primary(cluster, links, tenants[0])
-        assert await works(links, tenants[2])
+        await until_works(links, tenants[2], within_s=2)  # a call may meet the new map
 
 
 async def move_slot(cluster: Cluster, links: Links, tenant: str) -> None:
