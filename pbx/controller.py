@@ -42,7 +42,7 @@ from pbx.machine.commands import Note
 from pbx.machine.events import Begin, Bridged, Gone, LegGone, LegUp, Recovered
 from pbx.machine.events import Event as CallEvent
 from pbx.machine.plans import LegId
-from pbx.machine.state import CallState, Intent, Kind, Phase
+from pbx.machine.state import IN_CONFERENCE, CallState, Intent, Kind, Phase
 from pbx.phones import PhoneState, phone_state
 from pbx.ports import Outside
 from pbx.session import Gate, Session
@@ -64,7 +64,6 @@ TAKEN_S = 5.0
 BROKEN = 41
 """Q.850 "temporary failure"."""
 BOTH = 2
-CONFERENCE = frozenset({Phase.CONFERENCE, Phase.CONFERENCE_HELD})
 OUT_OF_CONFERENCE = frozenset({Intent.REJOIN, Intent.KEEP_HELD})
 
 
@@ -440,7 +439,7 @@ class Controller:
 
 def _has_conference(state: CallState) -> bool:
     """Whether legs are, or were a moment ago, on their way into one."""
-    return state.phase in CONFERENCE or state.intent in OUT_OF_CONFERENCE
+    return state.phase in IN_CONFERENCE or state.intent in OUT_OF_CONFERENCE
 
 
 def _is_originated(unique_id: str) -> bool:

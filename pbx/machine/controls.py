@@ -199,10 +199,8 @@ def held_in_conference(state: CallState, _event: SplitDone) -> Next:
 
 def not_held_in_conference(state: CallState, _event: SplitFailed) -> Next:
     if state.intent is not Intent.HOLD:
-        return (
-            state,
-            (),
-        )  # late: the connection was lost meanwhile, and whoever came back has looked
+        # Late: the connection was lost meanwhile, and whoever came back has looked.
+        return state, ()
     return replace(state, phase=Phase.CONFERENCE, intent=None), (Note(what="control_failed"),)
 
 

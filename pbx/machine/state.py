@@ -64,6 +64,10 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     is_up: bool = False
 
 
+IN_CONFERENCE = (Phase.CONFERENCE, Phase.CONFERENCE_HELD)
+"""Three or more are in the call; the caller may be on hold."""
+
+
 class Intent(StrEnum):
     """Why a bridge, or a conference of which two are left, is being taken apart."""
 

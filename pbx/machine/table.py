@@ -77,7 +77,7 @@ from pbx.machine.events import (
 )
 from pbx.machine.plans import EndPlan
 from pbx.machine.recovering import recovered
-from pbx.machine.state import CallState, Phase
+from pbx.machine.state import IN_CONFERENCE, CallState, Phase
 
 
 def on(state: CallState, event: Event) -> tuple[CallState, Commands]:
@@ -115,9 +115,8 @@ def _caller_gone(state: CallState, event: LegGone) -> Next:
         steps += [step for step in ended if not isinstance(step, Finish)]
         steps += message_left(state, ended[-1]) if isinstance(ended[-1], Finish) else ()
     if state.phase is Phase.PROMISING:
-        steps.append(
-            promise(state)
-        )  # wanted, and with a controller that died perhaps not written down
+        # Wanted, and with a controller that died perhaps not written down.
+        steps.append(promise(state))
     if state.mailbox and event.why is Gone.LOST:
         steps.append(KeepMessage(state.mailbox))  # perhaps begun by a controller that is no more
     state, left = leave_line(state, keep=True)
@@ -205,9 +204,8 @@ _IN_DIALOGUE = (
 _IN_LINE = (Phase.PLACING, Phase.HOLDING, Phase.OFFERING_CALLBACK)
 _WITH_AGENT = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, Phase.PARKED)
 
-_CONFERENCE = (Phase.CONFERENCE, Phase.CONFERENCE_HELD)
-_RECORDED = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, *_CONFERENCE)
-_DROPPED_FROM = (Phase.TALKING, Phase.HELD, Phase.CONSULTING, Phase.PARKED, *_CONFERENCE)
+_RECORDED = (Phase.TALKING, Phase.SPLITTING, Phase.HELD, Phase.CONSULTING, *IN_CONFERENCE)
+_DROPPED_FROM = (Phase.TALKING, Phase.HELD, Phase.CONSULTING, Phase.PARKED, *IN_CONFERENCE)
 
 TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.NEW, Begin): dialing.begin_call,
@@ -238,11 +236,11 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.PROMISING, Played): hear,
     (Phase.TALKING, Bridged): talking.bridged,
     (Phase.TALKING, BridgeOver): talking.bridge_over,
-    **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, *_CONFERENCE)},
+    **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, *IN_CONFERENCE)},
     **{(phase, LegGone): talking.leg_gone for phase in _WITH_AGENT},
     (Phase.CONSENT, LegGone): talking.left_while_asked,
-    **{(phase, LegGone): talking.member_gone for phase in _CONFERENCE},
-    **{(phase, Key): drop_key for phase in (*_WITH_AGENT, *_CONFERENCE, Phase.ENDING)},
+    **{(phase, LegGone): talking.member_gone for phase in IN_CONFERENCE},
+    **{(phase, Key): drop_key for phase in (*_WITH_AGENT, *IN_CONFERENCE, Phase.ENDING)},
     (Phase.TALKING, HoldCall): controls.hold,
     (Phase.CONFERENCE, HoldCall): controls.hold_in_conference,
     (Phase.CONFERENCE_HELD, SplitDone): controls.held_in_conference,
@@ -254,9 +252,9 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.TALKING, ConsultWith): controls.consult,
     (Phase.HELD, ConsultWith): controls.consult,
     (Phase.TALKING, AddParticipant): controls.add,
-    **{(phase, AddParticipant): controls.add for phase in _CONFERENCE},
+    **{(phase, AddParticipant): controls.add for phase in IN_CONFERENCE},
     **{(phase, DropParty): controls.drop for phase in _DROPPED_FROM},
-    **{(phase, Supervise): controls.supervise for phase in (Phase.TALKING, *_CONFERENCE)},
+    **{(phase, Supervise): controls.supervise for phase in (Phase.TALKING, *IN_CONFERENCE)},
     **{(phase, ChangeRecording): controls.change_recording for phase in _RECORDED},
     (Phase.SPLITTING, SplitDone): controls.split_done,
     (Phase.SPLITTING, SplitFailed): controls.split_failed,
