@@ -4,7 +4,8 @@ A decision costs half a microsecond here: it is tallied in plain lists and hande
 once a second (`Observer.flush`) and before every scrape. With several workers on one port
 prometheus_client's multiprocess mode keeps the values in files, so that `/metrics` is complete
 whichever worker answers, and at most a second behind for the others: start the workers with
-`multiprocess_environment(...)` in their environment, before this module is imported.
+`multiprocess_environment(...)` in their environment, before this module is imported. The files are
+those of a worker's place, not of its process: whoever is started in a dead one's place counts on.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -312,9 +314,18 @@ def multiprocess_environment(data_dir: Path) -> dict[str, str]:
     return {DIRECTORY_VARIABLE: str(folder)}
 
 
-def worker_ended(data_dir: Path, pid: int) -> None:
+def count_in(place: str) -> None:
+    """Keep this worker's values in the files of its place. Before the first metric is made.
+
+    No two processes may be in one place at a time. By process there would be files of everyone who ever
+    died, all read at every scrape.
+    """
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]  # the library's
+
+
+def worker_ended(data_dir: Path, place: str) -> None:
     """Forget the live gauges of a worker that ended; its counts stay."""
-    mark_process_dead(pid, str(shared_folder(data_dir)))  # type: ignore[no-untyped-call]  # the library's
+    mark_process_dead(place, str(shared_folder(data_dir)))  # type: ignore[no-untyped-call]  # the library's
 
 
 def routes(observer: Observer) -> list[web.RouteDef]:

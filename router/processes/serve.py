@@ -189,6 +189,13 @@ async def _apply(settings: Settings, url: str) -> str | None:
     return None
 
 
+class _Place(NamedTuple):
+    """One worker's, whichever process has it: what its counts are kept under, and whom it tells."""
+
+    name: str
+    ready: Connection
+
+
 class _Workers:
     """Keeps the wanted number of workers alive."""
 
@@ -219,12 +226,15 @@ class _Workers:
                     task.cancel()
 
     async def _keep(self, number: int, ready: Connection) -> None:
+        # Not the number alone: another service may be taking over in the same folder.
+        place = f"{os.getpid()}-{number}"
+
         def make() -> BaseProcess:
-            arguments = (*self._arguments, ready)
+            arguments = (*self._arguments, _Place(place, ready))
             return self._spawn.Process(target=_worker, args=arguments, name=f"crosspoint-{number}")
 
-        def on_end(process: BaseProcess) -> None:
-            metrics.worker_ended(self._settings.data_dir, process.pid or 0)
+        def on_end(_: BaseProcess) -> None:
+            metrics.worker_ended(self._settings.data_dir, place)
 
         stop_s = self._settings.http.drain_seconds + KILL_AFTER_S
         await keep_alive(make, stop_s=stop_s, on_end=on_end)
@@ -241,11 +251,12 @@ def _worker(
     store_url: str,
     address: tuple[str, int],
     unapplied: Site | None,
-    ready: Connection,
+    place: _Place,
 ) -> None:
     """The main function of a worker process."""
     if not end_with_parent():
         return
+    metrics.count_in(place.name)
     pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
 
     async def run() -> None:
@@ -256,7 +267,7 @@ def _worker(
             pipe,
             stop=stop_signal(),
             unapplied=unapplied,
-            on_ready=lambda: ready.send_bytes(b"ready"),
+            on_ready=lambda: place.ready.send_bytes(b"ready"),
         )
 
     try:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
+from router.metrics import shared_folder
 from router.settings import HttpSettings, Settings, StoreSettings
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
@@ -114,7 +115,7 @@ async def ask(session: aiohttp.ClientSession, url: str) -> tuple[int, str | None
 
 
 async def test_two_workers_share_a_port_and_one_that_is_killed_is_started_again(
-    launch: Launch, redis_url: str
+    launch: Launch, redis_url: str, tmp_path: Path
 ) -> None:
     await fill(redis_url)
     process = launch(redis_url, workers=2)
@@ -122,6 +123,7 @@ async def test_two_workers_share_a_port_and_one_that_is_killed_is_started_again(
     await until(lambda: len(process.events("listening")) == 2, 30)
     pids = {event["pid"] for event in process.events("listening")}
     assert len(pids) == 2
+    counted_in = set(shared_folder(tmp_path / "data").iterdir())
     os.kill(int(str(min(pids, key=str))), signal.SIGKILL)
     await until(lambda: len(process.events("listening")) == 3, 30)
 
@@ -131,6 +133,7 @@ async def test_two_workers_share_a_port_and_one_that_is_killed_is_started_again(
 
     await until(is_answered)
     assert len(process.events("process_died")) == 1
+    assert set(shared_folder(tmp_path / "data").iterdir()) == counted_in
     process.child.terminate()
     assert await process.ended() == 0
 

@@ -183,8 +183,9 @@ def test_a_refused_reload_marks_the_ruleset_stale_and_a_good_one_clears_it():
 WORKER = """
 import sys, json
 from pathlib import Path
-from router.metrics import Observer
+from router.metrics import Observer, count_in
 from router.decisions.outcome import Level
+count_in(sys.argv.pop(1))
 observer = Observer(shared_in=Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     observer.decided(Level.FULL, 0.001, "acme", "vip")
@@ -196,26 +197,50 @@ print(json.dumps(observer.exposition().decode()))
 """
 
 
+def worker(data_dir: Path, place: str, count: str, *rules: str) -> Samples:
+    """What a worker in that place shows at the end of its life."""
+    folder = str(metrics.shared_folder(data_dir))
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, place, folder, count, *rules],
+        env={**os.environ, metrics.DIRECTORY_VARIABLE: folder},
+        check=True,
+        capture_output=True,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+    )
+    return read(json.loads(done.stdout))
+
+
 def test_with_several_workers_whichever_answers_knows_all(tmp_path: Path):
     stale = metrics.shared_folder(tmp_path)
     stale.mkdir()
     (stale / "counter_1.db").write_bytes(b"of an earlier run")
-    environment = {**os.environ, **metrics.multiprocess_environment(tmp_path)}
-    texts = []
-    for count, *rules in (("3", "vip", "renamed"), ("4", "vip")):
-        done = subprocess.run(
-            [sys.executable, "-c", WORKER, str(stale), count, *rules],
-            env=environment,
-            check=True,
-            capture_output=True,
-            timeout=60,
-            cwd=Path(__file__).parents[3],
-        )
-        texts.append(read(json.loads(done.stdout)))
+    metrics.multiprocess_environment(tmp_path)
+    texts = [
+        worker(tmp_path, place, count, *rules)
+        for place, count, *rules in (("1-0", "3", "vip", "renamed"), ("1-1", "4", "vip"))
+    ]
     assert texts[0]["crosspoint_decision_seconds_count,level=full"] == 4
     assert texts[1]["crosspoint_decision_seconds_count,level=full"] == 9
     assert hits_of(texts[0]) == {"rule=vip,ruleset=acme": 3, "rule=renamed,ruleset=acme": 1}
     assert hits_of(texts[1]) == {"rule=vip,ruleset=acme": 7}
+
+
+def test_workers_that_die_again_and_again_leave_no_files_and_lose_no_counts(tmp_path: Path):
+    metrics.multiprocess_environment(tmp_path)
+    worker(tmp_path, "1-1", "2", "vip")
+    for life in range(3):
+        shown = worker(tmp_path, "1-0", "2", "vip")
+        assert shown["crosspoint_decision_seconds_count,level=full"] == 3 + 3 * (life + 1)
+        metrics.worker_ended(tmp_path, "1-0")
+    files = sorted(file.name for file in metrics.shared_folder(tmp_path).iterdir())
+    assert files == [
+        "counter_1-0.db",
+        "counter_1-1.db",
+        "gauge_livemax_1-1.db",
+        "histogram_1-0.db",
+        "histogram_1-1.db",
+    ]
 
 
 def test_the_shared_folder_is_empty_after_a_start(tmp_path: Path):
