@@ -47,6 +47,9 @@ MOST_ROUTERS: Final = 500
 """Routers with series of their own; the rest is left out of the per-router gauges, and counted together
 as `other`."""
 
+MOST_RULESETS: Final = 1_000
+"""Rulesets with series of their own; so many are read from a folder at once."""
+
 FLUSH_S: Final = 1.0
 LAG_S: Final = 0.25
 """How often the loop's lag is measured."""
@@ -108,6 +111,7 @@ class Observer:
     def __init__(self, *, shared_in: Path | None = None) -> None:
         self.shared_in = shared_in
         self._seen_routers: set[str] = set()
+        self._seen_rulesets: set[str] = set()
         self.registry = CollectorRegistry()
         self._make_metrics()
         self._tallies = {level: [0] * (len(DECISION_BUCKETS_S) + 1) for level in Level}
@@ -201,22 +205,37 @@ class Observer:
     def rules_reload(self, outcome: Reload, ruleset: str, loaded_at_s: float | None) -> None:
         """A rules file was read; `loaded_at_s` (epoch) is the age of the version now in force."""
         self._reloads.labels(outcome.value).inc()
+        if ruleset not in self._seen_rulesets and len(self._seen_rulesets) >= MOST_RULESETS:
+            return
+        self._seen_rulesets.add(ruleset)
         if loaded_at_s is not None:
             self._ruleset_loaded.labels(ruleset).set(loaded_at_s)
         self._ruleset_stale.labels(ruleset).set(outcome is Reload.REFUSED)
 
     def ruleset_removed(self, ruleset: str) -> None:
         """A ruleset is no longer in force."""
-        self._ruleset_loaded.labels(ruleset).set(0)  # shared series cannot be removed
-        self._ruleset_stale.labels(ruleset).set(0)
         self._rule_hits.in_force(ruleset, frozenset())
+        if ruleset not in self._seen_rulesets:
+            return
+        for gauge in (self._ruleset_loaded, self._ruleset_stale):
+            if self.shared_in is None:
+                gauge.remove(ruleset)
+            else:  # shared series cannot be removed
+                gauge.labels(ruleset).set(0)
+        if self.shared_in is None:
+            self._seen_rulesets.remove(ruleset)
 
     def rules_in_force(self, ruleset: str, rules: frozenset[str]) -> None:
         """The names of a ruleset's rules, `default` among them; others are counted no more."""
         self._rule_hits.in_force(ruleset, rules)
 
     def routers(self, error_counts: Mapping[str, int], disabled: int) -> None:
-        """The error windows of all routers, and how many are switched off."""
+        """The error windows of all routers there are, and how many are switched off."""
+        if self.shared_in is None:  # shared series cannot be removed
+            for gone in self._seen_routers - error_counts.keys():
+                self._window.remove(gone)
+                self._unsigned.remove(gone)
+            self._seen_routers &= error_counts.keys()
         room = MOST_ROUTERS - len(self._seen_routers)
         self._seen_routers.update(sorted(error_counts.keys() - self._seen_routers)[:room])
         for router_id in self._seen_routers:

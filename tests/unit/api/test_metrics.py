@@ -104,13 +104,31 @@ def test_routers_beyond_the_cap_have_no_series(monkeypatch: pytest.MonkeyPatch):
     assert len(windows) == 5
 
 
-def test_a_router_that_is_gone_counts_no_errors():
+def test_what_is_gone_leaves_no_series_and_takes_no_room_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(metrics, "MOST_ROUTERS", 2)
+    monkeypatch.setattr(metrics, "MOST_RULESETS", 2)
     observer = Observer()
-    observer.routers({"main": 4}, disabled=1)
-    observer.routers({}, disabled=0)
-    found = samples(observer)
-    assert found["crosspoint_router_error_window,router=main"] == 0
-    assert found["crosspoint_routers_disabled"] == 0
+    for day in range(9):
+        observer.refused(f"router {day}")
+        observer.flush()
+        observer.routers({f"router {day}": 4}, disabled=1)
+        observer.rules_reload(Reload.LOADED, f"rules {day}", 5.0)
+        if day < 8:
+            observer.ruleset_removed(f"rules {day}")
+    observer.ruleset_removed("never seen")
+    labelled = {
+        name: value
+        for name, value in samples(observer).items()
+        if re.search(r",(router|ruleset)=", name)
+    }
+    assert labelled == {
+        "crosspoint_unsigned_requests_total,router=router 8": 1,
+        "crosspoint_router_error_window,router=router 8": 4,
+        "crosspoint_ruleset_loaded_timestamp_seconds,ruleset=rules 8": 5,
+        "crosspoint_ruleset_stale,ruleset=rules 8": 0,
+    }
 
 
 def everything(observer: Observer) -> None:
