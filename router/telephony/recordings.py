@@ -32,7 +32,7 @@ HEADER_BYTES: Final = 44
 LEFT_BEHIND_S: Final = 600.0
 SWEEP_EVERY_S: Final = 300.0
 _MOST_SWEPT: Final = 500
-_NAME: Final = re.compile(r"([0-9a-z-]{1,64})\.([0-9a-f]{32})((?:-in|-out)?\.wav)")
+_NAME: Final = re.compile(r"([0-9a-z-]{1,64}\.[0-9a-f]{32})(?:-in|-out)?\.wav")
 _SIDES: Final = (".wav", "-in.wav", "-out.wav")
 
 _log = structlog.get_logger(__name__)
@@ -99,16 +99,23 @@ class RecordingFiles:
         return await asyncio.to_thread(_digests, files)
 
     async def run(self) -> None:
-        """Look for what was left behind and what is too old, until cancelled."""
+        """Look for what was left behind and what is too old, until cancelled.
+
+        Not at once: the calls of the controller before are only just being taken over.
+        """
         while True:
-            await self.sweep()
             await asyncio.sleep(SWEEP_EVERY_S)
+            await self.sweep()
 
     async def sweep(self) -> int:
-        """Hand over recordings of calls that are over, remove what is too old; how many were found."""
+        """Hand over recordings of calls that are over; how many were found. Remove those without sound,
+        which would be found again for ever, and what is too old.
+        """
         before_s = self._clock() - LEFT_BEHIND_S
-        names = await asyncio.to_thread(_left_behind, self._spool, before_s)
-        found = [name for name in names if not self.is_live(name.partition(".")[0])]
+        resting = await asyncio.to_thread(_left_behind, self._spool, before_s)
+        left = [file for file in resting if not self.is_live(file.name.partition(".")[0])]
+        sounding = await asyncio.to_thread(_remove_soundless, left)
+        found = list(dict.fromkeys(map(_name_of, sounding)))[:_MOST_SWEPT]
         for name in found:
             kept = await self.hand_over(name)
             _log.warning("recording_left_behind", files=len(kept))
@@ -204,14 +211,30 @@ def _size(file: Path) -> int:
         return -1
 
 
-def _left_behind(folder: Path, before_s: float) -> list[str]:
-    """Names (without side and ending) of our recordings that have rested since `before_s`."""
-    found: dict[str, None] = {}
-    for file in _files(folder):
-        named = _NAME.fullmatch(file.name)
-        if named is not None and _modified_s(file) < before_s:
-            found[f"{named[1]}.{named[2]}"] = None
-    return list(found)[:_MOST_SWEPT]
+def _left_behind(folder: Path, before_s: float) -> list[Path]:
+    """Files of our recordings that have rested since `before_s`."""
+    return [
+        file
+        for file in _files(folder)
+        if _NAME.fullmatch(file.name) and _modified_s(file) < before_s
+    ]
+
+
+def _remove_soundless(files: Iterable[Path]) -> list[Path]:
+    """Those that are left."""
+    sounding: list[Path] = []
+    for file in files:
+        if _size(file) > HEADER_BYTES:
+            sounding.append(file)
+        else:
+            with contextlib.suppress(OSError):
+                file.unlink()
+    return sounding
+
+
+def _name_of(file: Path) -> str:
+    """The name of a recording, without side and ending."""
+    return _NAME.sub(r"\1", file.name)
 
 
 def _remove_old(folder: Path, before_s: float) -> int:

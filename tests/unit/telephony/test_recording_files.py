@@ -179,6 +179,25 @@ async def test_what_a_dead_controller_left_behind_is_handed_over_but_not_of_live
     assert [file.name for file in folders.final.iterdir()] == [f"gone.{token}.wav"]
 
 
+async def test_files_without_sound_do_not_pile_up_nor_hide_what_has_some(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recordings, "_MOST_SWEPT", 3)
+    old, header = LEFT_BEHIND_S + 1, bytes(44)
+    folders.live.add("live")
+    for number in range(9):
+        folders.put(f"gone{number}.{'a' * 32}.wav", header, age_s=old)
+    paused = folders.put(f"live.{'a' * 32}.wav", header, age_s=old)
+    new = folders.put(f"new.{'a' * 32}.wav", header)
+    strange = folders.put("somebody-elses.wav", header, age_s=old)
+    stereo = f"talk.{'b' * 32}"
+    folders.put(f"{stereo}-in.wav", header, age_s=old)
+    folders.put(f"{stereo}-out.wav", age_s=old)
+    assert await folders.files.sweep() == 1
+    assert [file.name for file in folders.final.iterdir()] == [f"{stereo}-out.wav"]
+    assert set(folders.spool.iterdir()) == {paused, new, strange}
+
+
 async def test_recordings_are_removed_when_they_are_too_old_and_nothing_else_is(folders: Folders):
     folders.final.mkdir()
     old, new, strange = (
