@@ -4,10 +4,12 @@ Field names are header names (`ExtraChannel` is `extra_channel`); fields that ne
 `_KINDS`. Every Originate is asynchronous: a synchronous one would block the whole connection.
 """
 
+import itertools
+import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -261,9 +263,13 @@ def new_channel_id() -> UniqueId:
     return UniqueId(str(uuid.uuid4()))
 
 
+_process: Final = secrets.token_hex(8)
+_commands: Final = itertools.count(1)
+
+
 def new_command_id() -> CommandId:
     """An id for an AGI command; never one of an earlier process."""
-    return CommandId(uuid.uuid4().hex)
+    return CommandId(f"{_process}-{next(_commands)}")
 
 
 def _text(field: str, value: Any) -> str:  # Any: the value of a field of any action

@@ -30,8 +30,9 @@ from pbx.ami.actions import (
     new_command_id,
 )
 from pbx.ami.agi import AgiCommand
-from pbx.ami.agi_commands import AgiCommands, end
+from pbx.ami.agi_commands import AgiCommands
 from pbx.ami.connection import Connection, Sent, headers_of
+from pbx.ami.deadlines import Deadlines
 from pbx.ami.events import Headers
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
@@ -75,6 +76,7 @@ class Client:
         """What is sent to hear whether Asterisk is there."""
         self.agi_commands = AgiCommands(settings.max_pending)
         self._connection: Connection | None = None
+        self._deadlines = Deadlines()
         self._changed = asyncio.Event()  # the state is another one; replaced with every change
         self._lost = asyncio.Event()
         self._was_refused = False
@@ -94,6 +96,7 @@ class Client:
                 pause_s = min(pause_s * 2, self.settings.longest_pause_s)
         finally:
             self._drop()
+            self._deadlines.close()
             self._enter(LinkState.CLOSED)
 
     async def close(self) -> None:
@@ -144,15 +147,14 @@ class Client:
         action = Agi(channel=channel, command=command.text, command_id=command_id)
         result = self.agi_commands.expect(command_id, str(channel), command)
         sent = Sent(action.action, result, is_begun_only=True)
-        late = OutcomeUnknownError(command_id=command_id)
-        timer = asyncio.get_running_loop().call_at(deadline, end, result, late)
+        self._deadlines.put(result, deadline, OutcomeUnknownError(command_id=command_id))
         try:
             self._put(action, sent, deadline)
             if command.wakes:
                 self._wake(channel)
             return agi.parse_result(await result)
         finally:
-            timer.cancel()
+            self._deadlines.drop(result)
             self.agi_commands.forget(command_id)
             self._forget(sent)
 
@@ -282,10 +284,10 @@ class Client:
         future: asyncio.Future[list[bytes]] = loop.create_future()
         sent = Sent(action.action, future, is_list=action.is_list)
         self._put(action, sent, deadline)
-        timer = loop.call_at(deadline, end, future, OutcomeUnknownError())
+        self._deadlines.put(future, deadline, OutcomeUnknownError())
 
         def over(_: asyncio.Future[list[bytes]]) -> None:
-            timer.cancel()
+            self._deadlines.drop(future)
             self._forget(sent)
 
         future.add_done_callback(over)

@@ -193,6 +193,8 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
         self.closed = False
         self.pending: dict[bytes, Sent] = {}
         self._unread = b""
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._name = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -217,7 +219,10 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
         return read
 
     def put(self, headers: Headers, sent: Sent) -> None:
-        """Write one action. Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent."""
+        """Write one action, together with all others of this turn of the loop.
+
+        Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent.
+        """
         limits = self.connection.settings
         name = f"{self._name}-{next(self._numbers)}"
         payload = _serialised(headers, name)
@@ -225,12 +230,21 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
             raise AmiDownError
         if (
             len(self.pending) >= limits.max_pending
-            or self.transport.get_write_buffer_size() > limits.max_unsent_bytes
+            or self.transport.get_write_buffer_size() + self._unsent_bytes > limits.max_unsent_bytes
         ):
             raise AmiBusyError
         sent.id = name.encode()
         self.pending[sent.id] = sent
-        self.transport.write(payload)
+        if not self._unsent:
+            self.connection.loop.call_soon(self._flush)
+        self._unsent.append(payload)
+        self._unsent_bytes += len(payload)
+
+    def _flush(self) -> None:
+        if not self.closed:
+            self.transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+        self._unsent_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         self.connection.heard_at = asyncio.get_running_loop().time()

@@ -1,6 +1,7 @@
 """What the mended connection does, on a real socket."""
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 
@@ -522,3 +523,32 @@ async def test_a_peer_that_takes_nothing_more_is_not_written_to_for_ever(connect
     connection.protocol.transport.get_write_buffer_size = lambda: 100_001
     with pytest.raises(AmiBusyError):
         await client.send(Ping(), soon())
+
+
+async def test_actions_of_one_moment_go_out_in_one_write_in_their_order(
+    connect: Connect, server: FakeAmi, monkeypatch: pytest.MonkeyPatch
+):
+    client = await connect()
+    assert client._connection is not None
+    protocol = client._connection.protocol
+    transport = Mock(wraps=protocol.transport)
+    monkeypatch.setattr(protocol, "transport", transport)
+    setting = [Setvar(variable=f"V{number}", value="x") for number in range(3)]
+    await asyncio.gather(*(client.send(one, soon()) for one in setting))
+    assert transport.write.call_count == 1
+    assert [one["variable"] for one in server.seen[-3:]] == ["V0", "V1", "V2"]
+    await client.send(Ping(), soon())
+    assert transport.write.call_count == 2
+
+
+async def test_what_was_not_sent_when_the_connection_broke_has_an_unknown_outcome(
+    connect: Connect, server: FakeAmi
+):
+    client = await connect()
+    asked = asyncio.create_task(client.send(Setvar(variable="V", value="x"), soon()))
+    await asyncio.sleep(0)  # put, and not written yet
+    assert client._connection is not None
+    client._connection.close()
+    with pytest.raises(OutcomeUnknownError):
+        await asked
+    assert server.count("Setvar") == 0
