@@ -6,9 +6,11 @@ goes once, each connect recovers once.
 """
 
 import asyncio
+from collections import deque
 
 from ivr.steps import Key
 from pbx.machine.events import Control, Event, LegGone, Recovered
+from pbx.machine.plans import LegId
 
 MOST_EVENTS = 256
 MOST_KEYS = 64
@@ -34,11 +36,16 @@ class Inbox:
     """Events of one call, in order."""
 
     def __init__(self) -> None:
-        self._events: asyncio.Queue[Event | Posted] = asyncio.Queue()
+        self._events: deque[Event | Posted] = deque()
+        self._arrived = asyncio.Event()
         self._keys = 0
 
     def __len__(self) -> int:
-        return self._events.qsize()
+        return len(self._events)
+
+    def tells_of_the_end_of(self, leg: LegId) -> bool:
+        """Whether it waits here that this leg is gone."""
+        return any(isinstance(event, LegGone) and event.leg == leg for event in self._events)
 
     def put(self, event: Event | Posted) -> bool:
         """Take an event; False: there is no room for it, it is dropped."""
@@ -48,12 +55,16 @@ class Inbox:
             self._keys += 1
         elif len(self) >= MOST_EVENTS and not isinstance(event, LegGone | Recovered):
             return False
-        self._events.put_nowait(event)
+        self._events.append(event)
+        self._arrived.set()
         return True
 
     async def take(self) -> Event | Posted:
-        """The oldest event; waits for one."""
-        event = await self._events.get()
+        """The oldest event; waits for one. Taken from by one task."""
+        while not self._events:
+            self._arrived.clear()
+            await self._arrived.wait()
+        event = self._events.popleft()
         if isinstance(event, Key):
             self._keys -= 1
         return event

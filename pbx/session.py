@@ -80,7 +80,14 @@ class Session:
         self._gate = gate
         self._inbox = Inbox()
         self._outside = outside
-        self._call = Call(state, client=client, channels=channels, outside=outside, post=self.post)
+        self._call = Call(
+            state,
+            client=client,
+            channels=channels,
+            outside=outside,
+            post=self.post,
+            is_gone=self._inbox.tells_of_the_end_of,
+        )
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._cause = 16
         self._store = OutsideCarrier(self._call)

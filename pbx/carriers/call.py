@@ -28,7 +28,8 @@ Handlers = Mapping[type[object], Callable[[Any], Awaitable[None]]]
 
 
 class Call:
-    """One call, as its carriers see it. `post` puts an event into its inbox."""
+    """One call, as its carriers see it. `post` puts an event into its inbox; `is_gone` tells whether one
+    that waits there says that a leg is gone."""
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class Call:
         channels: Channels,
         outside: Outside,
         post: Callable[[Event], object],
+        is_gone: Callable[[LegId], bool] = lambda _: False,
     ) -> None:
         self.state = state
         self.client = client
         self.channels = channels
         self.outside = outside
         self.post = post
+        self.is_gone = is_gone
         # A channel that takes no more commands carries no call: it ends, on record.
         self.lanes = Lanes(on_full=lambda: post(HangUpCall()))
 
@@ -83,7 +86,7 @@ class Call:
 
         def queued(answer: asyncio.Future[list[bytes]]) -> None:
             error = None if answer.cancelled() else answer.exception()
-            if isinstance(error, RefusedError) and self._is_gone(leg, error):
+            if isinstance(error, RefusedError) and self._has_refused_as_gone(leg, error):
                 error = ChannelGoneError()
             if isinstance(error, PbxError):
                 log.info("command_failed", code=error.code)
@@ -98,11 +101,11 @@ class Call:
         try:
             return await self.client.agi(UniqueId(leg), command, self.in_s(limit_s))
         except RefusedError as error:
-            if not self._is_gone(leg, error):
+            if not self._has_refused_as_gone(leg, error):
                 raise
             raise ChannelGoneError from error
 
-    def _is_gone(self, leg: LegId, error: RefusedError) -> bool:
+    def _has_refused_as_gone(self, leg: LegId, error: RefusedError) -> bool:
         """Whether a leg that refused is no more; then it is reported gone."""
         is_gone = "does not exist" in error.reason.lower()
         if is_gone:

@@ -69,5 +69,7 @@ class PhoneCarrier:
         await self._end(command.leg or self._call.state.channel, command.cause)
 
     async def _end(self, leg: LegId, cause: int) -> None:
+        if self._call.is_gone(leg):
+            return  # both ends of a talk go in one moment: the other one was heard of as well
         with contextlib.suppress(ChannelGoneError, RefusedError):  # refused: it is gone already
             await self._call.send(Hangup(channel=UniqueId(leg), cause=cause))

@@ -75,6 +75,26 @@ async def test_keys_never_push_out_what_matters():
     assert inbox.put(Key("2"))
 
 
+async def test_the_inbox_tells_whose_end_waits_in_it():
+    inbox = Inbox()
+    inbox.put(BridgeOver())
+    inbox.put(LegGone(leg=ADA, why=Gone.HUNG_UP))
+    assert inbox.tells_of_the_end_of(ADA)
+    assert not inbox.tells_of_the_end_of(LegId("ben"))
+    for _ in range(2):
+        await inbox.take()
+    assert not inbox.tells_of_the_end_of(ADA)
+
+
+async def test_who_waits_for_an_event_gets_it():
+    inbox = Inbox()
+    taking = asyncio.create_task(inbox.take())
+    await asyncio.sleep(0)
+    inbox.put(Key("1"))
+    async with asyncio.timeout(5):
+        assert await taking == Key("1")
+
+
 async def test_the_inbox_is_bounded_and_still_takes_the_end_of_a_leg():
     inbox = Inbox()
     assert [inbox.put(BridgeOver()) for _ in range(1000)].count(True) == MOST_EVENTS

@@ -279,6 +279,19 @@ async def test_a_supervisor_of_a_call_that_was_taken_over_changes_the_mode(world
     assert scene.asterisk.commands == []
 
 
+@pytest.mark.parametrize("has_gone_too", [True, False])
+async def test_a_leg_that_is_known_to_be_gone_is_not_hung_up(world: World, *, has_gone_too: bool):
+    ada = Leg(id=LegId("ada"), endpoint="PJSIP/6001", agent="ada", is_up=True)
+    scene = Scene(world, replace(INBOUND, phase=Phase.TALKING, agent=ada, is_joined=True))
+    scene.session.post(LegGone(leg=CALLER, why=Gone.HUNG_UP, cause=16))
+    if has_gone_too:
+        scene.session.post(LegGone(leg=ada.id, why=Gone.HUNG_UP, cause=16))
+    async with asyncio.timeout(5):
+        await scene.session.run()
+    hung_up = [one.channel for one in scene.asterisk.sent if isinstance(one, Hangup)]
+    assert hung_up == ([] if has_gone_too else ["ada"])
+
+
 async def test_a_channel_that_does_not_exist_any_more_ends_the_call(world: World):
     scene = Scene(world)
     gone = RefusedError(reason="Channel pbx1-1.1 does not exist.")
