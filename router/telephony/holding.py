@@ -37,11 +37,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Waiting(msgspec.Struct, kw_only=True):
-    """One waiting call: `is_placed` False while the store has not been reached, since `since_s`."""
+    """One waiting call: `is_placed` False while the store has not been reached, since `since_s`.
+
+    `is_offered`: it has an agent whose phone rings, and looks for nobody.
+    """
 
     queue: str
     is_placed: bool
     since_s: float
+    is_offered: bool = False
 
 
 class Holding:
@@ -74,7 +78,7 @@ class Holding:
 
     # --- who waits ----------------------------------------------------------------------------------
 
-    def begin(self, call: str, queue: str, *, is_placed: bool) -> Waiting:
+    def begin(self, call: str, queue: str, *, is_placed: bool, is_offered: bool = False) -> Waiting:
         """A call waits, or goes on to."""
         self._to_leave.pop(call, None)
         known = self._waiting.get(call)
@@ -83,7 +87,9 @@ class Holding:
             self._waiting[call] = known
         elif known.is_placed != is_placed:
             known.is_placed, known.since_s = is_placed, self._clock()
-        self._look_soon.set()
+        known.is_offered = is_offered
+        if not is_offered:
+            self._look_soon.set()
         return known
 
     def find(self, call: str) -> Waiting | None:
@@ -131,7 +137,7 @@ class Holding:
         async for channel, message in self._announcements.listen((freed, offered)):
             if channel == offered:
                 self.wake(message)
-            elif self._waiting:
+            elif not all(waiting.is_offered for waiting in self._waiting.values()):
                 self.match(message)
 
     def match(self, agent: str) -> None:

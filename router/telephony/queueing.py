@@ -167,7 +167,8 @@ class StoreQueueing:
         )
         known = self._holding.find(state.id)
         is_new = known is None or not known.is_placed or known.queue != plan.queue
-        self._holding.begin(state.id, plan.queue, is_placed=True)
+        is_offered = isinstance(standing, Offered)
+        self._holding.begin(state.id, plan.queue, is_placed=True, is_offered=is_offered)
         if is_new:
             self._records.note(state, Note(what=QUEUED, detail=plan.queue))
         if isinstance(standing, Offered):
@@ -225,6 +226,7 @@ class StoreQueueing:
             return Matched(offers=tuple(offers), token=reserved.token, waited_s=waited_s)
         if plan.only_now:
             return await self._turn_away(state, NotPlacedBecause.NOBODY_FREE)
+        self._holding.begin(state.id, plan.queue, is_placed=True)
         return Placed(left_s=plan.hold.left_s)  # and the next look asks again
 
     async def _turn_away(self, state: CallState, because: NotPlacedBecause) -> NotPlaced:
@@ -236,6 +238,7 @@ class StoreQueueing:
     ) -> Placed | NotPlaced:
         known = self._holding.find(state.id)
         if known is not None and known.is_placed:
+            known.is_offered = False
             return Placed(left_s=plan.hold.left_s)  # the place is in the store, wherever that is
         if plan.only_now:
             self._holding.leave_later(state.id, 0)

@@ -28,7 +28,7 @@ from rules.wording import mask_digits
 
 EVERY_S: Final = 0.05
 """What was noted while the call stayed where it was is written after so long; a process that is killed
-before loses it."""
+before loses it. The end of a call does not wait."""
 AGAIN_S: Final = 0.25
 STORE_S: Final = 2.0
 MOST_WAITING: Final = 100_000
@@ -100,7 +100,8 @@ class StoreRecords:
             self._changed.clear()
             if not self._dropped and all(one.is_written for one in self._open.values()):
                 continue  # the journal has taken it along
-            await asyncio.sleep(EVERY_S)
+            if all(one.end is None for one in self._open.values()):
+                await asyncio.sleep(EVERY_S)
             if not await self.flush():
                 await asyncio.sleep(AGAIN_S)
                 self._changed.set()

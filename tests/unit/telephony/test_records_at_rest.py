@@ -49,6 +49,21 @@ async def test_what_the_journal_writes_at_once_is_not_waited_for(monkeypatch: py
         await task
 
 
+async def test_the_end_of_a_call_is_written_without_a_pause():
+    store = AsyncMock()
+    kept = StoreRecords(store, "acme", "pbx")
+    task = asyncio.create_task(kept.run())
+    await asyncio.sleep(0)
+    kept.close(CALL, cause=16)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert store.append.await_count == 1
+    assert store.append.await_args.kwargs["end"].cause == 16
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_a_store_that_is_away_is_spoken_of_twice_and_all_is_written_in_the_end():
     store = AsyncMock()
     store.append.side_effect = StoreDownError()

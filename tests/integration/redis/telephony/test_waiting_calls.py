@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -13,10 +13,12 @@ from msgspec.structs import replace
 from pbx.machine.events import Gone, Matched, NotPlaced, NotPlacedBecause, Placed
 from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Leg, Phase
-from router.deadline import in_s
+from router.deadline import Deadline, in_s
 from router.errors import OutcomeUnknownError, StoreDownError
 from router.site.hours import OpeningHours
 from router.site.resources import HoldQueue
+from router.store import keys
+from router.store.pbx_line import Seen
 from router.store.scripts import Script, load_script, make_script
 from router.telephony import queueing
 from rules.actions import End, Enqueue, ReserveAgent
@@ -120,6 +122,34 @@ async def test_a_lost_announcement_costs_a_second_and_no_call(redis_url: str):
         assert isinstance(await board.arrives(second), Placed)
         await board.queueing.wrap_up(agent)
         await board.until_matched(second)
+
+
+async def test_nobody_looks_for_an_agent_for_a_call_whose_phone_rings(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    async with switchboard(redis_url) as board:
+        await board.has("ada")
+        looked, freed = list[str](), list[str]()
+        look = board.pbx_line.look
+
+        async def looks(tenant: str, calls: Sequence[str], deadline: Deadline) -> Seen:
+            looked.extend(calls)
+            return await look(tenant, calls, deadline)
+
+        async def is_freed(agent: str) -> None:
+            words = ("PUBLISH", keys.freed(TENANT), agent)
+            await board.links.link_for(TENANT).call(*words, deadline=in_s(5))
+            await asyncio.sleep(0.1)  # a look after everybody comes in a second
+
+        monkeypatch.setattr(board.pbx_line, "look", looks)
+        monkeypatch.setattr(board.holding, "match", freed.append)
+        ringing, waiting = call(), call("+12125550177")
+        assert isinstance(await board.arrives(ringing), Matched)
+        await is_freed("ben")
+        assert (looked, freed) == ([], [])
+        assert isinstance(await board.arrives(waiting), Placed)
+        await is_freed("ben")
+        assert (waiting.id in looked, freed) == (True, ["ben"])
 
 
 async def test_the_pbx_that_has_the_caller_is_told_when_another_one_frees_the_agent(redis_url: str):
