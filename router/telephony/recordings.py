@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -213,11 +213,7 @@ def _size(file: Path) -> int:
 
 def _left_behind(folder: Path, before_s: float) -> list[Path]:
     """Files of our recordings that have rested since `before_s`."""
-    return [
-        file
-        for file in _files(folder)
-        if _NAME.fullmatch(file.name) and _modified_s(file) < before_s
-    ]
+    return [Path(one.path) for one in _older(folder, before_s) if _NAME.fullmatch(one.name)]
 
 
 def _remove_soundless(files: Iterable[Path]) -> list[Path]:
@@ -240,24 +236,18 @@ def _name_of(file: Path) -> str:
 def _remove_old(folder: Path, before_s: float) -> int:
     """Only files that are recordings of ours, or the remains of copying one."""
     removed = 0
-    for file in _files(folder):
-        name = file.name.removeprefix(".").removesuffix(".part")
-        if _NAME.fullmatch(name) and _modified_s(file) < before_s:
+    for one in _older(folder, before_s):
+        if _NAME.fullmatch(one.name.removeprefix(".").removesuffix(".part")):
             with contextlib.suppress(OSError):
-                file.unlink()
+                os.unlink(one.path)  # noqa: PTH108 - no Path for each of a hundred thousand files
                 removed += 1
     return removed
 
 
-def _files(folder: Path) -> Iterable[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return ()
-
-
-def _modified_s(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return float("inf")
+def _older(folder: Path, before_s: float) -> Iterator[os.DirEntry[str]]:
+    """What was last written before that. One after the other: there may be months of recordings."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for one in entries:
+            with contextlib.suppress(OSError):
+                if one.stat().st_mtime < before_s:
+                    yield one
