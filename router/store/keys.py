@@ -319,7 +319,7 @@ def pin_tries(tenant: str, agent_id: str) -> str:
 
 
 def messages(tenant: str, mailbox: str) -> str:
-    """LIST, JSON, newest first: messages left for a mailbox."""
+    """LIST, JSON, newest first: messages left for a mailbox; lapses with the newest."""
     return f"cp:{{{tenant}}}:messages:{mailbox}"
 
 

@@ -6,10 +6,10 @@ import msgspec
 
 from router.deadline import Deadline
 from router.store import keys
-from router.store.operations import Operations, list_of, text_of
+from router.store.operations import HasLinks, Operations, list_of, text_of
 
 MOST_MESSAGES: Final = 1000
-"""Per mailbox; the oldest entries go first (their files go by age)."""
+"""Per mailbox; the oldest entries go first."""
 WRONG_PINS: Final = 5
 LOCKED_MS: Final = 15 * 60_000
 
@@ -31,12 +31,15 @@ _decode = msgspec.json.Decoder(Message).decode
 class Mailboxes(Operations):
     """All mailboxes of all tenants."""
 
+    def __init__(self, links: HasLinks, *, keep_days: int = 90) -> None:
+        """A message is listed for `keep_days`, as long as its file is kept."""
+        super().__init__(links)
+        self._keep_ms = keep_days * 24 * 3_600_000
+
     async def add(self, tenant: str, mailbox: str, message: Message, deadline: Deadline) -> None:
-        key, link = keys.messages(tenant, mailbox), self._links.link_for(tenant)
-        pushed = link.call("LPUSH", key, _encode(message), deadline=deadline)
-        trimmed = link.call("LTRIM", key, 0, MOST_MESSAGES - 1, deadline=deadline)
-        await pushed
-        await trimmed
+        key = [keys.messages(tenant, mailbox)]
+        args = (_encode(message), self._keep_ms, MOST_MESSAGES)
+        await self._run(tenant, "message_add", key, args, deadline)
 
     async def find(
         self, tenant: str, mailbox: str, deadline: Deadline, *, limit: int = 100

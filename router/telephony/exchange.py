@@ -172,7 +172,7 @@ class Exchange:
             callbacks=callbacks,
             pbx_line=pbx_line,
             holding=self.holding,
-            mailboxes=Mailboxes(links),
+            mailboxes=Mailboxes(links, keep_days=settings.keep_recordings_days),
             pins=Pins(links),
             logins=self.logins,
             recordings=self.recordings,

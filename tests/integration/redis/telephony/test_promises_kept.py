@@ -1,6 +1,7 @@
 """Promises on a real Redis: callbacks with their place, PINs, messages."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
@@ -14,8 +15,9 @@ from router.deadline import Deadline, in_s
 from router.errors import NotFoundError, OutcomeUnknownError
 from router.site.directory import TenantResources, build
 from router.site.resources import AgentConfig, HoldQueue
+from router.store import keys
 from router.store.callbacks import About, Callbacks, Status
-from router.store.mailboxes import LOCKED_MS, WRONG_PINS, Mailboxes, Pins
+from router.store.mailboxes import LOCKED_MS, MOST_MESSAGES, WRONG_PINS, Mailboxes, Message, Pins
 from router.store.phones import Phones
 from router.telephony.logging_in import LOGGED_OUT, LoginDesk
 from router.telephony.pins import hash_pin, is_pin
@@ -305,6 +307,26 @@ async def test_a_message_that_is_kept_twice_is_one_message(redis_url: str, tmp_p
             await promises.keep_message(state, "user-ada", PurePosixPath(file))
         assert len(await Mailboxes(board.links).find(TENANT, "user-ada", in_s(5))) == 1
         assert board.notes.words() == ["recorded", "message_kept"] * 2
+
+
+async def test_a_message_is_listed_no_longer_than_its_file_is_kept(redis_url: str):
+    async with switchboard(redis_url) as board:
+        mailboxes = Mailboxes(board.links, keep_days=1)
+        now_ms, day_ms = int(time.time() * 1000), 86_400_000
+        for number, age_ms in enumerate((day_ms + 60_000, day_ms - 60_000, 0)):
+            message = Message(call=f"c{number}", at_ms=now_ms - age_ms, file="f", sha256="s")
+            await mailboxes.add(TENANT, "user-ada", message, in_s(5))
+        listed = await mailboxes.find(TENANT, "user-ada", in_s(5))
+        assert [one.call for one in listed] == ["c2", "c1"]
+        link = board.links.link_for(TENANT)
+        left_ms = await link.call("PTTL", keys.messages(TENANT, "user-ada"), deadline=in_s(5))
+        assert isinstance(left_ms, int)
+        assert day_ms - 60_000 < left_ms <= day_ms
+        for number in range(MOST_MESSAGES + 5):
+            message = Message(call=f"d{number}", at_ms=now_ms, file="f", sha256="s")
+            await mailboxes.add(TENANT, "user-ada", message, in_s(5))
+        listed = await mailboxes.find(TENANT, "user-ada", in_s(5), limit=2 * MOST_MESSAGES)
+        assert len(listed) == MOST_MESSAGES
 
 
 async def test_a_message_without_a_file_is_reported(redis_url: str, tmp_path: Path):
