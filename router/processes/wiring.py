@@ -74,6 +74,11 @@ REQUIREMENTS_EVERY_S: Final = 1.0
 FORGET_EVERY_S: Final = 3600.0
 """How often requirements that nobody has used for a day are removed from the store."""
 
+CROWDED: Final = MAX_REQUIREMENTS // 2
+CROWDED_MS: Final = 4 * 3_600_000
+"""Where a tenant has more than CROWDED, those unused for so long go too. What is in force is used at
+least every two hours and a half: told once an hour to half an hour late, and noted to the hour."""
+
 _STORE_S: Final = 2.0
 FORGET_S: Final = 30.0
 
@@ -324,15 +329,17 @@ class Requirements:
             _log.warning("requirements_refused", count=refused, most_per_tenant=MAX_REQUIREMENTS)
 
     async def forget(self) -> None:
-        """Remove what no ruleset in force asks for and nobody has used for a day.
+        """Remove what no ruleset in force asks for and nobody has used for a day, or less in a crowd.
 
         Registering counts as use: what is in force stays, however rarely a call needs it. What was
         refused is tried again: there may be room now.
         """
         self._known.clear()
         await self.register()
+        agents = self._service.agents
         for tenant in self._service.directory.tenants:
-            await self._service.agents.forget_unused(tenant, in_s(FORGET_S))
+            if await agents.forget_unused(tenant, in_s(FORGET_S)) > CROWDED:
+                await agents.forget_unused(tenant, in_s(FORGET_S), CROWDED_MS)
         self._refused.clear()
 
     def _wanted(self) -> Iterable[tuple[str, Requirement]]:

@@ -1,12 +1,13 @@
 """What a service does besides answering: metrics of its log, and what the store knows of its rules."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 
 from router.deadline import in_s
-from router.processes.wiring import Requirements, running
+from router.processes.wiring import CROWDED, Requirements, running
 from router.store import keys
 from rules.requirements import Requirement
 from tests.integration.http.conftest import TENANT, Running, Start, apply, settings_in, until
@@ -97,6 +98,29 @@ async def test_a_tenant_that_is_full_of_what_nobody_uses_makes_room_and_holds_up
     await work.forget()
     assert not await is_known(main, stale[0])
     await work.register()
+    assert await is_known(main, in_force)
+
+
+async def test_in_a_crowd_what_was_used_today_goes_too_and_elsewhere_it_stays(main: Running):
+    """Or else queues that are made and removed all day would leave no room for the next one."""
+    link = main.service.links.link_for(TENANT)
+    in_force = keys.requirement_id(Requirement.of("support", {}))
+    await until(lambda: is_known(main, in_force))
+    requirements, used = keys.requirements(TENANT), keys.requirements_used(TENANT)
+    hours_ago = [int((time.time() - hours * 3600) * 1000) for hours in range(10)]
+
+    async def put(count: int, hours: int) -> str:
+        for n in range(count):
+            for key, value in ((requirements, "up 1"), (used, str(hours_ago[hours]))):
+                await link.call("HSET", key, f"old {hours} {n}", value, deadline=in_s(5))
+        return f"old {hours} 0"
+
+    five, three = await put(CROWDED // 2, 5), await put(10, 3)
+    await Requirements(main.service).forget()
+    assert await is_known(main, five)
+    nine = await put(CROWDED, 9)
+    await Requirements(main.service).forget()
+    assert [await is_known(main, one) for one in (nine, five, three)] == [False, False, True]
     assert await is_known(main, in_force)
 
 
