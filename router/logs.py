@@ -6,7 +6,6 @@ included. And nothing waits: a log call appends to a bounded queue that one thre
 stderr is stuck, lines are dropped and counted, the event loop is never held up.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -71,14 +70,20 @@ class LogPipe:
         self._wake = threading.Event()
         self._is_closing = False
         self._write = write or _write_stderr
-        self.dropped = 0
+        self._crowded_out = 0
+        self._unwritten = 0
         self._thread = threading.Thread(target=self._drain, name="logs", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that nobody will read: there was no room for them, or they could not be written."""
+        return self._crowded_out + self._unwritten  # each is counted by one thread
 
     def put(self, line: bytes) -> None:
         """Queue a line; never waits. When the queue is full the oldest line makes room."""
         if len(self._lines) >= MOST_QUEUED:
-            self.dropped += 1
+            self._crowded_out += 1
         self._lines.append(line)
         if not self._wake.is_set():
             self._wake.set()
@@ -96,8 +101,10 @@ class LogPipe:
             while self._lines:
                 # Only this thread takes lines out, and a full queue stays full: these many are there.
                 batch = [self._lines.popleft() for _ in range(min(100, len(self._lines)))]
-                with contextlib.suppress(OSError, ValueError):  # nobody reads stderr any more
+                try:
                     self._write(b"".join(batch))
+                except (OSError, ValueError):  # nobody reads stderr any more, or its disk is full
+                    self._unwritten += len(batch)
             if self._is_closing:
                 return
 

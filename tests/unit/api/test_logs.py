@@ -135,7 +135,7 @@ def test_a_stuck_stderr_holds_nobody_up_and_drops_are_counted(monkeypatch: pytes
     pipe.close()
 
 
-def test_a_broken_stderr_does_not_end_the_thread():
+def test_a_broken_stderr_does_not_end_the_thread_and_what_it_loses_is_counted():
     seen: list[bytes] = []
 
     def write(text: bytes) -> None:
@@ -150,3 +150,4 @@ def test_a_broken_stderr_does_not_end_the_thread():
     pipe.put(b"two\n")
     pipe.close()
     assert b"".join(seen) == b"one\ntwo\n"
+    assert pipe.dropped == 1
