@@ -128,15 +128,7 @@ def _form(record: CallRecord, name: str, sizes: dict[str, int]) -> RecordingForm
 
 
 def _head(record: CallRecord) -> Head:
-    return Head(
-        id=record.id,
-        kind=record.kind,
-        pbx=record.pbx,
-        direction=record.direction,
-        began_ms=record.began_ms,
-        caller=record.caller,
-        called=record.called,
-    )
+    return Head(**{name: getattr(record, name) for name in Head.__struct_fields__})
 
 
 def _file(folder: Path, name: str) -> Path | None:

@@ -13,6 +13,7 @@ import pytest
 from router.call_record import QUEUED, RECORDED, Direction, End, Happened, Head
 from router.deadline import in_s
 from router.http.downloads import prefers, safe_cell
+from router.store import keys
 from tests.integration.http.api_server import ApiServer, api_server
 
 BEGAN_MS = 1_790_000_000_000
@@ -68,12 +69,13 @@ SERVED = (
 
 
 async def record_sound(
-    api: ApiServer, call: str, *, tenant: str = "acme", data: bytes = SOUND
+    api: ApiServer, call: str, *, tenant: str = "acme", data: bytes = SOUND, **head: object
 ) -> str:
     name = f"{call}.{'5' * 32}.wav"
     (api.telephony.recordings_dir / name).write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    await write(api, call, *SERVED, event(20, RECORDED, detail=f"{name} {digest}"), tenant=tenant)
+    recorded = event(20, RECORDED, detail=f"{name} {digest}")
+    await write(api, call, *SERVED, recorded, tenant=tenant, **head)  # type: ignore[arg-type]  # keywords
     return name
 
 
@@ -295,6 +297,25 @@ async def test_a_record_that_names_a_link_or_a_path_gives_nothing_away(api: ApiS
     assert (await get_audio(api, name))[0] == 404
     sizes = [found["size_bytes"] for found in (await api.ask("GET", "/recordings")).data]
     assert sizes == [None, None]
+
+
+async def test_to_delete_a_recording_neither_prolongs_nor_changes_its_record(api: ApiServer):
+    name = await record_sound(api, "c1", callback="cb-1")
+    link = api.links.link_for("acme")
+    kept = [name_of("acme", "c1") for name_of in (keys.call_record, keys.call_events)]
+    for key in kept:
+        await link.call("PEXPIRE", key, 60_000, deadline=in_s(5))
+    before = (await api.ask("GET", "/cdrs/c1")).data
+    assert (await api.ask("DELETE", f"/recordings/{name}")).status == 200
+    for key in kept:
+        left_ms = await link.call("PTTL", key, deadline=in_s(5))
+        assert isinstance(left_ms, int)
+        assert 0 < left_ms <= 60_000
+    after = (await api.ask("GET", "/cdrs/c1")).data
+    assert {key for key in before if before[key] != after[key]} == {"events"}
+    assert after["callback"] == "cb-1"
+    (listed,) = (await api.ask("GET", "/cdrs?callback=cb-1")).data
+    assert listed["id"] == "c1"
 
 
 async def test_a_deleted_recording_leaves_a_note_and_no_file(api: ApiServer):
