@@ -1,15 +1,13 @@
-"""Labels that people put on calls, live or over; kept as long as call records are by default."""
+"""Labels that people put on calls, live or over; kept as long as call records are."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from router.deadline import Deadline
 from router.store import keys
-from router.store.operations import Operations
+from router.store.operations import HasLinks, Operations
 
-KEPT_MS: Final = 90 * 24 * 3_600_000
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -17,11 +15,17 @@ _decode = msgspec.json.Decoder(tuple[str, ...]).decode
 class CallLabels(Operations):
     """All labels of all tenants."""
 
+    def __init__(self, links: HasLinks, *, keep_days: int) -> None:
+        super().__init__(links)
+        self._keep_ms = keep_days * 24 * 3_600_000
+
     async def put(self, tenant: str, call: str, labels: Sequence[str], deadline: Deadline) -> None:
         """Replace the labels of a call. Repeating it does no harm."""
         key, link = keys.call_labels(tenant, call), self._links.link_for(tenant)
         if labels:
-            await link.call("SET", key, _encode(list(labels)), "PX", KEPT_MS, deadline=deadline)
+            await link.call(
+                "SET", key, _encode(list(labels)), "PX", self._keep_ms, deadline=deadline
+            )
         else:
             await link.call("DEL", key, deadline=deadline)
 

@@ -13,10 +13,13 @@ from pbx.machine import commands as do
 from pbx.machine.plans import DialPlan, LegId, QueuePlan, RecordingPolicy
 from pbx.machine.state import Kind, Leg, Phase, Supervision
 from router.deadline import in_s
+from router.site.directory import Directory
 from router.site.resources import AgentConfig, QueueConfig, RouterConfig
+from router.store import keys
 from router.store.pbx_commands import PbxCommands
 from router.telephony import call_control
 from router.telephony.call_control import CallControl
+from router.telephony.remote import Telephony
 from rules.actions import End, Enqueue, Forward, Strategy
 from tests.integration.http.api_server import PBX, TARGET, ApiServer, api_server
 from tests.integration.http.pbx_double import PbxDouble, at_work, holding, talking
@@ -320,6 +323,16 @@ async def test_only_a_supervisor_lets_a_supervisor_go_and_nobody_who_is_not_ther
         assert (await api.ask("POST", "/calls/c1/drop", body)).status == 400, body
     assert (await api.ask("POST", "/calls/c1/drop", boss, role="supervisor")).status == 200
     assert (await api.ask("GET", "/calls/c1")).data["supervision"] is None
+
+
+async def test_labels_are_kept_as_long_as_call_records(api: ApiServer):
+    settings = msgspec.structs.replace(PBX, keep_records_days=7)
+    telephony = Telephony(api.links, Directory, settings=settings, recordings_dir=Path())
+    await telephony.labels.put("acme", "c1", ["vip"], in_s(5))
+    link = api.links.link_for("acme")
+    left_ms = await link.call("PTTL", keys.call_labels("acme", "c1"), deadline=in_s(5))
+    assert isinstance(left_ms, int)
+    assert 6 * 86_400_000 < left_ms <= 7 * 86_400_000
 
 
 async def test_labels_are_replaced_and_kept_after_the_call(world: World):
