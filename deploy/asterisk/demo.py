@@ -71,7 +71,7 @@ def plays(channel: str) -> Callable[[Fact], bool]:
     return lambda fact: (
         fact.name == "AGIExecStart"
         and fact.is_of(channel)
-        and fact.get("Command").startswith("STREAM FILE")
+        and fact.get("Command").startswith(("STREAM FILE", "EXEC Playback"))
     )
 
 
@@ -116,13 +116,17 @@ async def tell(story: Story, free_agent: Callable[[], "asyncio.Future[None]"]) -
 
 
 def _sound(fact: Fact) -> str:
-    """How long the sound is that a command plays."""
-    found = re.match(r'STREAM FILE "?([^" ]+)', fact.get("Command"))
-    file = Path(f"{found[1]}.wav") if found else None
-    if file is None or not file.exists():
+    """How long the sounds are that a command plays."""
+    found = re.match(r'(?:STREAM FILE|EXEC Playback) "?([^" ]+)', fact.get("Command"))
+    files = [Path(f"{name}.wav") for name in found[1].split("&")] if found else []
+    if not files or not all(file.exists() for file in files):
         return ""
+    return f" ({sum(map(_length_s, files)):.1f} s)"
+
+
+def _length_s(file: Path) -> float:
     with wave.open(str(file)) as sound:
-        return f" ({sound.getnframes() / sound.getframerate():.1f} s)"
+        return sound.getnframes() / sound.getframerate()
 
 
 # --- the parts --------------------------------------------------------------------------------------

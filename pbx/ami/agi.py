@@ -7,6 +7,7 @@ key makes Asterisk spin until it has lasted its 80 ms (one a command: eight time
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import msgspec
@@ -102,6 +103,12 @@ def stream_file(sound: str, *, escape: str = "") -> AgiCommand:
     return AgiCommand(
         text=f"STREAM FILE {values.quoted(values.sound(sound))} {values.quoted(keys)}",
     )
+
+
+def playback(sounds: Sequence[str]) -> AgiCommand:
+    """Play sounds one after the other; a missing one is left out. Nothing ends it but a hang-up."""
+    joined = "&".join(map(values.sound, sounds))
+    return AgiCommand(text=f"EXEC Playback {values.quoted(joined)}")
 
 
 def get_data(sound: str, *, first_digit_ms: int, max_digits: int) -> AgiCommand:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import structlog
@@ -23,6 +24,8 @@ LONGEST_PROMPT_S = 300.0
 LONGEST_SILENCE_S = 10
 CANNOT_WRITE = "writefile"
 """What RECORD FILE says of a file that it cannot open; whoever hangs up meanwhile is a failure as well."""
+MOST_SOUNDS_CHARS = 800
+"""Of names in one command: Asterisk takes a thousand bytes of one line."""
 STOP_PLAY_S = 2.0
 STOP_AGAIN_S = 0.02
 
@@ -130,11 +133,12 @@ class VoiceCarrier:
         except Exception as error:  # noqa: BLE001 - a boundary: without the sound the call goes on
             log.error("speech_broke", error=type(error).__name__)  # noqa: TRY400 - stacks hold values
             return
-        for sound in spoken.sounds:
+        for sounds in _parts(spoken.sounds, can_be_stopped=playing is not None):
             if playing is not None and playing.is_stopped:
                 return
             try:
-                await self._call.agi(leg, agi.stream_file(sound), LONGEST_PROMPT_S)
+                play = agi.stream_file(*sounds) if len(sounds) == 1 else agi.playback(sounds)
+                await self._call.agi(leg, play, LONGEST_PROMPT_S)
             except (ChannelGoneError, AmiDownError):
                 raise
             except PbxError as error:
@@ -179,3 +183,15 @@ class VoiceCarrier:
         call.lanes.store.add(
             lambda: call.outside.promises.keep_message(state, command.mailbox, file)
         )
+
+
+def _parts(sounds: Sequence[str], *, can_be_stopped: bool) -> Iterator[Sequence[str]]:
+    """What is played in one command: one sound, or as many as fit of those that nothing stops."""
+    part: list[str] = []
+    for sound in sounds:
+        if part and (can_be_stopped or sum(map(len, (*part, sound))) > MOST_SOUNDS_CHARS):
+            yield part
+            part = []
+        part.append(sound)
+    if part:
+        yield part

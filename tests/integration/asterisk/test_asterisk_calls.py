@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from deploy.asterisk.instance import Instance
+from deploy.asterisk.instance import Instance, write_tone
 from ivr.hold import HoldPolicy
 from ivr.prompts import Fixed, Sound, Speech
-from pbx.machine.events import Gone, HoldCall, ResumeCall
+from pbx.machine.events import Gone, HangUpCall, HoldCall, ResumeCall
 from pbx.machine.plans import RecordingPolicy
 from pbx.machine.state import Phase
 from rules.actions import End, Forward, Menu
 from tests.integration.asterisk import audio
 from tests.integration.asterisk.capture import Silence, Tone, keys
 from tests.integration.asterisk.conftest import PHONES
+from tests.integration.asterisk.ear import Ear
 from tests.integration.asterisk.outside import World
 from tests.integration.asterisk.phones import caller, phone
 from tests.integration.asterisk.whole_calls import (
@@ -29,6 +30,7 @@ from tests.integration.asterisk.whole_calls import (
     until_over,
 )
 
+FIRST_HZ, SECOND_HZ = 610, 1450
 MENU = Menu(
     name="main",
     prompt="menu",
@@ -218,3 +220,22 @@ async def test_another_installation_on_the_same_asterisk_leaves_the_calls_alone(
     assert not other.saved
     async with controlled(asterisk, other) as stranger:
         await until(lambda: stranger.is_ready, "it to be alone")
+
+
+async def test_an_agent_hears_every_sound_of_who_comes_before_the_caller(
+    asterisk: Instance, world: World, phones_folder: Path
+):
+    for name, hz in (("first", FIRST_HZ), ("second", SECOND_HZ)):
+        write_tone(asterisk.sounds / f"{name}.wav", hz=hz, seconds=1.5)
+    world.free, world.whisper = ["ada"], tuple(map(Speech, ("first", "not-there", "second")))
+    async with (
+        controlled(asterisk, world) as controller,
+        Ear() as ear,
+        phone(phones_folder, port=PHONES["6001"], says=[Tone(AGENT_HZ, 30)], ear=ear),
+        caller(asterisk, phones_folder, says=[Tone(CALLER_HZ, 30)]),
+    ):
+        await ear.until_hears(FIRST_HZ, never=(CALLER_HZ, SECOND_HZ))
+        await ear.until_hears(SECOND_HZ, never=(CALLER_HZ, FIRST_HZ))
+        await ear.until_hears(CALLER_HZ, never=(FIRST_HZ, SECOND_HZ))
+        (await the_call(controller, Phase.TALKING)).post(HangUpCall())
+        await until_over(world)
