@@ -1,7 +1,7 @@
 """One call being carried out: events in by an inbox, the state table decides, carriers act.
 
 How it works: one task takes events from the inbox, moves the state, writes it down, and hands the
-commands to the carriers. What takes long (a prompt, a bridge, a question to the store) runs in a
+commands to the carriers. Asterisk is told nothing before that is written; the store is asked behind it. What takes long (a prompt, a bridge, a question to the store) runs in a
 lane: one lane per channel, since Asterisk runs the commands of a channel in order, and one for the
 store. What comes of it is an event again.
 
@@ -26,7 +26,7 @@ from pbx.carriers.voice import VoiceCarrier
 from pbx.errors import AmiBusyError, AmiDownError, OutcomeUnknownError, PbxError
 from pbx.inbox import Inbox, Posted
 from pbx.legs import Channels
-from pbx.machine.commands import Command, Note, Over
+from pbx.machine.commands import Command, Commands, Note, Over
 from pbx.machine.events import Control, Event, LegGone
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Phase, find_leg, to_write_down
@@ -89,6 +89,7 @@ class Session:
             is_gone=self._inbox.tells_of_the_end_of,
         )
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
+        self._writing: asyncio.Task[None] | None = None
         self._cause = 16
         self._store = OutsideCarrier(self._call)
         self._bridges = BridgeCarrier(self._call)
@@ -122,7 +123,7 @@ class Session:
         """Put an event into the inbox; False when there is no room for it."""
         if self._inbox.put(event):
             return True
-        log.warning("inbox_full", event=type(event).__name__)
+        log.warning("inbox_full", dropped=type(event).__name__)
         return False
 
     def post_control(self, control: Control, begin_by: float) -> Posted | None:
@@ -166,10 +167,16 @@ class Session:
             for timer in self._timers.values():
                 timer.cancel()
             self._bridges.close()
+            if self._writing is not None:
+                self._writing.cancel()
+                await asyncio.gather(self._writing, return_exceptions=True)
             await self._call.lanes.close()
 
     async def _take(self, event: Event) -> None:
         """Move the state, write it down, act: in this order, so that nothing is done that is not written.
+
+        Only what Asterisk is told waits until it is written. What the store alone is asked goes out behind
+        it, so it is read there after it.
 
         What the call's record is to say is noted first: it is written down together with the state.
         The end is the exception: it is forgotten when all of it is done. Whoever takes over before that
@@ -182,11 +189,23 @@ class Session:
         self.on_moved(self)
         for note in (one for one in commands if isinstance(one, Note)):
             await self._note(note)
-        if self.state.phase is not Phase.ENDED:
-            await self._outside.journal.save(to_write_down(self.state))
+        await self._write_down(commands)
         for command in commands:
             if not isinstance(command, Note):
                 await self._carry_out(command, era)
+
+    async def _write_down(self, commands: Commands) -> None:
+        """One after the other: what was sent first and repeated must not undo what came after it."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
+        if self.state.phase is Phase.ENDED:
+            return
+        saving = self._outside.journal.save(to_write_down(self.state))
+        if any(type(command) in self._by_asterisk for command in commands):
+            await saving
+        else:
+            self._writing = asyncio.create_task(saving)
 
     async def _carry_out(self, command: Command, era: int) -> None:
         kind = type(command)

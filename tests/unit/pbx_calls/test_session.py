@@ -32,6 +32,7 @@ from pbx.legs import Channels
 from pbx.machine.commands import Bridge, Command, KeepMessage, Ring, Say, Split, StandInLine
 from pbx.machine.events import (
     Begin,
+    Decided,
     Event,
     Gone,
     HangUpCall,
@@ -204,6 +205,75 @@ async def test_a_command_of_before_the_connection_broke_is_not_given_after_it(wo
         session.post(Recovered(alive=frozenset({CALLER})))
         await scene.until(lambda: len(session._inbox) == 0)
     assert not [action for action in scene.asterisk.sent if isinstance(action, Originate)]
+
+
+async def test_asterisk_is_told_nothing_before_it_is_written_while_the_store_is_asked_at_once(
+    world: World,
+):
+    scene, written = Scene(world), list[Phase]()
+    journal, is_written = world.save, dict[Phase, asyncio.Event]()
+
+    async def save(state: CallState) -> None:
+        written.append(state.phase)
+        if state.phase in {Phase.DECIDING, Phase.ANSWERING}:
+            await is_written.setdefault(state.phase, asyncio.Event()).wait()
+        await journal(state)
+
+    async def nothing_more_happens() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert scene.asterisk.commands == []
+
+    world.save = save  # type: ignore[method-assign]  # seen from outside
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.phase is Phase.PLANNING)  # the rules have answered
+        await nothing_more_happens()
+        assert written == [Phase.DECIDING]  # the next one waits for it
+        is_written[Phase.DECIDING].set()
+        await scene.until(lambda: written[-1] is Phase.ANSWERING)
+        await nothing_more_happens()
+        is_written[Phase.ANSWERING].set()
+        await scene.until(lambda: scene.asterisk.commands)
+
+
+async def test_a_call_that_is_cancelled_while_it_is_written_leaves_no_task(world: World):
+    has_begun = asyncio.Event()
+
+    async def save(state: CallState) -> None:
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    async def decide(state: CallState) -> Decided:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world.save, world.decide = save, decide  # type: ignore[method-assign]  # as long as it takes
+    scene = Scene(world)
+    async with scene.running() as session:
+        session.post(Begin())
+        await has_begun.wait()
+        await asyncio.sleep(0.01)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_an_agent_hears_in_several_sounds_is_one_command_where_it_fits(world: World):
+    scene = Scene(world)
+    call, agent = scene.session._call, LegId("pbx1-1.2")
+    voice = VoiceCarrier(call)
+    scene.asterisk.goes_on.set()
+    long = ["d" * 250, "e" * 250, "f" * 250]
+    await voice.handlers[Say](Say(leg=agent, prompts=(Speech("a"), Speech("b"))))
+    await voice.handlers[Say](Say(leg=agent, prompts=(Speech("c"),)))
+    await voice.handlers[Say](Say(leg=agent, prompts=tuple(map(Speech, long))))
+    await scene.until(lambda: len(scene.asterisk.commands) == 4)
+    two, one, *parts = scene.asterisk.commands
+    folder = world.sounds
+    assert two == f'EXEC Playback "{folder}/a&{folder}/b"'
+    assert one == f'STREAM FILE "{folder}/c" ""'
+    assert [part.count("&") for part in parts] == [1, 0]
+    assert all(len(part) < 1000 for part in parts)
+    await call.lanes.close()
 
 
 async def test_a_phone_that_asterisk_refuses_to_ring_is_unreachable(world: World):
