@@ -7,7 +7,7 @@ look asks again, and only when the patience is over is sent where the queue send
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Final
 
 import structlog
@@ -103,7 +103,7 @@ class StoreQueueing:
         self._clock = clock
         self._talking: dict[str, tuple[str, str]] = {}
         self._refused: dict[str, set[str]] = {}
-        self._observing: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._untold: set[asyncio.Task[bool]] = set()
 
     def adopt(self, states: Iterable[CallState]) -> None:
@@ -148,7 +148,7 @@ class StoreQueueing:
     async def _stand(
         self, state: CallState, plan: QueuePlan, config: QueueConfig | None
     ) -> Matched | Placed | NotPlaced:
-        deadline = in_s(STORE_S)
+        deadline, token = in_s(STORE_S), new_token()
         caller = self._number(state.caller_number)
         standing = await self._line.offer_or_wait(
             self._tenant,
@@ -156,7 +156,7 @@ class StoreQueueing:
             Enqueue(queue=plan.queue, priority=plan.priority, skills=plan.skills, relax=plan.relax),
             strategy=plan.strategy,
             lease_ms=_lease_ms(plan),
-            token=new_token(),
+            token=token,
             deadline=deadline,
             caller=caller,
             sticky_s=plan.sticky_s,
@@ -172,7 +172,8 @@ class StoreQueueing:
         if is_new:
             self._records.note(state, Note(what=QUEUED, detail=plan.queue))
         if isinstance(standing, Offered):
-            return await self._offer(state, plan, standing.reserved, deadline)
+            is_new = standing.reserved.token == token
+            return await self._offer(state, plan, standing.reserved, deadline, is_new=is_new)
         for agent in standing.wake:
             self._holding.match(agent)
         waited_ms = self._store_ms() - standing.arrival_ms
@@ -203,21 +204,32 @@ class StoreQueueing:
         return await self._offer(state, plan, reserved, deadline)
 
     async def _offer(
-        self, state: CallState, plan: QueuePlan, reserved: Reserved, deadline: Deadline
+        self,
+        state: CallState,
+        plan: QueuePlan,
+        reserved: Reserved,
+        deadline: Deadline,
+        *,
+        is_new: bool = False,
     ) -> Matched | Placed | NotPlaced:
-        """The phones of those reserved. Who has none, or whose lease is over, is not rung."""
+        """The phones of those reserved. Who has none, or whose lease is over, is not rung.
+
+        A lease that `is_new` is not over, and as long as that of who is rung: there the store is only told.
+        """
         offers: list[Offer] = []
         for agent in reserved.agents:
             known = self._planner.agent(agent)
             endpoint = known.endpoint if known is not None else None
-            lease_ms = _lease_ms(plan)
-            rings = await self._agents.ring(
-                self._tenant, agent, reserved.token, ring_ms=lease_ms, deadline=deadline
-            )
             if endpoint is None:
                 _log.warning("agent_without_phone", queue=plan.queue)
                 await self.unanswered(state, agent, reserved.token, Gone.UNREACHABLE)
-            elif rings:
+                continue
+            ringing = self._agents.ring(
+                self._tenant, agent, reserved.token, ring_ms=_lease_ms(plan), deadline=deadline
+            )
+            if is_new:
+                self._beside(_told(ringing))
+            if is_new or await ringing:
                 offer = Offer(endpoint=endpoint, leg=leg_of(reserved.token, agent), agent=agent)
                 offers.append(offer)
         if offers:
@@ -321,9 +333,13 @@ class StoreQueueing:
 
     def _observe_later(self, state: CallState, agent: str, token: str = "") -> None:
         """Have the store know that the agent is on this call, as soon as it can be told."""
-        task = asyncio.get_running_loop().create_task(self._observe(state, agent, token))
-        self._observing.add(task)
-        task.add_done_callback(self._observing.discard)
+        self._beside(self._observe(state, agent, token))
+
+    def _beside(self, work: Coroutine[None, None, None]) -> None:
+        """Do it beside the call."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def _observe(self, state: CallState, agent: str, token: str) -> None:
         _, queue = self._talking.get(agent, ("", ""))
@@ -433,6 +449,14 @@ class StoreQueueing:
                 await asyncio.sleep(AGAIN_S)
             else:
                 return True
+
+
+async def _told(news: Awaitable[object]) -> None:
+    """Without it the store believes what it did: that does no harm."""
+    try:
+        await news
+    except CrosspointError as error:
+        _log.info("ringing_not_told", reason=error.code)
 
 
 def _lease_ms(plan: QueuePlan) -> int:

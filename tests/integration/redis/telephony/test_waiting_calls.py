@@ -60,6 +60,19 @@ async def test_a_free_agent_is_offered_at_once_and_asking_again_rings_the_same_l
         assert await board.state_of("ada") == "ringing"
 
 
+async def test_a_phone_rings_without_waiting_for_the_store_unless_the_lease_may_be_over(
+    redis_url: str,
+):
+    over = broken("agent_ring", "local a = read_agent", "do return 0 end\nlocal a = read_agent")
+    async with switchboard(redis_url) as board, switchboard(redis_url, scripts=over) as other:
+        await board.has("ada")
+        state = call()
+        assert isinstance(await other.arrives(state), Matched)  # reserved in this moment
+        assert isinstance(await other.arrives(state), Placed)  # by now that has to be asked
+        assert isinstance(await board.arrives(state), Matched)
+        assert await board.state_of("ada") == "ringing"
+
+
 async def test_a_waiting_call_gets_the_agent_who_ends_a_call(redis_url: str):
     async with switchboard(redis_url) as board:
         await board.has("ada")
