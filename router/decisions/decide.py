@@ -3,22 +3,23 @@
 How it works. The rules are asked without live facts first: most calls need nothing else, and are
 answered without leaving this process. Only when a rule wants live facts, an agent or a question to the
 caller is the store asked: call memory and live facts in one round trip, then one reserve per agent
-wanted. Where the rules go straight to an agent, that reserve is the first round trip: it does nothing
-if the call is remembered, and the memory is looked up then. Whatever fails takes the next rung of the
-ladder (`router/decisions/fallback.py`).
+wanted. Where the rules go straight to an agent, that reserve is the first round trip, sent as the call
+is begun: it does nothing if the call is remembered, and the memory is looked up then. Mostly its reply
+is all that was missing (`at_hand`). Whatever fails takes the next rung of the ladder
+(`router/decisions/fallback.py`).
 """
 
 import asyncio
 from collections.abc import Collection
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from router.deadline import Deadline
 from router.decisions import dialogue, fallback
-from router.decisions.dialogue import Memory, Remembered
+from router.decisions.dialogue import MadeBy, Memory, Remembered
 from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
-from router.decisions.rungs import Rungs, request_id_of
+from router.decisions.rungs import Rungs, Ways, request_id_of
 from router.decisions.seatbelt import Seatbelts
 from router.errors import CrosspointError, RememberedError
 from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
@@ -42,6 +43,20 @@ class Rulesets(Protocol):
     def get(self, name: str) -> Ruleset | None: ...
 
 
+class Reserving(Protocol):
+    """A reservation that the store has been asked for."""
+
+    @property
+    def reply(self) -> asyncio.Future[Any]:
+        """Done when the store has answered, whatever it says, at its deadline at the latest."""
+
+    def at_hand(self) -> Taken | None:
+        """Who was reserved, if that is known and nothing else is to be done; otherwise ask `taken`."""
+
+    async def taken(self) -> Taken | None:
+        """Who was reserved; None when nobody is free. Raises a CrosspointError."""
+
+
 class Store(Protocol):
     """What a decision needs of the store. Each raises a CrosspointError at its deadline at the latest."""
 
@@ -53,7 +68,7 @@ class Store(Protocol):
     ) -> tuple[Memory, LiveFacts]:
         """The call's memory and the queues' live facts, in one round trip."""
 
-    async def reserve(
+    def reserve(
         self,
         asked: Asked,
         wanted: ReserveAgent,
@@ -61,9 +76,9 @@ class Store(Protocol):
         deadline: Deadline,
         /,
         *,
-        first: Remembered | None,
-    ) -> Taken | None:
-        """Reserve one agent, once per request id; None when nobody is free.
+        first: MadeBy | None,
+    ) -> Reserving:
+        """Begin to reserve one agent, once per request id.
 
         `first`: only for a call that nothing is remembered of (else RememberedError), of which this
         answer is remembered from now on, with the agent, but without a body.
@@ -108,18 +123,20 @@ class ForeignError(CrosspointError):
         self.error = error
 
 
-_NO_FACTS: Final[LiveFacts] = {}
-
-
 class Begun(msgspec.Struct, frozen=True):
     """A decision that has to ask somebody: the store, or (without a ruleset) a foreign routing_url.
 
     `decision` is what the rules say without live facts; None where earlier digits may be missing.
+    `reserving` is the agent that it wants, if the store was asked for one already, on the first of
+    `rungs`, as `request_id`.
     """
 
     ruleset: Ruleset | None
     decision: Decision | None
     memory: Memory
+    rungs: Rungs | None = None
+    request_id: str = ""
+    reserving: Reserving | None = None
 
 
 class Decider:
@@ -144,20 +161,35 @@ class Decider:
         self.most_rounds = most_rounds
         self.left_to_caller = left_to_caller
         self._calls_back = calls_back
+        self._ways = Ways(most_rounds, left_to_caller, self._may_call_back)
+        self._reserves = ReserveAgent not in left_to_caller
         self._outcomes: dict[int, tuple[Decision, Names, Dialect, Outcome]] = {}
         self._seatbelts = Seatbelts()
 
     async def decide(self, asked: Asked, deadline: Deadline) -> Outcome:
         """Never fails, and takes no longer than `deadline`."""
-        begun = self.begin(asked)
+        begun = self.begin(asked, deadline)
         return begun if isinstance(begun, Outcome) else await self.finish(asked, begun, deadline)
 
-    def begin(self, asked: Asked) -> "Outcome | Begun":
+    def begin(self, asked: Asked, deadline: Deadline) -> "Outcome | Begun":
         """The outcome if this process has all it takes, else what to `finish` with. Never fails."""
         try:
-            return self._begin(asked)
+            return self._begin(asked, deadline)
         except Exception as ours:  # noqa: BLE001 - the boundary: a call is answered, whatever we did
             return _failed(asked, ErrorCode.EXCEPTION, ours)
+
+    def at_hand(self, begun: "Begun") -> Outcome | None:
+        """The outcome, if the reply to `begun.reserving` says it all; None: `finish` finds it."""
+        rungs, reserving, decision = begun.rungs, begun.reserving, begun.decision
+        if rungs is None or reserving is None or decision is None:
+            return None
+        try:
+            taken = reserving.at_hand()
+            if taken is None or not isinstance(decision.action, ReserveAgent):
+                return None
+            return rungs.to_agent(decision.action, taken)
+        except Exception:  # noqa: BLE001 - `finish` meets it again, and answers all the same
+            return None
 
     async def finish(self, asked: Asked, begun: "Begun", deadline: Deadline) -> Outcome:
         """The rest of a decision that has to ask somebody. Never fails, as `decide`."""
@@ -165,9 +197,7 @@ class Decider:
             with self._seatbelts.until(deadline):
                 if begun.ruleset is None:
                     return await self._ask_foreign(asked, deadline)
-                now_s = asyncio.get_running_loop().time()
-                store_deadline = Deadline(now_s + STORE_SHARE * (deadline - now_s))
-                return await self._decide(asked, begun.ruleset, begun, store_deadline)
+                return await self._decide(asked, begun.ruleset, begun, _store_deadline(deadline))
         except ForeignError as failure:
             return _failed(asked, failure.error)
         except TimeoutError:
@@ -175,7 +205,7 @@ class Decider:
         except Exception as ours:  # noqa: BLE001 - the boundary: a call is answered, whatever we did
             return _failed(asked, ErrorCode.EXCEPTION, ours)
 
-    def _begin(self, asked: Asked) -> "Outcome | Begun":
+    def _begin(self, asked: Asked, deadline: Deadline) -> "Outcome | Begun":
         if not asked.router.is_enabled:
             return fallback.router_default(asked, Level.DISABLED, Why.DISABLED.value)
         if asked.router.routing_url is not None:
@@ -190,8 +220,39 @@ class Decider:
             return fallback.router_default(asked, Level.DEFAULT, Why.NO_RULES.value)
         decision = None if asked.fingerprint else ruleset.evaluate(asked.call, asked.now_s)
         if decision is None or decision.missing or isinstance(decision.action, _MAY_WAIT):
-            return Begun(ruleset, decision, memory)
+            return self._reserve_first(asked, ruleset, decision, memory, deadline)
         return self._told_before(asked, ruleset, decision) or Begun(ruleset, decision, memory)
+
+    def _reserve_first(
+        self,
+        asked: Asked,
+        ruleset: Ruleset,
+        decision: Decision | None,
+        memory: Memory,
+        deadline: Deadline,
+    ) -> "Begun":
+        """Begun, with the reservation under way where the rules go straight to an agent."""
+        if (
+            decision is None
+            or not isinstance(decision.action, ReserveAgent)
+            or decision.missing
+            or not asked.names.is_open(decision.action.queue, asked.now_s)
+            or not self.store.is_open(asked.router.tenant)
+        ):
+            return Begun(ruleset, decision, memory)
+        # Without an id the call has no memory.
+        first = MadeBy(decision.rule, ruleset.digest) if asked.call.call_id else None
+        rungs = Rungs(asked, ruleset, decision, memory, self._ways, first)
+        if not self._reserves:
+            return Begun(ruleset, decision, memory, rungs)
+        request_id = request_id_of(asked, decision.action)
+        try:
+            reserving = self.store.reserve(
+                asked, decision.action, request_id, _store_deadline(deadline), first=first
+            )
+        except CrosspointError:
+            return Begun(ruleset, decision, memory, rungs)  # `finish` meets it again
+        return Begun(ruleset, decision, memory, rungs, request_id, reserving)
 
     def _told_before(self, asked: Asked, ruleset: Ruleset, decision: Decision) -> Outcome | None:
         """The outcome of a decision that comes to the same for every call.
@@ -222,18 +283,9 @@ class Decider:
         self, asked: Asked, ruleset: Ruleset, begun: "Begun", deadline: Deadline
     ) -> Outcome:
         decision, memory = begun.decision, begun.memory
-        if (
-            decision is not None
-            and isinstance(decision.action, ReserveAgent)
-            and not decision.missing
-            and asked.names.is_open(decision.action.queue, asked.now_s)
-            and self.store.is_open(asked.router.tenant)
-        ):
-            rungs = self._rungs(
-                asked, ruleset, decision, memory, first=_first(asked, ruleset, decision)
-            )
+        if begun.rungs is not None:
             try:
-                return await self._carry_out(rungs, deadline)
+                return await self._carry_out(begun.rungs, deadline, begun)
             except RememberedError:
                 pass  # by another process, or it would have been repeated from this one's memory
         live: LiveFacts = {}
@@ -254,32 +306,8 @@ class Decider:
             asked = msgspec.structs.replace(asked, call=call)
         if decision is None or live:
             decision = ruleset.evaluate(asked.call, asked.now_s, live)
-        rungs = self._rungs(asked, ruleset, decision, memory, live=live, is_store_down=is_down)
+        rungs = Rungs(asked, ruleset, decision, memory, self._ways, None, live, is_down)
         return await self._carry_out(rungs, deadline)
-
-    def _rungs(
-        self,
-        asked: Asked,
-        ruleset: Ruleset,
-        decision: Decision,
-        memory: Memory,
-        *,
-        live: LiveFacts = _NO_FACTS,
-        is_store_down: bool = False,
-        first: Remembered | None = None,
-    ) -> Rungs:
-        return Rungs(
-            asked,
-            ruleset,
-            decision=decision,
-            memory=memory,
-            most_rounds=self.most_rounds,
-            left_to_caller=self.left_to_caller,
-            live=live,
-            is_store_down=is_store_down,
-            first=first,
-            may_call_back=self._may_call_back(asked),
-        )
 
     def _may_call_back(self, asked: Asked) -> bool:
         return self._calls_back is not None and self._calls_back.is_possible(asked.router.tenant)
@@ -289,18 +317,29 @@ class Decider:
             isinstance(action, Callback) and self._may_call_back(asked)
         )
 
-    async def _carry_out(self, rungs: Rungs, deadline: Deadline) -> Outcome:
-        """RememberedError, if the first reservation was to be the call's first answer."""
+    async def _carry_out(
+        self, rungs: Rungs, deadline: Deadline, begun: "Begun | None" = None
+    ) -> Outcome:
+        """RememberedError, if the first reservation was to be the call's first answer.
+
+        `begun`: the first rung was begun there.
+        """
+        reserving = None if begun is None else begun.reserving
+        request_id = "" if begun is None else begun.request_id
         while not isinstance(step := rungs.next(), Outcome):
-            request_id = request_id_of(rungs.asked, step)
+            if reserving is None:
+                request_id = request_id_of(rungs.asked, step)
             if isinstance(step, Callback):
                 if outcome := await self._call_back(rungs, step, request_id, deadline):
                     return outcome
                 continue
+            under_way, reserving = reserving, None
             try:
-                taken = await self.store.reserve(
-                    rungs.asked, step, request_id, deadline, first=rungs.first
-                )
+                if under_way is None:
+                    under_way = self.store.reserve(
+                        rungs.asked, step, request_id, deadline, first=rungs.first
+                    )
+                taken = await under_way.taken()
             except RememberedError:
                 raise
             except CrosspointError as error:
@@ -343,17 +382,9 @@ _WANTS_STORE: Final = (ReserveAgent, Ask, Menu)
 _MAY_WAIT: Final = (*_WANTS_STORE, Callback)
 
 
-def _first(asked: Asked, ruleset: Ruleset, decision: Decision) -> Remembered | None:
-    """What the store remembers of a call whose first answer is an agent; None: it has no name."""
-    if not asked.call.call_id:
-        return None
-    return Remembered(
-        body=b"",
-        level=Level.FULL,
-        at_s=asked.now_s,
-        rule=decision.rule,
-        digest=ruleset.digest,
-    )
+def _store_deadline(deadline: Deadline) -> Deadline:
+    now_s = asyncio.get_running_loop().time()
+    return Deadline(now_s + STORE_SHARE * (deadline - now_s))
 
 
 def _again(asked: Asked, earlier: Remembered) -> Outcome | None:

@@ -7,7 +7,7 @@ time-out alone.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -34,6 +34,13 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     asked: str | None = None
     again_after_s: float = 0.0
+
+
+class MadeBy(NamedTuple):
+    """What an answer was made by: a rule, of this version of the rules."""
+
+    rule: str | None
+    digest: str
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):

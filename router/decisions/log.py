@@ -14,7 +14,7 @@ from router.decisions.attributes import LateAttributes, flatten
 from router.decisions.outcome import Asked, Level, Outcome, Why
 from rules.explain import Explanation
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
-from rules.numbers import is_anonymous, is_plain_e164, normalise
+from rules.numbers import is_anonymous, is_normal, is_plain_e164, normalise
 from rules.ruleset import Ruleset
 from rules.wording import HIDDEN, Masking, mask, mask_digits, mask_if_telling, mask_unless_id
 
@@ -165,6 +165,8 @@ def _masked_number(text: str | None) -> str | None:
     """What is left tells country and length if it was E.164; `anonymous` and the like are no secret."""
     if text is None:
         return None
+    if is_normal(text):
+        return mask(text)
     if is_plain_e164(text):
         return mask(normalise(text, None) or text)  # as the rules see it
     return text if is_anonymous(text) else HIDDEN

@@ -3,14 +3,15 @@
 `next` says whom to reserve or what to answer; whoever reserves tells what came of it.
 """
 
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 import msgspec
 
 from router.decisions import dialogue, fallback
-from router.decisions.dialogue import Memory, Remembered
+from router.decisions.dialogue import MadeBy, Memory
 from router.decisions.outcome import Asked, Level, Outcome, Taken, Why
 from router.errors import CrosspointError, OutcomeUnknownError
 from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
@@ -18,6 +19,18 @@ from rules.facts import LiveFacts
 from rules.ruleset import Ruleset
 
 _NO_FACTS: Final[LiveFacts] = {}
+
+
+class Ways(NamedTuple):
+    """What is the same for all calls.
+
+    `most_rounds`: questions to one caller. `left_to_caller`: see Decider. `may_call_back` tells whether
+    callbacks are made for the tenant.
+    """
+
+    most_rounds: int
+    left_to_caller: tuple[type[Action], ...]
+    may_call_back: Callable[[Asked], bool]
 
 
 class Rungs:
@@ -29,47 +42,37 @@ class Rungs:
         "_give_back",
         "_is_remembered",
         "_is_store_down",
-        "_left_to_caller",
         "_live",
-        "_may_call_back",
         "_memory",
-        "_most_rounds",
         "_reasons",
         "_ruleset",
         "_unsure",
         "_unsure_callback",
+        "_ways",
         "asked",
         "first",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made for every call; by name it takes twice as long
         self,
         asked: Asked,
         ruleset: Ruleset,
-        *,
         decision: Decision,
         memory: Memory,
-        most_rounds: int,
-        left_to_caller: tuple[type[Action], ...] = (),
+        ways: Ways,
+        first: MadeBy | None = None,
         live: LiveFacts = _NO_FACTS,
-        is_store_down: bool = False,
-        first: Remembered | None = None,
-        may_call_back: bool = False,
+        is_store_down: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
-        """`first`: nobody has looked yet whether the store remembers the call; as in Store.reserve.
-
-        `may_call_back`: callbacks are made for this tenant.
-        """
+        """`first`: nobody has looked yet whether the store remembers the call; as in Store.reserve."""
         self.asked = asked
         self.first = first
         self._ruleset = ruleset
         self._decision = decision
         self._memory = memory
-        self._most_rounds = most_rounds
-        self._left_to_caller = left_to_caller
+        self._ways = ways
         self._live = live
         self._is_store_down = is_store_down
-        self._may_call_back = may_call_back
         self._at: Action | None = decision.action
         self._is_remembered = False
         self._unsure: str | None = None
@@ -91,7 +94,7 @@ class Rungs:
         while self._at is not None:
             action = step = self._at
             match action:
-                case _ if isinstance(action, self._left_to_caller):
+                case _ if isinstance(action, self._ways.left_to_caller):
                     if outcome := self._told(action):
                         return outcome
                 case ReserveAgent() | Callback():
@@ -118,14 +121,20 @@ class Rungs:
             self._say(Why.NO_AGENT, wanted.queue)
             self._go_down(wanted)
             return None
+        if outcome := self.to_agent(wanted, taken):
+            return outcome
+        self._give_back += (taken,)
+        # The store remembers this agent now; what comes instead it is told later.
+        self.first = None
+        self._say(Why.NO_ADDRESS, taken.agent)
+        self._go_down(wanted)
+        return None
+
+    def to_agent(self, wanted: ReserveAgent, taken: Taken) -> Outcome | None:
+        """The answer that this agent is; None, and nothing else, when there is no way to say so."""
         agent = self.asked.names.agent(taken.agent)
         body = self.asked.dialect.express(wanted, self.asked.names, agent)
         if body is None:
-            self._give_back += (taken,)
-            # The store remembers this agent now; what comes instead it is told later.
-            self.first = None
-            self._say(Why.NO_ADDRESS, taken.agent)
-            self._go_down(wanted)
             return None
         self._say(Why.RESERVED, taken.agent)
         self._is_remembered = self.first is not None
@@ -162,7 +171,7 @@ class Rungs:
     def _why_not(self, wanted: ReserveAgent | Callback) -> Why | None:
         """Why it cannot be; None: the store has to be asked."""
         if isinstance(wanted, Callback):
-            is_possible = self._may_call_back and not self._is_store_down
+            is_possible = not self._is_store_down and self._ways.may_call_back(self.asked)
             return None if is_possible else Why.NO_CALLBACK
         if not self.asked.names.is_open(wanted.queue, self.asked.now_s):
             return Why.CLOSED
@@ -175,7 +184,7 @@ class Rungs:
 
     def _question(self, action: Ask | Menu) -> Action:
         step, why = dialogue.next_step(
-            action, self.asked.call.digits, self._memory.rounds, self._most_rounds
+            action, self.asked.call.digits, self._memory.rounds, self._ways.most_rounds
         )
         self._say(why, action.name)
         return step
@@ -225,7 +234,8 @@ class Rungs:
         )
 
     def _say(self, why: Why, subject: str | None = None) -> None:
-        self._reasons.append(why.value if subject is None else f"{why.value}:{subject}")
+        # Not `.value`: a member of a StrEnum is its value, and that costs a call.
+        self._reasons.append(str(why) if subject is None else f"{why}:{subject}")
 
 
 def request_id_of(asked: Asked, wanted: ReserveAgent | Callback) -> str:

@@ -1,4 +1,4 @@
-"""A last resort for what should be over by its deadline anyway: one timer for all tasks.
+"""A last resort for what should be over by its deadline anyway: one timer for all who wait.
 
 `asyncio.timeout_at` makes a timer, an object and two coroutines for each use, which together cost more
 than asking the store does. Here a use is an entry in a set, and the one timer looks at the earliest
@@ -7,7 +7,7 @@ deadline; in ordinary times it finds nobody.
 
 import asyncio
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 from router.deadline import Deadline
 
@@ -16,11 +16,19 @@ _TICK_S: Final = 0.001
 _NEVER: Final = Deadline(float("inf"))
 
 
+class Belt(Protocol):
+    """Somebody who waits, until `deadline`; `cut` ends the waiting. It is cut once at most."""
+
+    @property
+    def deadline(self) -> Deadline: ...
+    def cut(self) -> None: ...
+
+
 class Seatbelts:
     """Ends, with TimeoutError, blocks of code that are not over at their deadline; for one loop."""
 
     def __init__(self) -> None:
-        self._worn: set[_Belt] = set()
+        self._worn: set[Belt] = set()
         self._looks_at = _NEVER
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -30,12 +38,13 @@ class Seatbelts:
             self._loop = asyncio.get_running_loop()
         return _Belt(self, self._loop, deadline)
 
-    def put_on(self, belt: "_Belt") -> None:
+    def put_on(self, belt: Belt) -> None:
+        """For who waits without being a block of code: to be taken off again."""
         self._worn.add(belt)
         if belt.deadline < self._looks_at:
             self._look_at(belt.deadline)
 
-    def take_off(self, belt: "_Belt") -> None:
+    def take_off(self, belt: Belt) -> None:
         self._worn.discard(belt)
 
     def _look_at(self, when: Deadline) -> None:

@@ -61,10 +61,10 @@ class HttpServer:
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup has made it
         self._dispatch(server)
-        loop, malformed = asyncio.get_running_loop(), Malformed()
+        loop, malformed, heads = asyncio.get_running_loop(), Malformed(), front.Heads()
 
         def connection() -> asyncio.Protocol:
-            return front.put_before(Connection(server, malformed), self._route)
+            return front.put_before(Connection(server, malformed), self._route, heads)
 
         for sock in sockets:
             self._listening.append(await loop.create_server(connection, sock=sock, backlog=BACKLOG))

@@ -8,12 +8,15 @@ else is needed, else when the decision is there (what the client sends meanwhile
 so that answers stay in order). Everything else it passes on untouched, to be handled the usual way:
 other paths, errors, pipelined requests, unfinished bodies, whatever comes once the server is closing.
 
+A platform sends the same head with nearly every request. What the parser makes of a head does not
+change, so the heads of requests that were answered here are remembered, and a request with one of them
+is not parsed again, as long as the parser stands between two messages.
+
 It relies on names that aiohttp does not promise. `put_before` therefore looks for all of them, and
 without them leaves the connection as it is: slower, and otherwise the same. The tests ask every
 question of both ways.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -43,44 +46,97 @@ _MOST_UNSENT: Final = 64 * 1024
 _MOST_HELD: Final = 64 * 1024
 """Bytes held back while a decision is under way; beyond them reading pauses."""
 
+_MOST_HEADS: Final = 512
+_LONGEST_HEAD: Final = 1024
+_END_OF_HEAD: Final = b"\r\n\r\n"
+
 _Parsed = tuple[Sequence[tuple[RawRequestMessage, StreamReader]], bool, bytes]
+_NOTHING: Final[_Parsed] = ((), False, b"")
 
 
-def put_before(handler: RequestHandler, route: RouteHandler) -> RequestHandler:
+class Heads:
+    """The heads of requests that can be answered here: path and length of the body; one per process."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[str, int]] = {}
+
+    def read(self, data: bytes) -> tuple[str, bytes] | None:
+        """Path and body, if this is one whole request with a head that is known."""
+        end = _end_of_head(data)
+        known = self._known.get(data[:end])
+        if known is None or known[1] != len(data) - end:
+            return None
+        return known[0], data[end:]
+
+    def learn(self, data: bytes, path: str) -> None:
+        """Remember the head of `data`, which is one whole message to `path`."""
+        end = _end_of_head(data)
+        if end <= _LONGEST_HEAD:
+            if len(self._known) >= _MOST_HEADS:
+                self._known.clear()
+            self._known[data[:end]] = (path, len(data) - end)
+
+
+def put_before(handler: RequestHandler, route: RouteHandler, heads: Heads) -> RequestHandler:
     """Put the layer before a connection's request queue, if this aiohttp is built as expected."""
     parser = getattr(handler, "_parser", None)
     is_as_expected = all(hasattr(handler, name) for name in _NEEDED) and all(
         hasattr(parser, name) for name in _NEEDED_OF_PARSER
     )
     if is_as_expected:
-        handler._parser = _Front(handler, parser, route)  # type: ignore[assignment]  # noqa: SLF001 - see above
+        handler._parser = _Front(handler, parser, route, heads)  # type: ignore[assignment]  # noqa: SLF001 - see above
     return handler
 
 
 class _Front:
     """Stands in for a connection's parser."""
 
-    __slots__ = ("_handler", "_held", "_parser", "_route", "_waiting")
+    __slots__ = (
+        "_handler",
+        "_heads",
+        "_held",
+        "_is_between",
+        "_is_waiting",
+        "_parser",
+        "_route",
+    )
 
-    def __init__(self, handler: RequestHandler, parser: Any, route: RouteHandler) -> None:
+    def __init__(
+        self, handler: RequestHandler, parser: Any, route: RouteHandler, heads: Heads
+    ) -> None:
         # Any: the parser is a C class without types
         self._handler = handler
         self._parser = parser
         self._route = route
-        self._waiting: asyncio.Task[None] | None = None
+        self._heads = heads
+        self._is_waiting = False
+        self._is_between = True  # two messages: all that came was whole messages
         self._held = b""
 
     def feed_data(self, data: bytes) -> _Parsed:
         """Parse, and keep back what is answered here."""
-        if self._waiting is not None:
+        if self._is_waiting:
             return self._hold(data)
+        if self._is_between and (known := self._heads.read(data)) and self._is_idle():
+            self._answer(*known)
+            return _NOTHING
+        was_between = self._is_between
+        if data:  # else aiohttp only asks whether there is more
+            self._is_between = False
         parsed: _Parsed = self._parser.feed_data(data)
-        messages = parsed[0]
-        if len(messages) == 1 and self._is_idle():
-            message, payload = messages[0]
-            if _is_complete(message, payload) and not parsed[1] and self._answer(message, payload):
-                return (), False, parsed[2]
-        return parsed
+        if len(parsed[0]) != 1 or parsed[1]:
+            return parsed
+        message, payload = parsed[0][0]
+        if not payload.is_eof():
+            return parsed
+        self._is_between = was_between and _is_all(data, message)
+        if not _is_ours(message) or not self._is_idle():
+            return parsed
+        if self._is_between:
+            self._heads.learn(data, message.path)
+        self._parser.message_consumed()
+        self._answer(message.path, payload.read_nowait())
+        return (), False, parsed[2]
 
     def __getattr__(self, name: str) -> Any:  # Any: as the parser has it
         return getattr(self._parser, name)
@@ -89,8 +145,11 @@ class _Front:
         """Whether the connection waits for its next request, so that nothing can get out of order."""
         handler = self._handler
         waiter = handler._waiter  # noqa: SLF001 - see above
+        transport = handler.transport
         return (
-            waiter is not None
+            transport is not None
+            and transport.get_write_buffer_size() <= _MOST_UNSENT
+            and waiter is not None
             and not waiter.done()
             and not handler._messages  # noqa: SLF001
             and not handler._close  # noqa: SLF001
@@ -99,23 +158,18 @@ class _Front:
             and not self._route.is_closing
         )
 
-    def _answer(self, message: RawRequestMessage, payload: StreamReader) -> bool:
-        transport = self._handler.transport
-        if transport is None or transport.get_write_buffer_size() > _MOST_UNSENT:
-            return False
-        done = self._route.at_once(message.path, payload.read_nowait())
+    def _answer(self, path: str, body: bytes) -> None:
+        done = self._route.at_once(path, body)
         if isinstance(done, Half):
-            self._waiting = self._handler._loop.create_task(self._finish(done))  # noqa: SLF001
+            self._is_waiting = True
+            self._route.later(done, self._go_on)
         else:
             self._write(done)
-        return True
 
-    async def _finish(self, half: Half) -> None:
-        """Write the answer when it is there, and go on with what came meanwhile."""
-        try:
-            self._write(await self._route.later(half))
-        finally:
-            self._waiting = None
+    def _go_on(self, answer: bytes) -> None:
+        """Write the answer that was waited for, and go on with what came meanwhile."""
+        self._is_waiting = False
+        self._write(answer)
         held, self._held = self._held, b""
         transport = self._handler.transport
         if held and transport is not None:
@@ -127,7 +181,6 @@ class _Front:
         if handler.transport is None:  # the client has gone
             return
         handler.transport.write(answer)
-        self._parser.message_consumed()
         closes_at = handler._loop.time() + handler._keepalive_timeout  # noqa: SLF001 - see above
         handler._next_keepalive_close_time = closes_at  # noqa: SLF001
 
@@ -136,15 +189,25 @@ class _Front:
         transport = self._handler.transport
         if len(self._held) > _MOST_HELD and transport is not None:
             transport.pause_reading()
-        return (), False, b""
+        return _NOTHING
 
 
-def _is_complete(message: RawRequestMessage, payload: StreamReader) -> bool:
+def _is_ours(message: RawRequestMessage) -> bool:
     return (
         message.path.startswith(PREFIX)
         and message.method == "POST"
         and message.version == HttpVersion11
         and not message.should_close
         and not message.upgrade
-        and payload.is_eof()
     )
+
+
+def _is_all(data: bytes, message: RawRequestMessage) -> bool:
+    """Whether the message ends where `data` does, with which it begins."""
+    length = len(data) - _end_of_head(data)
+    lengths = message.headers.getall("Content-Length", ["0"])
+    return not message.chunked and lengths == [str(length)]
+
+
+def _end_of_head(data: bytes) -> int:
+    return data.find(_END_OF_HEAD) + len(_END_OF_HEAD)

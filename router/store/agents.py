@@ -10,7 +10,8 @@ server that was stalled reserves nobody for a caller who has long been answered 
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -40,20 +41,22 @@ from router.store.operations import (
     HasLinks,
     int_of,
     list_of,
-    raise_refusal,
     text_of,
 )
 from router.store.reserving import (
     Asker,
+    Reserving,
     Wanted,
     Wish,
     check,
     rest_of,
     want,
 )
-from router.store.scripts import Script, run_prepared
+from router.store.scripts import Script
 from rules.actions import Strategy
 from rules.requirements import Requirement
+
+_T = TypeVar("_T")
 
 UNUSED_MS: Final = 24 * 3_600_000
 """Requirements that nobody used for so long are forgotten."""
@@ -145,34 +148,26 @@ class Agents(AgentsSeen):
             caller=caller,
             remember=remember,
         )
-        return await self.reserve_wanted(self.want(wish), asker, deadline)
+        return await self.begin(self.want(wish), asker, deadline, reserved_of).taken()
 
     def want(self, wish: Wish) -> Wanted:
-        """Prepare a wish that many calls have, for `reserve_wanted`."""
+        """Prepare a wish that many calls have, for `begin`."""
         return want(self._script("agent_reserve"), wish)
 
-    async def reserve_wanted(
-        self, wanted: Wanted, asker: Asker, deadline: Deadline
-    ) -> Reserved | None:
-        """As `reserve`, for a wish that was prepared."""
+    def begin(
+        self,
+        wanted: Wanted,
+        asker: Asker,
+        deadline: Deadline,
+        read: Callable[[Sequence[Reply]], _T],
+    ) -> Reserving[_T]:
+        """As `reserve`, for a wish that was prepared, and without waiting; `read`: see Reserving."""
         wish = wanted.wish
         link = self._links.link_for(wish.tenant)
         draw = self._draw() if wish.strategy is Strategy.RANDOM else 0
         rest = rest_of(wanted, asker, link.redis_deadline_ms(deadline), draw)
-
-        def give_back(reply: Reply) -> None:
-            if isinstance(reply, list):
-                self._cancel_unasked(link, wish, asker)
-
-        reply = await run_prepared(link, wanted.head, wanted.words, rest, deadline, give_back)
-        if isinstance(reply, bytes):
-            if reply != b"UNREGISTERED":
-                raise_refusal(reply)
-            await self.register(wish.tenant, wish.requirement, deadline)
-            reply = await run_prepared(link, wanted.head, wanted.words, rest, deadline, give_back)
-            if isinstance(reply, bytes):
-                raise_refusal(reply)
-        return None if reply is None else reserved_of(list_of(reply))
+        give_back = partial(self._give_back, link, wish, asker)
+        return Reserving(link, wanted, rest, deadline, give_back, self.register, read)
 
     async def cancel(self, tenant: str, *, request_id: str, token: str, deadline: Deadline) -> int:
         """Take back whatever `reserve` did under this token, known or not; how many are free again."""
@@ -406,8 +401,10 @@ class Agents(AgentsSeen):
             if cursor == "0":
                 return
 
-    def _cancel_unasked(self, link: Link, wish: Wish, asker: Asker) -> None:
+    def _give_back(self, link: Link, wish: Wish, asker: Asker, reply: Reply) -> None:
         """Give a late reservation back without waiting; if that fails too, the lease ends it."""
+        if not isinstance(reply, list):
+            return
         # By source, not digest: rare enough, and there is nobody to repeat it.
         script = self._script("agent_cancel")
         tenant, deadline = wish.tenant, in_s(wish.lease_ms / 1000)

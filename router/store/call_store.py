@@ -2,21 +2,23 @@
 
 import contextlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from typing import Final
 
 from router.deadline import Deadline
-from router.decisions.dialogue import NOTHING_KNOWN, Memory, Remembered
+from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory
 from router.decisions.outcome import Asked, Names, Taken
 from router.errors import NotFoundError
 from router.store import keys
 from router.store.agents import Agents
 from router.store.callbacks import ID_PREFIX, Callbacks
 from router.store.facts import queue_facts
+from router.store.link import Reply
 from router.store.links import Links
 from router.store.memory import read_memory, remembering, scope_of
-from router.store.reserving import Asker, Wanted, Wish
+from router.store.operations import text_of
+from router.store.reserving import Asker, Reserving, Wanted, Wish
 from rules.actions import ReserveAgent, Strategy
 from rules.facts import LiveFacts
 from rules.requirements import Requirement
@@ -28,6 +30,10 @@ MOST_KNOWN: Final = 4096
 def callback_id(request_id: str) -> str:
     """The id of the callback that a routing request has asked for: asked twice it is promised once."""
     return f"{ID_PREFIX}{request_id}"
+
+
+def _taken_of(reply: Sequence[Reply]) -> Taken:
+    return Taken(text_of(reply[2]), text_of(reply[1]))
 
 
 class CallStore:
@@ -62,28 +68,26 @@ class CallStore:
             raise
         return read_memory(await recalled), facts
 
-    async def reserve(
+    def reserve(
         self,
         asked: Asked,
         wanted: ReserveAgent,
         request_id: str,
         deadline: Deadline,
+        /,
         *,
-        first: Remembered | None,
-    ) -> Taken | None:
-        """Reserve one agent whom this platform can reach, if there is one."""
-        token = self._token(request_id)
+        first: MadeBy | None,
+    ) -> Reserving[Taken]:
+        """Begin to reserve one agent whom this platform can reach."""
         call = asked.call
         asker = Asker(
             request_id,
             call.call_id or request_id,
-            token,
+            self._token(request_id),
             call.caller,
             None if first is None else remembering(asked, first, wanted.queue),
         )
-        wanted_here = self._wanted(asked, wanted)
-        reserved = await self._agents.reserve_wanted(wanted_here, asker, deadline)
-        return None if reserved is None else Taken(reserved.agents[0], reserved.token)
+        return self._agents.begin(self._wanted(asked, wanted), asker, deadline, _taken_of)
 
     async def cancel(self, tenant: str, request_id: str, deadline: Deadline) -> None:
         """Take back a reservation of which nobody knows whether it happened."""

@@ -4,13 +4,14 @@ Digits are kept here as they were keyed in, since the next request is decided wi
 long as the call's memory and go into no log.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from router.deadline import Deadline
-from router.decisions.dialogue import NOTHING_KNOWN, Memory, Remembered
+from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory, Remembered
 from router.decisions.outcome import Asked, Level, Outcome
 from router.errors import StoreRefusedError
 from router.store import keys
@@ -50,13 +51,26 @@ class Remembering(NamedTuple):
 
 
 _AGENT: Final = b'"agent":"'
+_ZERO: Final = b"0.0"
+_AT: Final = b'"at_s":' + _ZERO
 
 
-def remembering(asked: Asked, answer: Remembered, queue: str) -> Remembering:
+def remembering(asked: Asked, made_by: MadeBy, queue: str) -> Remembering:
     """What to remember of a call to which an agent of `queue` is the answer, whoever that will be."""
-    text = _encode(msgspec.structs.replace(answer, agent="", queue=queue))
-    before, found, after = text.partition(_AGENT)
-    return Remembering(scope_of(asked).encode(), before + found, after)
+    scope, before, since, after = _form(scope_of(asked), made_by, queue)
+    return Remembering(scope, b"%b%b%b" % (before, repr(asked.now_s).encode(), since), after)
+
+
+@functools.lru_cache(maxsize=4096)
+def _form(scope: str, made_by: MadeBy, queue: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """The scope, and such an answer written down, with gaps where instant and agent belong."""
+    rule, digest = made_by
+    answer = Remembered(
+        body=b"", level=Level.FULL, at_s=0.0, rule=rule, digest=digest, agent="", queue=queue
+    )
+    before, found, after = _encode(answer).partition(_AGENT)
+    before, at, since = before.partition(_AT)
+    return scope.encode(), before + at[: -len(_ZERO)], since + found, after
 
 
 def scope_of(asked: Asked) -> str:

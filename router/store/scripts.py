@@ -96,20 +96,31 @@ async def run_prepared(  # noqa: PLR0917 - as run_script
     rest: bytes,
     deadline: Deadline,
     on_late: OnLate | None = None,
+    sent: asyncio.Future[Reply] | None = None,
 ) -> Reply:
-    """As `run_script`, with `words` further arguments that are written down in `rest`."""
-    script, head, count = prepared.script, prepared.head, 2 + prepared.words + words
-    command = b"*%d\r\n%b%b%b" % (count, prepared.by_digest, head, rest)
+    """As `run_script`, with `words` further arguments that are written down in `rest`.
+
+    `sent`: it was sent once already (`opening_of` and `rest`).
+    """
+    script = prepared.script
     for _ in range(2):
+        if sent is None:
+            sent = link.send(opening_of(prepared, words) + rest, deadline, on_late)
         try:
-            return await link.send(command, deadline, on_late)
+            return await sent
         except StoreRefusedError as error:
             if error.kind is not RefusalKind.NO_SCRIPT:
                 raise
+        sent = None
         await _teach(link, script, deadline)
     # Forgotten again at once: send it along.
-    command = b"*%d\r\n%b%b%b" % (count, _written("EVAL", script.source), head, rest)
-    return await link.send(command, deadline, on_late)
+    by_source = msgspec.structs.replace(prepared, by_digest=_written("EVAL", script.source))
+    return await link.send(opening_of(by_source, words) + rest, deadline, on_late)
+
+
+def opening_of(prepared: Prepared, words: int) -> bytes:
+    """The whole command, but for the last `words` arguments."""
+    return b"*%d\r\n%b%b" % (2 + prepared.words + words, prepared.by_digest, prepared.head)
 
 
 def _written(*words: Word) -> bytes:

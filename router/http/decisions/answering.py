@@ -1,8 +1,9 @@
 """A routing request's body in, status and answer out: everything between the socket and the decision."""
 
+import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -102,30 +103,37 @@ class Answering:
             now_s,
         )
         read_s = time.perf_counter()
+        deadline = self._deadline(asked, arrived)
         begun: Outcome | Begun
         if is_read:
-            begun = self._decider.begin(asked)
+            begun = self._decider.begin(asked, deadline)
         else:
             begun = fallback.router_default(asked, Level.DEFAULT, Why.UNREADABLE.value)
-        half = Half(asked, begun, arrived, began_s, read_s)
+        half = Half(asked, begun, deadline, arrived, began_s, read_s)
         return self._done(half, begun) if isinstance(begun, Outcome) else half
+
+    def at_hand(self, half: "Half") -> Reply | None:
+        """The reply, if what `half.awaited` has brought is all it takes; None: `finish`."""
+        if not isinstance(half.begun, Begun):
+            return None
+        outcome = self._decider.at_hand(half.begun)
+        return None if outcome is None else self._done(half, outcome)
 
     async def finish(self, half: "Half") -> Reply:
         """The reply to a request that has to ask somebody."""
         asked, begun = half.asked, half.begun
         if isinstance(begun, Begun):
-            deadline = Deadline(half.arrived + asked.router.budget_s - self._reserve_s)
-            begun = await self._decider.finish(asked, begun, deadline)
+            begun = await self._decider.finish(asked, begun, half.deadline)
         return self._done(half, begun)
 
     async def decide(self, asked: Asked, arrived: float) -> Outcome:
         """Decide within the router's budget and hand the outcome to what comes afterwards."""
-        outcome = self._decider.begin(asked)
-        if isinstance(outcome, Begun):
-            deadline = Deadline(arrived + asked.router.budget_s - self._reserve_s)
-            outcome = await self._decider.finish(asked, outcome, deadline)
+        outcome = await self._decider.decide(asked, self._deadline(asked, arrived))
         self._put(asked, outcome, arrived)
         return outcome
+
+    def _deadline(self, asked: Asked, arrived: float) -> Deadline:
+        return Deadline(arrived + asked.router.budget_s - self._reserve_s)
 
     def _done(self, half: "Half", outcome: Outcome) -> Reply:
         self._put(half.asked, outcome, half.arrived)
@@ -144,6 +152,13 @@ class Half(msgspec.Struct, frozen=True):
 
     asked: Asked
     begun: Outcome | Begun
+    deadline: Deadline
     arrived: float
     began_s: float
     read_s: float
+
+    @property
+    def awaited(self) -> "asyncio.Future[Any] | None":
+        """What the store is to bring, where it has been asked already: then it may be `at_hand`."""
+        begun = self.begun
+        return begun.reserving.reply if isinstance(begun, Begun) and begun.reserving else None

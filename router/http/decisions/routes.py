@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -13,6 +14,7 @@ from aiohttp.web_exceptions import HTTPException
 
 from router.decisions import dialogue
 from router.decisions.outcome import Asked, Level
+from router.decisions.seatbelt import Seatbelts
 from router.errors import ForbiddenError, NotFoundError
 from router.http.auth import authenticate
 from router.http.decisions import answering
@@ -24,6 +26,8 @@ from rules.facts import CallFacts
 
 PREFIX: Final = "/route/"
 LEVEL_HEADER: Final = "X-Crosspoint-Level"
+
+Tell = Callable[[bytes], None]
 
 _JSON: Final = "application/json"
 _DIALPLAN: Final = DialplanDialect()
@@ -39,6 +43,8 @@ class RouteHandler:
         """From now on every answer ends its connection."""
         self.waiting = 0
         """Requests begun by `at_once` whose answer is still to come."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seatbelts = Seatbelts()
 
     def at_once(self, path: str, body: bytes) -> bytes | Half:
         """The whole response to a complete request on a connection that stays open.
@@ -53,18 +59,47 @@ class RouteHandler:
         reply = self._answering.begin(view, body, time.monotonic())
         if isinstance(reply, Half):
             return reply
-        if reply.level is None:
-            return refusal_bytes(reply)
-        return answer_bytes(reply.body, reply.level, reply.timing)
+        return _bytes_of(reply)
 
-    async def later(self, half: Half) -> bytes:
-        """The whole response to a request that `at_once` has begun."""
+    def later(self, half: Half, tell: Tell) -> None:
+        """Tell the whole response to a request that `at_once` has begun, once, when it is there.
+
+        Mostly that takes one reply of the store, and no task is made to wait for it.
+        """
         self.waiting += 1
+        awaited = half.awaited
+        if awaited is None:
+            self._finish_in_task(half, tell)
+        else:
+            later = _Later(self, half, tell)
+            self._seatbelts.put_on(later)
+            awaited.add_done_callback(later.go_on)
+
+    def go_on(self, later: "_Later") -> None:
+        """What was awaited is there."""
+        self._seatbelts.take_off(later)
+        reply = self._answering.at_hand(later.half)
+        if reply is None:
+            self._finish_in_task(later.half, later.tell)
+            return
+        self.waiting -= 1
+        later.tell(_bytes_of(reply))
+
+    def give_up(self, later: "_Later") -> None:
+        """What was awaited has not come, although its own deadline has passed."""
+        self._finish_in_task(later.half, later.tell)
+
+    def _finish_in_task(self, half: Half, tell: Tell) -> None:
+        task = asyncio.get_running_loop().create_task(self._finish(half, tell))
+        self._tasks.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, half: Half, tell: Tell) -> None:
         try:
             reply = await self._answering.finish(half)
         finally:
             self.waiting -= 1
-        return answer_bytes(reply.body, reply.level or Level.DEFAULT, reply.timing)
+        tell(_bytes_of(reply))
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Always a response; raises nothing but a cancellation."""
@@ -83,6 +118,29 @@ class RouteHandler:
         if isinstance(body, Reply):
             return body
         return await self._answering.answer(view, body, arrived)
+
+
+class _Later:
+    """One answer that waits for the store without a task; goes on once."""
+
+    __slots__ = ("_is_over", "_route", "deadline", "half", "tell")
+
+    def __init__(self, route: RouteHandler, half: Half, tell: Tell) -> None:
+        self._route = route
+        self._is_over = False
+        self.half = half
+        self.tell = tell
+        self.deadline = half.deadline
+
+    def go_on(self, _: object) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._route.go_on(self)
+
+    def cut(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._route.give_up(self)
 
 
 def _router_of(path: str) -> str:
@@ -152,6 +210,13 @@ class AnswerResponse(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
+
+
+def _bytes_of(reply: Reply) -> bytes:
+    """A whole response."""
+    if reply.level is None:
+        return refusal_bytes(reply)
+    return answer_bytes(reply.body, reply.level, reply.timing)
 
 
 def answer_bytes(body: bytes, level: Level, timing: str) -> bytes:

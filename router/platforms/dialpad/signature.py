@@ -11,7 +11,7 @@ import functools
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -26,6 +26,7 @@ LONGEST_TOKEN: Final = 8 * 1024
 _MOST_KNOWN_HEADERS: Final = 256
 _STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/   ")
 """The alphabet as the decoder knows it; what is not of base64url becomes what it refuses."""
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _PADDING: Final = (b"", b"", b"==", b"=")
 _HEADER: Final = urlsafe_b64encode(b'{"typ":"JWT","alg":"HS256"}').rstrip(b"=")
 _BLOCK: Final = 64
@@ -117,7 +118,7 @@ def _mac(signed: bytes, secret: bytes) -> bytes:
     inner, outer = begun_inner.copy(), begun_outer.copy()
     inner.update(signed)
     outer.update(inner.digest())
-    return urlsafe_b64encode(outer.digest()).rstrip(b"=")
+    return b2a_base64(outer.digest(), newline=False).translate(_URL_SAFE, b"=")
 
 
 @functools.lru_cache(maxsize=1024)

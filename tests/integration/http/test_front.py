@@ -6,7 +6,9 @@ import re
 import pytest
 
 from router.http import front
-from tests.integration.http.conftest import Running, Start, apply, until
+from router.store.call_store import CallStore
+from tests.integration.http.conftest import DEFAULT, Running, Start, apply, until
+from tests.unit.decisions.decide_fakes import hanging
 
 QUESTIONS = [
     b'{"call_id":%d,"external_number":"+12125550142"}',
@@ -23,13 +25,14 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
 
 
 async def talk(at_work: Running, *pieces: bytes) -> bytes:
-    """Send the pieces one by one, end, and read everything."""
+    """Send the pieces one by one, each to arrive by itself, end, and read everything."""
     host, port = at_work.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     for piece in pieces:
         writer.write(piece)
         await writer.drain()
-        await asyncio.sleep(0)
+        for _ in range(10):  # the service runs in this loop, and reads in one of its turns
+            await asyncio.sleep(0)
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     async with asyncio.timeout(10):
         text = await reader.read()
@@ -73,6 +76,63 @@ async def test_a_request_in_pieces_is_answered_like_one_in_one_piece(
     assert strip_ids(await talk(main, *pieces)) == strip_ids(await talk(main, whole))
 
 
+KNOWN = post("/route/main", QUESTIONS[0] % 10)
+BEGUN = b"POST /route/norules HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [KNOWN, KNOWN, KNOWN],
+        [KNOWN, KNOWN + KNOWN, KNOWN],
+        [KNOWN, BEGUN + b"X-Pad: ", KNOWN, KNOWN],
+        [KNOWN, BEGUN + b"Content-Length: %d\r\n\r\n" % len(KNOWN), KNOWN, KNOWN],
+        [KNOWN, BEGUN + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: ", KNOWN, KNOWN],
+        [KNOWN, KNOWN[:-1], b"}" + KNOWN, KNOWN],
+        [KNOWN, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", KNOWN],
+        [KNOWN, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + BEGUN, b"X: ", KNOWN, KNOWN],
+        [KNOWN, KNOWN.replace(b"Host: x", b"Connection: close"), KNOWN],
+        [KNOWN, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + BEGUN + b"X: ", KNOWN, KNOWN],
+    ],
+)
+async def test_a_known_head_is_one_only_where_a_request_begins(
+    main: Running, monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]
+) -> None:
+    await talk(main, KNOWN)
+    with_heads = await talk(main, *pieces)
+    monkeypatch.setattr(front.Heads, "read", lambda *_: None)
+    assert strip_ids(with_heads) == strip_ids(await talk(main, *pieces))
+
+
+async def test_a_known_head_is_not_parsed_again(
+    main: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[str] = []
+    learn = front.Heads.learn
+
+    def noted(heads: front.Heads, data: bytes, path: str) -> None:
+        learned.append(path)
+        learn(heads, data, path)
+
+    monkeypatch.setattr(front.Heads, "learn", noted)
+    await talk(main, *[post(f"/route/main?x={n % 2}", QUESTIONS[0] % n) for n in range(9)])
+    assert learned == ["/route/main?x=0", "/route/main?x=1"]
+
+
+def test_only_so_many_heads_are_known() -> None:
+    heads = front.Heads()
+    for n in range(2000):
+        request = post(f"/route/{n}", b"null")
+        heads.learn(request, f"/route/{n}")
+        assert heads.read(request) == (f"/route/{n}", b"null")
+        assert heads.read(request + b" ") is None
+    long = post("/route/main", b"null", "X: " + 2000 * "x")
+    heads.learn(long, "/route/main")
+    assert heads.read(long) is None
+    known = sum(heads.read(post(f"/route/{n}", b"null")) is not None for n in range(2000))
+    assert 1 <= known <= 512
+
+
 async def test_answers_stay_in_order_when_a_slow_one_is_followed_by_fast_ones(
     main: Running,
 ) -> None:
@@ -94,6 +154,17 @@ async def test_answers_stay_in_order_when_a_slow_one_is_followed_by_fast_ones(
                 levels.append("default" if "Level: default" in head else "full")
         assert levels == ["full", "default"]
     writer.close()
+
+
+async def test_a_store_that_is_never_heard_of_again_costs_the_budget_and_no_more(
+    main: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CallStore, "reserve", hanging)  # not even its own deadline ends it
+    answer = await asyncio.wait_for(main.call(external_number="+12125550111"), 5)
+    assert (answer.body, answer.level) == (DEFAULT, "default")
+    monkeypatch.undo()
+    answer = await main.call(call_id=18, external_number="+12125550111")
+    assert answer.level == "full", "the connection goes on"
 
 
 async def test_a_client_that_expects_a_100_gets_it(main: Running) -> None:
@@ -130,4 +201,4 @@ async def test_a_client_that_never_reads_costs_bounded_memory(main: Running) -> 
 
 async def test_an_aiohttp_that_is_built_otherwise_is_left_alone() -> None:
     handler = object()
-    assert front.put_before(handler, object()) is handler  # type: ignore[arg-type]
+    assert front.put_before(handler, object(), front.Heads()) is handler  # type: ignore[arg-type]

@@ -1,11 +1,12 @@
 """What the tests of decisions stand on: rulesets made by hand, a store and names under control."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from router.deadline import Deadline
-from router.decisions.dialogue import NOTHING_KNOWN, Memory, Remembered, fingerprint
+from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory, fingerprint
 from router.decisions.outcome import Asked, Outcome, RouterView, Taken
 from router.errors import CrosspointError, RememberedError
 from router.platforms.dialpad.dialect import DialpadDialect
@@ -126,15 +127,22 @@ class FakeStore:
             raise self.memory
         return self.memory, {name: self.facts[name] for name in queues if name in self.facts}
 
-    async def reserve(
+    def reserve(
         self,
         asked: Asked,
         wanted: ReserveAgent,
         request_id: str,
         deadline: Deadline,
+        /,
         *,
-        first: Remembered | None,
-    ) -> Taken | None:
+        first: MadeBy | None,
+    ) -> "FakeReserving":
+        try:
+            return FakeReserving(self._taken(wanted, request_id, first))
+        except CrosspointError as error:
+            return FakeReserving(error)
+
+    def _taken(self, wanted: ReserveAgent, request_id: str, first: MadeBy | None) -> Taken | None:
         if first is not None:
             if isinstance(self.memory, CrosspointError):
                 raise self.memory
@@ -150,6 +158,44 @@ class FakeStore:
             raise who
         self.by_request[request_id] = Taken(who, f"token-{who}")
         return self.by_request[request_id]
+
+
+class FakeReserving:
+    """The store has answered by the time anybody asks."""
+
+    def __init__(self, answer: Taken | CrosspointError | None) -> None:
+        self._answer = answer
+        self.reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.reply.set_result(None)
+
+    def at_hand(self) -> Taken | None:
+        return self._answer if isinstance(self._answer, Taken) else None
+
+    async def taken(self) -> Taken | None:
+        if isinstance(self._answer, CrosspointError):
+            raise self._answer
+        return self._answer
+
+
+class NeverReserving:
+    """The store never answers, not even at its deadline."""
+
+    def __init__(self) -> None:
+        self.reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.entered = asyncio.Event()
+
+    def at_hand(self) -> Taken | None:
+        return None
+
+    async def taken(self) -> Taken | None:
+        self.entered.set()
+        await self.reply
+        raise AssertionError("it never answers")
+
+
+def hanging(*_: object, **__: object) -> NeverReserving:
+    """In place of a store's `reserve`."""
+    return NeverReserving()
 
 
 class FakeRulesets:

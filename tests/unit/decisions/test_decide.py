@@ -7,10 +7,15 @@ import pytest
 from msgspec.structs import replace
 
 from router.deadline import Deadline, in_s
-from router.decisions.decide import Decider, ForeignError
+from router.decisions.decide import Begun, Decider, ForeignError
 from router.decisions.dialogue import Memory, Remembered
 from router.decisions.outcome import Asked, ErrorCode, Level, Outcome
-from router.errors import OutcomeUnknownError, StoreDownError, StoreRefusedError
+from router.errors import (
+    CrosspointError,
+    OutcomeUnknownError,
+    StoreDownError,
+    StoreRefusedError,
+)
 from router.http.decisions.afterwards import is_worth_telling
 from router.http.decisions.dialplan import DialplanDialect
 from router.store.memory import CallMemory
@@ -24,6 +29,7 @@ from tests.unit.decisions.decide_fakes import (
     ask,
     asked,
     busy,
+    hanging,
     keyed,
     menu,
     route,
@@ -460,25 +466,48 @@ async def test_an_exception_of_ours_is_answered_counted_and_kept_for_the_log() -
 async def test_a_store_that_never_answers_costs_the_budget_and_no_more() -> None:
     service = Service(rule("all", agent()))
 
-    async def hang(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
-
-    service.store.reserve = hang  # type: ignore[method-assign,assignment]
+    service.store.reserve = hanging  # type: ignore[method-assign,assignment]
     outcome = await asyncio.wait_for(service.ask(budget_s=0.05), 1)
     assert (wire(outcome), outcome.error) == (DEFAULT, ErrorCode.TIMEOUT)
 
 
+@pytest.mark.parametrize(
+    ("free", "is_at_hand"),
+    [(["ada"], True), ([], False), (["bob", "ada"], False), ([OutcomeUnknownError()], False)],
+    ids=["an agent", "nobody", "nobody we can name", "no answer"],
+)
+async def test_what_the_first_reservation_brings_may_be_all_it_takes(
+    free: list[str | CrosspointError], is_at_hand: bool
+) -> None:
+    with_it, without = Service(rule("all", agent())), Service(rule("all", agent()))
+    with_it.store.free, without.store.free = [*free], [*free]
+    begun = with_it.decider.begin(asked(), in_s(1))
+    assert isinstance(begun, Begun)
+    assert len(with_it.store.wanted) == 1
+    outcome = with_it.decider.at_hand(begun)
+    assert (outcome is not None) is is_at_hand
+    outcome = outcome or await with_it.decider.finish(asked(), begun, in_s(1))
+    assert outcome == await without.ask()
+    assert with_it.store.wanted == without.store.wanted
+
+
+async def test_a_store_that_refuses_to_begin_costs_the_agent_and_no_more() -> None:
+    service = Service(rule("all", agent()))
+
+    def refused(*_: object, **__: object) -> None:
+        raise StoreDownError
+
+    service.store.reserve = refused  # type: ignore[method-assign,assignment]
+    outcome = await service.ask()
+    assert (wire(outcome), outcome.level) == (department("nobody"), Level.NO_STORE)
+
+
 async def test_a_client_that_goes_away_ends_the_decision() -> None:
     service = Service(rule("all", agent()))
-    entered = asyncio.Event()
-
-    async def hang(*_: object, **__: object) -> None:
-        entered.set()
-        await asyncio.Event().wait()
-
-    service.store.reserve = hang  # type: ignore[method-assign,assignment]
+    under_way = hanging()
+    service.store.reserve = lambda *_, **__: under_way  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(service.ask(budget_s=5))
-    await entered.wait()
+    await under_way.entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

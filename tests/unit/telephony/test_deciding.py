@@ -9,10 +9,10 @@ from pbx.machine.events import Decided, Planned
 from pbx.machine.plans import DialPlan, LegId, LoginPlan, VoicemailPlan
 from pbx.machine.state import CallState, Kind
 from router.deadline import Deadline
-from router.decisions.decide import Decider, ForeignError
-from router.decisions.dialogue import NOTHING_KNOWN, Memory
+from router.decisions.decide import Decider, ForeignError, Reserving
+from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory
 from router.decisions.error_budget import ErrorBudget
-from router.decisions.outcome import Asked, ErrorCode, Level, Outcome, Taken
+from router.decisions.outcome import Asked, ErrorCode, Level, Outcome
 from router.decisions.views import Views
 from router.errors import StoreDownError
 from router.site.directory import Directory, TenantResources, build
@@ -88,9 +88,16 @@ class Store:
             raise StoreDownError
         return NOTHING_KNOWN, {name: QueueFacts(waiting=self.waiting) for name in queues}
 
-    async def reserve(
-        self, asked: Asked, wanted: ReserveAgent, request_id: str, deadline: Deadline, /
-    ) -> Taken | None:
+    def reserve(
+        self,
+        asked: Asked,
+        wanted: ReserveAgent,
+        request_id: str,
+        deadline: Deadline,
+        /,
+        *,
+        first: MadeBy | None,
+    ) -> Reserving:
         raise AssertionError("the PBX reserves for itself")
 
 
