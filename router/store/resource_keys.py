@@ -46,6 +46,7 @@ def kept_under_id(
             switches = (keys.routers_disabled(tenant), keys.router_resets(tenant))
             return switches, (keys.router_errors(tenant, resource_id),)
         case Kind.QUEUES:
-            return (), ()
+            queue = keys.queue_id(resource_id)
+            return (), (keys.queue_live(tenant, queue), keys.held(tenant, queue))
         case Kind.AGENTS:
             return (keys.phones(tenant), keys.pins(tenant)), (keys.pin_tries(tenant, resource_id),)

@@ -17,5 +17,6 @@ call('HSET', KEYS[3], 'hold_ms', hold)
 call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. (now - hold))
 if call('ZCARD', KEYS[1]) >= tonumber(ARGV[6]) then return 0 end
 call('ZADD', KEYS[1], 'NX', math.min(now, math.max(since, now - hold)), ARGV[3])
+call('PEXPIRE', KEYS[1], hold)
 call('SET', KEYS[2], ARGV[2], 'PX', hold)
 return 1

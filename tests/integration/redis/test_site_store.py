@@ -33,6 +33,7 @@ from router.store import keys
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.errors import set_enabled
+from router.store.line import Line
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.mailboxes import Pins
@@ -246,6 +247,28 @@ async def test_a_removed_agent_leaves_no_phone_and_no_pin(store: Store) -> None:
     with pytest.raises(NotFoundError):  # logs in at the moment of being removed
         await phones.take(TENANT, "ada", "PJSIP/ada", in_s(5))
     assert await phones.all(TENANT, in_s(5)) == {"ben": "PJSIP/ben"}
+
+
+async def test_a_removed_queue_leaves_no_callers_and_no_averages(store: Store) -> None:
+    line, link = Line(store.links), store.links.link_for(TENANT)
+    for queue in ("gone", "another"):
+        config = QueueConfig(id=queue, name="Q")
+        await store.resources.put(TENANT, config, deadline=in_s(5))
+        assert await line.observe_held(
+            TENANT,
+            queue,
+            f"{queue}'s call",
+            since_ms=None,
+            longest_hold_ms=60_000,
+            deadline=in_s(5),
+        )
+    await store.resources.remove(TENANT, QueueConfig, "gone", deadline=in_s(5))
+    for name_of in (keys.held, keys.queue_live):
+        assert await link.call("EXISTS", name_of(TENANT, "gone"), deadline=in_s(5)) == 0
+        assert await link.call("EXISTS", name_of(TENANT, "another"), deadline=in_s(5)) == 1
+    left_ms = await link.call("PTTL", keys.held(TENANT, "another"), deadline=in_s(5))
+    assert isinstance(left_ms, int)
+    assert 0 < left_ms <= 60_000  # nobody is told of the end of every call
 
 
 async def test_users_move_along_a_row_of_agents_in_one_apply(store: Store) -> None:
