@@ -26,7 +26,15 @@ from pbx.carriers.voice import VoiceCarrier
 from pbx.errors import AmiBusyError, AmiDownError, OutcomeUnknownError, PbxError
 from pbx.inbox import Inbox, Posted
 from pbx.legs import Channels
-from pbx.machine.commands import Command, Commands, Note, Over
+from pbx.machine.commands import (
+    Command,
+    Commands,
+    ConfirmAgent,
+    MakePlan,
+    Note,
+    Over,
+    StandInLine,
+)
 from pbx.machine.events import Control, Event, LegGone
 from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Phase, find_leg, to_write_down
@@ -35,6 +43,8 @@ from pbx.ports import Outside
 
 log = structlog.get_logger(__name__)
 
+ANSWERED_SOON = frozenset({ConfirmAgent, MakePlan, StandInLine})
+"""Questions that whoever takes over asks again, to the same effect. The state is written with the answer."""
 LAST_WORDS_S = 30.0
 """The store is given so long to hear the last of a call that has ended."""
 
@@ -176,7 +186,7 @@ class Session:
         """Move the state, write it down, act: in this order, so that nothing is done that is not written.
 
         Only what Asterisk is told waits until it is written. What the store alone is asked goes out behind
-        it, so it is read there after it.
+        it, so it is read there after it, or is itself what is written about: see `ANSWERED_SOON`.
 
         What the call's record is to say is noted first: it is written down together with the state.
         The end is the exception: it is forgotten when all of it is done. Whoever takes over before that
@@ -196,13 +206,17 @@ class Session:
 
     async def _write_down(self, commands: Commands) -> None:
         """One after the other: what was sent first and repeated must not undo what came after it."""
+        kinds, is_over = set(map(type, commands)), self.state.phase is Phase.ENDED
+        is_seen = not kinds.isdisjoint(self._by_asterisk)
+        if not is_over and not is_seen and not kinds.isdisjoint(ANSWERED_SOON):
+            return
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await writing
-        if self.state.phase is Phase.ENDED:
+        if is_over:
             return
         saving = self._outside.journal.save(to_write_down(self.state))
-        if any(type(command) in self._by_asterisk for command in commands):
+        if is_seen:
             await saving
         else:
             self._writing = asyncio.create_task(saving)

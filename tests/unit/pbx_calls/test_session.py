@@ -39,6 +39,7 @@ from pbx.machine.events import (
     HoldCall,
     LegGone,
     LegPlayed,
+    LegUp,
     Matched,
     NotPlaced,
     Placed,
@@ -227,7 +228,7 @@ async def test_asterisk_is_told_nothing_before_it_is_written_while_the_store_is_
     world.save = save  # type: ignore[method-assign]  # seen from outside
     async with scene.running() as session:
         session.post(Begin())
-        await scene.until(lambda: session.state.phase is Phase.PLANNING)  # the rules have answered
+        await scene.until(lambda: session.state.phase is Phase.ANSWERING)  # the rules were asked
         await nothing_more_happens()
         assert written == [Phase.DECIDING]  # the next one waits for it
         is_written[Phase.DECIDING].set()
@@ -235,6 +236,48 @@ async def test_asterisk_is_told_nothing_before_it_is_written_while_the_store_is_
         await nothing_more_happens()
         is_written[Phase.ANSWERING].set()
         await scene.until(lambda: scene.asterisk.commands)
+
+
+async def test_a_question_that_is_asked_again_by_whoever_takes_over_is_written_with_its_answer(
+    world: World,
+):
+    scene, written = Scene(world), list[Phase]()
+    journal = world.save
+
+    async def save(state: CallState) -> None:
+        written.append(state.phase)
+        await journal(state)
+
+    world.save = save  # type: ignore[method-assign]  # seen from outside
+    world.free = ["ada"]
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.offers)
+        session.post(LegUp(session.state.offers[0].id))
+        await scene.until(lambda: Phase.TALKING in written)
+    phases = list(dict.fromkeys(written))[:4]
+    assert phases == [Phase.DECIDING, Phase.ANSWERING, Phase.HOLDING, Phase.TALKING]
+
+
+async def test_a_key_is_written_before_the_prompt_is_stopped_though_a_question_goes_with_it(
+    world: World,
+):
+    support = Enqueue(queue="support")
+    world.action = Menu(name="main", prompt="menu", choices={"1": support}, otherwise=support)
+    scene, stopped_in = Scene(world), list[Phase]()
+
+    def note(one: object) -> None:
+        if isinstance(one, ControlPlayback):
+            stopped_in.append(world.saved["c1"].phase)
+
+    scene.asterisk.fails = note
+    scene.asterisk.goes_on.clear()
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: any("STREAM" in text for text in scene.asterisk.commands))
+        session.post(Key("1"))
+        await scene.until(lambda: stopped_in)
+    assert stopped_in[0] is Phase.PLANNING
 
 
 async def test_a_call_that_is_cancelled_while_it_is_written_leaves_no_task(world: World):
