@@ -33,6 +33,7 @@ from pbx.machine.commands import (
     MakePlan,
     Note,
     Over,
+    SetRecording,
     StandInLine,
 )
 from pbx.machine.events import Control, Event, LegGone
@@ -196,6 +197,8 @@ class Session:
         if isinstance(event, LegGone) and event.leg == self.state.channel:
             self._cause = event.cause
         self._call.state, commands = on(self.state, event)
+        if any(isinstance(one, SetRecording) and one.to == "on" for one in commands):
+            self._call.state, _ = on(self.state, self._recording.choose_file())
         self.on_moved(self)
         for note in (one for one in commands if isinstance(one, Note)):
             await self._note(note)

@@ -16,7 +16,14 @@ class RecordingCarrier:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._file = call.state.recording_file
+        self._next = ""
         self.handlers: Handlers = {SetRecording: self._set_recording}
+
+    def choose_file(self) -> FileBegan:
+        """Where the recording goes that is about to begin: known before anything is in it."""
+        started = self._call.outside.recordings.begin(self._call.state)
+        self._next = str(started.folder / started.name)
+        return FileBegan(of="recording", file=self._next)
 
     def finish(self) -> None:
         """Hand the file over, if there is one."""
@@ -50,11 +57,9 @@ class RecordingCarrier:
                     await self._call.send(MixMonitorMute(channel=name, state=muted))
 
     def _begin(self, *, stereo: bool) -> None:
-        call = self._call
-        started = call.outside.recordings.begin(call.state)
-        self._file = str(started.folder / started.name)
-        call.post(FileBegan(of="recording", file=self._file))
-        record = agi.mix_monitor(started.folder, started.name, per_side=stereo)
+        call, self._file = self._call, self._next
+        path = PurePosixPath(self._file)
+        record = agi.mix_monitor(path.parent, path.name, per_side=stereo)
 
         async def work() -> None:
             call.tell(call.state.channel, record)

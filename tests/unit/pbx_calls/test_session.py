@@ -46,7 +46,7 @@ from pbx.machine.events import (
     Recovered,
     Supervise,
 )
-from pbx.machine.plans import LegId, QueuePlan
+from pbx.machine.plans import LegId, QueuePlan, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Leg, Phase, Supervision
 from pbx.ports import SpokenPrompt
 from pbx.session import Gate, Session
@@ -278,6 +278,25 @@ async def test_a_key_is_written_before_the_prompt_is_stopped_though_a_question_g
         session.post(Key("1"))
         await scene.until(lambda: stopped_in)
     assert stopped_in[0] is Phase.PLANNING
+
+
+async def test_where_a_talk_is_recorded_to_is_written_before_it_is_recorded(world: World):
+    scene, recorded = Scene(world), list[tuple[str, str]]()
+
+    def note(one: object) -> None:
+        if isinstance(one, agi.AgiCommand) and "MixMonitor" in one.text:
+            recorded.append((world.saved["c1"].recording_file, one.text))
+
+    scene.asterisk.fails = note
+    world.free, world.recording = ["ada"], RecordingPolicy(record=True)
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.offers)
+        session.post(LegUp(session.state.offers[0].id))
+        await scene.until(lambda: recorded)
+    file, command = recorded[0]
+    assert file
+    assert f"{file}.wav" in command
 
 
 async def test_a_call_that_is_cancelled_while_it_is_written_leaves_no_task(world: World):
