@@ -113,7 +113,7 @@ def _caller_gone(state: CallState, event: LegGone) -> Next:
     if state.dialogue is not None:
         _, ended = state.dialogue.on(HungUp())
         steps += [step for step in ended if not isinstance(step, Finish)]
-        steps += message_left(state, ended[-1]) if isinstance(ended[-1], Finish) else ()
+        steps += _message_so_far(state)
     if state.phase is Phase.PROMISING:
         # Wanted, and with a controller that died perhaps not written down.
         steps.append(promise(state))
@@ -135,10 +135,19 @@ def _is_hung_up(state: CallState) -> bool:
 
 
 def _hang_up_call(state: CallState, _event: HangUpCall) -> Next:
+    """What was said into a mailbox by then is kept, as when the caller hangs up."""
+    kept = _message_so_far(state)
     state, left = leave_line(state)
     state, stopped = drop_dialogue(state)
-    then, steps = hang_up(state)
-    return then, (Note(what="hung_up_by_control"), *stopped, *left, *steps)
+    then, steps = hang_up(replace(state, mailbox=kept[0].mailbox if kept else state.mailbox))
+    return then, (Note(what="hung_up_by_control"), *stopped, *left, *kept, *steps)
+
+
+def _message_so_far(state: CallState) -> tuple[KeepMessage, ...]:
+    if state.dialogue is None:
+        return ()
+    _, ended = state.dialogue.on(HungUp())
+    return message_left(state, ended[-1]) if isinstance(ended[-1], Finish) else ()
 
 
 def _nobody_waits_for(state: CallState, event: LegUp) -> Next:

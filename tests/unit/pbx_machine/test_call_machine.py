@@ -423,6 +423,18 @@ def test_a_message_is_kept_also_when_the_caller_hangs_up() -> None:
     assert KeepMessage("1") not in after(state, Recorded(duration_s=0.1))[1]
 
 
+def test_a_message_is_kept_also_when_the_call_is_hung_up_by_control() -> None:
+    """Or its file would be on nobody's record, where nobody finds and nobody deletes it."""
+    to_mail = (Begin(), Decided(rule="r", action=RECEPTION), Planned(VoicemailPlan(mailbox="1")))
+    begun = (*to_mail, Answered(), Played(1), FileBegan(of="message", file="/spool/a"))
+    state, steps = after(INBOUND, *begun, HangUpCall())
+    assert KeepMessage("1") in steps
+    assert state.phase is Phase.ENDING
+    assert KeepMessage("1") in after(state, Recovered(alive=frozenset({CALLER})))[1]
+    assert KeepMessage("1") not in after(state, gone(CALLER))[1]
+    assert KeepMessage("1") not in after(INBOUND, *to_mail, Answered(), HangUpCall())[1]
+
+
 def test_whoever_takes_over_goes_on_with_a_message_that_was_begun() -> None:
     plan = VoicemailPlan(mailbox="1")
     to_mail = (Begin(), Decided(rule="r", action=RECEPTION), Planned(plan), Answered())
