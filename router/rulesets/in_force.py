@@ -251,6 +251,8 @@ class Rulesets:
                 await self._go_on_without_file(name)
             elif name in self._states:
                 self._forget(name)
+                if self._last_good is not None:
+                    await asyncio.to_thread(last_good_rules.keep, self._last_good, name, None)
 
     async def _go_on_without_file(self, name: str) -> None:
         if name not in self._rulesets and name not in self._sought:

@@ -144,6 +144,26 @@ async def test_rules_without_a_file_are_forgotten_once_no_router_uses_them(folde
     assert folder.rulesets.states == ()
 
 
+async def test_of_what_is_forgotten_nothing_stays_on_the_disk(
+    folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Files named by their day would pile up, and a new router might be answered by one of long ago."""
+    last_good = tmp_path_factory.mktemp("data") / "last_good"
+    one = started_anew(folder, last_good)
+    one.write("a.yaml", GOOD % 1)
+    one.write("monday.yaml", GOOD % 2)
+    await one.rulesets.load()
+    kept = {file.name for file in last_good.iterdir()}
+    for name in ("a", "monday"):
+        (one.path / f"{name}.yaml").unlink()
+    await one.look_twice()
+    assert kept - {file.name for file in last_good.iterdir()} == {"monday.packed"}
+    folder.in_use = one.in_use = frozenset({"a", "monday"})
+    await one.look_twice()
+    assert one.digest("monday") is None
+    assert one.digest() is not None
+
+
 async def test_a_file_away_for_a_moment_is_not_missed(folder: Folder) -> None:
     folder.write("a.yaml", GOOD % 1)
     await folder.rulesets.load()
