@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import holidays
 
 from rules.conditions import CalendarState
-from rules.document import CalendarSpec, Holidays, Hours
+from rules.document import CalendarSpec, Hours
 
 States = frozenset[CalendarState]
 
@@ -61,6 +61,14 @@ class Calendar:
         states = self._work_out(now_s)
         self._known = (now_s, self._holds_until(now_s), states)
         return states
+
+    def prepare(self, now_s: float) -> None:
+        """Work out the public holidays around this year now (milliseconds), not in a call."""
+        own = self._spec.holidays
+        if own.country:
+            year = datetime.fromtimestamp(now_s, UTC).year
+            for each in (year - 1, year, year + 1):
+                _public_holidays(own.country, own.subdivision, each)
 
     def next_change(self, now_s: float, within_s: float = 14 * 86_400.0) -> float | None:
         """The first instant after `now_s` with other states, None when there is none `within_s`."""
@@ -145,11 +153,3 @@ def _public_holidays(country: str, subdivision: str | None, year: int) -> frozen
         country, subdiv=subdivision, years=(year - 1, year, year + 1), expand=False
     )
     return frozenset(day for day in found if day.year == year)
-
-
-def prepare_holidays(own: Holidays, now_s: float) -> None:
-    """Work out this year's and the next year's public holidays now (milliseconds), not in a call."""
-    if own.country:
-        year = datetime.fromtimestamp(now_s, UTC).year
-        for each in (year - 1, year, year + 1):
-            _public_holidays(own.country, own.subdivision, each)

@@ -18,7 +18,7 @@ from rules.actions import (
     Menu,
     ReserveAgent,
 )
-from rules.calendars import Calendar, prepare_holidays
+from rules.calendars import Calendar
 from rules.compile_conditions import Holds, Scope, compile_condition
 from rules.compile_index import Index, choose_entries
 from rules.conditions import AttributeIs, Condition, QueueCompares
@@ -127,8 +127,8 @@ class Ruleset:
         These are the public holidays around `now_s` and the facts about countries' numbers.
         """
         preload()
-        for spec in self.document.calendars.values():
-            prepare_holidays(spec.holidays, now_s)
+        for calendar in self.calendars.values():
+            calendar.prepare(now_s)
 
     def _decide(self, e: Evaluation) -> Decision:
         asked = 0

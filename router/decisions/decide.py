@@ -18,7 +18,8 @@ import msgspec
 from router.deadline import Deadline
 from router.decisions import dialogue, fallback
 from router.decisions.dialogue import MadeBy, Memory, Remembered
-from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Names, Outcome, Taken, Why
+from router.decisions.kept import KeptByNames
+from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Outcome, Taken, Why
 from router.decisions.rungs import Rungs, Ways, request_id_of
 from router.decisions.seatbelt import Seatbelts
 from router.errors import CrosspointError, RememberedError
@@ -163,7 +164,7 @@ class Decider:
         self._calls_back = calls_back
         self._ways = Ways(most_rounds, left_to_caller, self._may_call_back)
         self._reserves = ReserveAgent not in left_to_caller
-        self._outcomes: dict[int, tuple[Decision, Names, Dialect, Outcome]] = {}
+        self._outcomes: KeptByNames[tuple[Decision, Dialect, Outcome]] = KeptByNames(MOST_OUTCOMES)
         self._seatbelts = Seatbelts()
 
     async def decide(self, asked: Asked, deadline: Deadline) -> Outcome:
@@ -259,10 +260,11 @@ class Decider:
 
         It is kept until the rules or the directory change: making it anew costs more than the rules.
         """
-        kept = self._outcomes.get(id(decision))
+        tenant = asked.router.tenant
+        kept = self._outcomes.get(tenant, asked.names, id(decision))
         if kept is not None:
-            known, names, dialect, outcome = kept
-            if known is decision and names is asked.names and dialect is asked.dialect:
+            known, dialect, outcome = kept
+            if known is decision and dialect is asked.dialect:
                 return outcome
         body = asked.dialect.express(decision.action, asked.names, None)
         if body is None:
@@ -274,9 +276,7 @@ class Decider:
             digest=ruleset.digest,
             asks_for=ruleset.asked_attributes,
         )
-        if len(self._outcomes) >= MOST_OUTCOMES:
-            self._outcomes.clear()
-        self._outcomes[id(decision)] = (decision, asked.names, asked.dialect, outcome)
+        self._outcomes.put(tenant, asked.names, id(decision), (decision, asked.dialect, outcome))
         return outcome
 
     async def _decide(

@@ -6,6 +6,7 @@ change, keeps the last one while the store is gone, and writes it to the data fo
 process that starts without a store can answer too.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -216,9 +217,11 @@ def _calendar(queue: QueueConfig) -> Calendar | None:
     if queue.calendar is None:
         return None
     try:
-        return calendar_of(queue.calendar)
+        calendar = calendar_of(queue.calendar)
     except InvalidInputError:
         return None
+    calendar.prepare(time.time())  # 0.1 s for a country that was not asked for yet
+    return calendar
 
 
 def _router(

@@ -8,7 +8,8 @@ from typing import Final
 
 from router.deadline import Deadline
 from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory
-from router.decisions.outcome import Asked, Names, Taken
+from router.decisions.kept import KeptByNames
+from router.decisions.outcome import Asked, Taken
 from router.errors import NotFoundError
 from router.store import keys
 from router.store.agents import Agents
@@ -44,7 +45,7 @@ class CallStore:
         self._agents = agents
         self._callbacks = Callbacks(links)
         self._lease_ms = lease_ms
-        self._known: dict[int, tuple[ReserveAgent, Names, Wanted]] = {}
+        self._known: KeptByNames[tuple[ReserveAgent, Wanted]] = KeptByNames(MOST_KNOWN)
         self._seal = secrets.token_bytes(16)
 
     def is_open(self, tenant: str) -> bool:
@@ -107,17 +108,13 @@ class CallStore:
 
     def _wanted(self, asked: Asked, wanted: ReserveAgent) -> Wanted:
         """What an action asks of the store; it stays so until rules, directory or phones change."""
-        names = asked.names
+        tenant, names = asked.router.tenant, asked.names
         exclude = names.unreachable(wanted.queue, asked.dialect.address)
-        known = self._known.get(id(wanted))
-        if known is not None:
-            action, known_names, found = known
-            if action is wanted and known_names is names and found.wish.exclude is exclude:
-                return found
+        known = self._known.get(tenant, names, id(wanted))
+        if known is not None and known[0] is wanted and known[1].wish.exclude is exclude:
+            return known[1]
         found = self._agents.want(self._wish(asked, wanted, exclude))
-        if len(self._known) >= MOST_KNOWN:
-            self._known.clear()
-        self._known[id(wanted)] = (wanted, names, found)
+        self._known.put(tenant, names, id(wanted), (wanted, found))
         return found
 
     def _wish(self, asked: Asked, wanted: ReserveAgent, exclude: tuple[str, ...]) -> Wish:

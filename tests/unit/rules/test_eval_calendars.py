@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.calendars import Calendar, prepare_holidays
+from rules.calendars import Calendar
 from rules.conditions import CalendarState
 from rules.document import CalendarSpec, Holidays, Hours
 
@@ -148,7 +148,7 @@ class TestHolidays:
     def test_preparing_leaves_nothing_to_compute_in_a_call(self, monkeypatch: pytest.MonkeyPatch):
         own = Holidays(country="NZ")
         now_s = at("2026-06-10T09:00")
-        prepare_holidays(own, now_s)
+        calendar(holidays=own).prepare(now_s)
 
         def never(*_args: object, **_kwargs: object) -> NoReturn:
             raise AssertionError("computed again")
