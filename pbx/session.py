@@ -1,9 +1,10 @@
 """One call being carried out: events in by an inbox, the state table decides, carriers act.
 
 How it works: one task takes events from the inbox, moves the state, writes it down, and hands the
-commands to the carriers. Asterisk is told nothing before that is written; the store is asked behind it. What takes long (a prompt, a bridge, a question to the store) runs in a
-lane: one lane per channel, since Asterisk runs the commands of a channel in order, and one for the
-store. What comes of it is an event again.
+commands to the carriers. Asterisk is told nothing before that is written; the store is asked behind
+it. What takes long (a prompt, a bridge, a question to the store) runs in a lane: one lane per channel,
+since Asterisk runs the commands of a channel in order, and one for the store. What comes of it is an
+event again.
 
 While Asterisk is away the call stands still: events wait in the inbox. A command that finds Asterisk
 away is dropped: when it is back, the state is compared with the live channels, and what is missing
