@@ -9,7 +9,7 @@ it holds is handed over (`pending`, `handed_over`) when the store is there again
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -104,6 +104,12 @@ class ErrorBudget:
             self._disabled[router_id] = now_s + UNTIL_SEEN_S
         elif not left:  # else it has judged without errors of which it does not know yet
             self._disabled.pop(router_id, None)
+
+    def forget_others(self, routers: Container[str]) -> None:
+        """Only these routers are left: nobody asks for the others, or has to be told of them."""
+        for known in (self._pending, self._shared, self._disabled):
+            for router_id in [each for each in known if each not in routers]:
+                known.pop(router_id)
 
     def shared(self, router_id: str, error_count: int) -> None:
         """What the store counts for this router, without what is pending here."""

@@ -226,6 +226,7 @@ def _build(
     pbx_watch = None if pbx is None else PbxWatch(PbxStates(links), pbx, observer)
     missing_secrets = MissingSecrets(observer)
     keeper.on_change(missing_secrets.look)
+    keeper.on_change(lambda directory: budget.forget_others(directory.routers))
     keeper.on_change(site.look)
     service = Service(
         settings=settings,

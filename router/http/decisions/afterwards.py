@@ -236,6 +236,8 @@ class Afterwards:
                     link, tenant, router_id, pending, deadline, now_ms=int(now_s * 1000)
                 )
                 self._budget.handed_over(router_id, pending, health, self._clock())
+        for router_id in self._tenants.keys() - self._budget.pending().keys():
+            del self._tenants[router_id]
 
     def _count_error(self, asked: Asked, outcome: Outcome, error: ErrorCode) -> None:
         router = asked.router

@@ -78,3 +78,14 @@ def test_a_long_outage_keeps_a_bounded_number_of_errors() -> None:
 def test_every_error_can_be_told_from_every_other() -> None:
     keys = [error.key for error in failing(50).pending()["main"]]
     assert len(set(keys)) == 50
+
+
+def test_of_routers_that_are_gone_nothing_is_known_and_nothing_told() -> None:
+    budget = failing(LIMIT + 1)
+    budget.shared("gone", 3)
+    budget.handed_over("off", (), RouterHealth(is_enabled=False, error_count=12), NOW_S)
+    budget.record("stays", ErrorCode.TIMEOUT, NOW_S)
+    budget.forget_others({"stays"})
+    assert list(budget.pending()) == ["stays"]
+    assert [budget.count(each, NOW_S) for each in ("main", "gone", "off", "stays")] == [0, 0, 0, 1]
+    assert not any(budget.is_disabled(each, NOW_S) for each in ("main", "gone", "off", "stays"))
