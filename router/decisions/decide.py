@@ -159,8 +159,6 @@ class Decider:
         self.store = store
         self._memory = memory
         self._foreign = foreign
-        self.most_rounds = most_rounds
-        self.left_to_caller = left_to_caller
         self._calls_back = calls_back
         self._ways = Ways(most_rounds, left_to_caller, self._may_call_back)
         self._reserves = ReserveAgent not in left_to_caller
