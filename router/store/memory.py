@@ -51,8 +51,7 @@ class Remembering(NamedTuple):
 
 
 _AGENT: Final = b'"agent":"'
-_ZERO: Final = b"0.0"
-_AT: Final = b'"at_s":' + _ZERO
+_AT: Final = b'"at_s":'
 
 
 def remembering(asked: Asked, made_by: MadeBy, queue: str) -> Remembering:
@@ -70,7 +69,7 @@ def _form(scope: str, made_by: MadeBy, queue: str) -> tuple[bytes, bytes, bytes,
     )
     before, found, after = _encode(answer).partition(_AGENT)
     before, at, since = before.partition(_AT)
-    return scope.encode(), before + at[: -len(_ZERO)], since + found, after
+    return scope.encode(), before + at, since.removeprefix(b"0.0") + found, after
 
 
 def scope_of(asked: Asked) -> str:
