@@ -105,9 +105,10 @@ def to_remember(asked: Asked, outcome: Outcome) -> Remember | None:
 class CallMemory:
     """This process' own memory of calls; bounded, and good when the store is gone.
 
-    How it works. Most calls ask once and are decided by rules alone: of those only a flat tuple is
-    kept, which costs the garbage collector nothing, and unpacked only when the call comes again. There are two generations: when the younger one is full it becomes the older one, and
-    what the older one held is forgotten; a call that comes again moves to the younger one.
+    How it works. Most calls ask once, and the caller is asked for nothing: of those only a flat tuple
+    is kept, which costs the garbage collector nothing, and unpacked only when the call comes again.
+    There are two generations: when the younger one is full it becomes the older one, and what the
+    older one held is forgotten; a call that comes again moves to the younger one.
     """
 
     def __init__(self, most: int = MOST_CALLS) -> None:
@@ -133,13 +134,15 @@ class CallMemory:
         known = self.of(asked) if key in self._young or key in self._old else NOTHING_KNOWN
         if len(self._young) >= self._most_young:
             self._old, self._young = self._young, {}
-        if known is NOTHING_KNOWN and outcome.call is None and not asked.fingerprint:
+        keyed = (outcome.call or asked.call).digits
+        if not (known.answers or asked.fingerprint or outcome.asked or keyed):
             self._young[key] = (
                 outcome.body,
                 outcome.level,
                 asked.now_s,
                 outcome.rule,
                 outcome.digest,
+                outcome.agent,
             )
         else:
             self._young[key] = known.merged(_memory_of(asked, outcome))
@@ -149,16 +152,15 @@ class CallMemory:
 
 
 _Call = tuple[str, str, str]
-_Flat = tuple[bytes, Level, float, str | None, str | None]
+_Flat = tuple[bytes, Level, float, str | None, str | None, str | None]
 _Kept = _Flat | Memory
 
 
-def _unpacked(
-    body: bytes, level: Level, at_s: float, rule: str | None, digest: str | None
+def _unpacked(  # noqa: PLR0917 - in the order of _Flat
+    body: bytes, level: Level, at_s: float, rule: str | None, digest: str | None, agent: str | None
 ) -> Memory:
-    return Memory(
-        answers={"": Remembered(body=body, level=level, at_s=at_s, rule=rule, digest=digest)}
-    )
+    answer = Remembered(body=body, level=level, at_s=at_s, rule=rule, digest=digest, agent=agent)
+    return Memory(answers={"": answer})
 
 
 def _memory_of(asked: Asked, outcome: Outcome) -> Memory:
