@@ -215,7 +215,10 @@ def _masking_of(key: str, *, is_asked: bool) -> Masking:
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """Which decisions to list, newest first. `before` is the id of the last one already seen."""
+    """Which decisions to list, newest first: decided from `since_s` to `until_s` (epoch, inclusive).
+
+    `before` is the id of the last one already seen.
+    """
 
     router: str | None = None
     rule: str | None = None
@@ -226,9 +229,12 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None = None
 
     def lets(self, entry: Entry) -> bool:
-        """Whether an entry is wanted, but for its time and id, which the log looks up itself."""
+        """Whether an entry is wanted, but for its id, which the log looks up itself."""
+        at_s = round(entry.at_s, 6)  # as it is shown: whoever asks by that finds it
         return (
-            (self.router is None or entry.router == self.router)
+            (self.since_s is None or at_s >= self.since_s)
+            and (self.until_s is None or at_s <= self.until_s)
+            and (self.router is None or entry.router == self.router)
             and (self.rule is None or entry.rule == self.rule)
             and (self.level is None or entry.level == self.level)
             and (self.call_id is None or entry.call.call_id == self.call_id)

@@ -1,4 +1,9 @@
-"""The decision log in the store: one bounded stream per tenant."""
+"""The decision log in the store: one bounded stream per tenant.
+
+An entry stands where it was written, and says when it was decided: earlier by as long as the store was
+away, or as two clocks differ. How long that was at most is noted with the log, so that a search by time
+knows how far to look.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -16,6 +21,10 @@ from router.store.scripts import load_script, run_script
 MOST_LISTED: Final = 200
 MOST_LOOKED_AT: Final = 10_000
 """Entries one listing reads at most; a rare match further back needs a narrower time or `before`."""
+
+_NEAR_MS: Final = 5_000
+"""Entries written so close to when they were decided need no note: what a store takes to answer, and
+clocks that are kept."""
 
 _PAGE: Final = 500
 _PER_SCRIPT: Final = 128
@@ -42,7 +51,13 @@ async def append_decisions(
     script = load_script("decisions_append")
     for at in range(0, len(entries), _PER_SCRIPT):
         texts = entries[at : at + _PER_SCRIPT]
-        await run_script(link, script, [keys.decisions(tenant)], [kept, *texts], deadline)
+        await run_script(
+            link,
+            script,
+            [keys.decisions(tenant), keys.decisions_off(tenant)],
+            [kept, _NEAR_MS, *texts],
+            deadline,
+        )
 
 
 async def list_decisions(
@@ -50,8 +65,7 @@ async def list_decisions(
 ) -> Page:
     """At most `limit` (1 to MOST_LISTED) decisions that the filters let through, newest first."""
     limit = max(1, min(limit, MOST_LISTED))
-    newest = _newest(filters)
-    oldest = "-" if filters.since_s is None else str(int(filters.since_s * 1000))
+    oldest, newest = await _bounds(link, tenant, filters, deadline)
     found: list[LoggedDecision] = []
     for _ in range(MOST_LOOKED_AT // _PAGE):
         reply = await link.call(
@@ -87,12 +101,36 @@ async def get_decision(
     raise NotFoundError("there is no such decision in the log")
 
 
-def _newest(filters: Filters) -> str:
+async def _bounds(link: Link, tenant: str, filters: Filters, deadline: Deadline) -> tuple[str, str]:
+    """Between which ids all wanted entries stand, both inclusive, as the stream spells it."""
+    if filters.before is not None and not _is_id(filters.before):
+        raise InvalidInputError("`before` is not the id of a decision", field="before")
+    oldest, newest = "-", "+"
+    if filters.since_s is not None or filters.until_s is not None:
+        late_ms, early_ms = await _off(link, tenant, deadline)
+        if filters.since_s is not None:
+            oldest = str(max(0, int(filters.since_s * 1000) - early_ms))
+        if filters.until_s is not None:
+            newest = str(max(0, int(filters.until_s * 1000) + 1 + late_ms))
     if filters.before is not None:
-        if not _is_id(filters.before):
-            raise InvalidInputError("`before` is not the id of a decision", field="before")
-        return f"({filters.before}"
-    return "+" if filters.until_s is None else str(int(filters.until_s * 1000))
+        newest = f"({filters.before}"
+    return oldest, newest
+
+
+async def _off(link: Link, tenant: str, deadline: Deadline) -> tuple[int, int]:
+    """How many milliseconds after and before its `at_s` an entry was written at most."""
+    fields = ("late", "late_id", "early", "early_id")
+    reply = await link.call("HMGET", keys.decisions_off(tenant), *fields, deadline=deadline)
+    noted = [None if part is None else int(text_of(part)) for part in list_of(reply)]
+    log = await link.call("XRANGE", keys.decisions(tenant), "-", "+", "COUNT", 1, deadline=deadline)
+    for first in list_of(log):
+        first_ms = int(text_of(list_of(first)[0]).partition("-")[0])
+        late, early = (
+            off if off is not None and id_ms is not None and id_ms >= first_ms else 0
+            for off, id_ms in (noted[:2], noted[2:])
+        )
+        return max(late, _NEAR_MS), max(early, _NEAR_MS)
+    return _NEAR_MS, _NEAR_MS
 
 
 def _is_id(text: str) -> bool:

@@ -218,6 +218,11 @@ def decisions(tenant: str) -> str:
     return f"cp:{{{tenant}}}:decisions"
 
 
+def decisions_off(tenant: str) -> str:
+    """HASH: how long after or before its `at_s` an entry of the decision log was written at most."""
+    return f"cp:{{{tenant}}}:decisions_off"
+
+
 def rules_versions(tenant: str) -> str:
     """ZSET digest -> ms: the versions of the rules that are kept, and when each was last in force."""
     return f"cp:{{{tenant}}}:rules_versions"

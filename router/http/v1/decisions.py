@@ -216,9 +216,8 @@ ENDPOINTS: tuple[AnyEndpoint, ...] = (
         answer=DecisionForm,
         is_list=True,
         filters={
-            # What is decided while the store is away is logged when it is back: `at` is earlier then.
-            "from": "logged at this moment (RFC 3339) or later",
-            "to": "logged at this moment (RFC 3339) or earlier",
+            "from": "decided at this moment (RFC 3339) or later",
+            "to": "decided at this moment (RFC 3339) or earlier",
             "router": "of this call router",
             "rule": "made by this rule",
             "level": "what the answer could use",

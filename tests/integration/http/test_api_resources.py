@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from router.decisions.error_budget import RouterError
 from router.decisions.log import Entry, explain_entry
 from router.decisions.outcome import ErrorCode, Level
 from router.errors import NotFoundError
+from router.store import keys
 from router.store.agents_seen import StatusSeen
 from router.store.decisions import append_decisions, written
 from router.store.errors import record_errors
@@ -390,6 +392,50 @@ async def test_decisions_are_listed_newest_first_and_filtered(api: ApiServer):
     for query, field in (("level=best", "level"), ("from=today", "from"), ("before=x", "before")):
         bad = await api.ask("GET", "/decisions?" + query)
         assert (bad.status, bad.data["field"]) == (400, field)
+
+
+def rfc3339(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+async def test_decisions_are_found_by_when_they_were_made_however_late_they_were_logged(
+    api: ApiServer,
+):
+    now_s = time.time()
+    for number, ago_s in (
+        (1, 7200.25),
+        (2, 3600.0),
+        (3, 7199.0),
+        (4, 0.0),
+    ):  # an outage of two hours
+        await log(api, entry(number, at_s=now_s - ago_s))
+    await log(api, entry(5, at_s=now_s + 90.0))  # by a process whose clock is ahead
+
+    async def calls(since_s: float, until_s: float) -> list[str]:
+        query = f"?from={rfc3339(since_s)}&to={rfc3339(until_s)}"
+        return [
+            each["call"]["call_id"] for each in (await api.ask("GET", "/decisions" + query)).data
+        ]
+
+    assert await calls(now_s - 7201, now_s - 7100) == ["c3", "c1"]
+    assert await calls(now_s - 3700, now_s + 1) == ["c4", "c2"]
+    assert await calls(now_s + 80, now_s + 100) == ["c5"]
+    made = (await api.ask("GET", "/decisions?call_id=c1")).data[0]["at"]
+    by_at = (await api.ask("GET", f"/decisions?from={made}&to={made}")).data
+    assert [each["call"]["call_id"] for each in by_at] == ["c1"]
+
+
+async def test_a_search_of_the_log_by_time_forgets_an_outage_that_the_log_has_forgotten(
+    api: ApiServer,
+):
+    link, off, now_s = api.links.link_for("acme"), keys.decisions_off("acme"), time.time()
+    await log(api, entry(0, at_s=now_s - 86_400))
+    assert int((await link.call("HGET", off, "late", deadline=in_s(5))) or 0) >= 86_400_000
+    await link.call("XTRIM", keys.decisions("acme"), "MAXLEN", 0, deadline=in_s(5))
+    await log(api, entry(1, at_s=now_s - 600))
+    assert int((await link.call("HGET", off, "late", deadline=in_s(5))) or 0) < 700_000
+    query = f"/decisions?to={rfc3339(now_s - 599)}"
+    assert [each["call"]["call_id"] for each in (await api.ask("GET", query)).data] == ["c1"]
 
 
 async def test_a_list_of_decisions_may_be_longer_than_one_look_at_the_log(api: ApiServer):
