@@ -1,15 +1,12 @@
 """Every metric there is, with labels from closed sets; no number, name or call ever is a label.
 
 A decision costs half a microsecond here: it is tallied in plain lists and handed to prometheus_client
-once a second (`Observer.flush`) and before every scrape. With several workers on one port
-prometheus_client's multiprocess mode keeps the values in files, so that `/metrics` is complete
-whichever worker answers, and at most a second behind for the others: start the workers with
-`multiprocess_environment(...)` in their environment, before this module is imported. The files are
-those of a worker's place, not of its process: whoever is started in a dead one's place counts on.
+once a second (`Observer.flush`) and before every scrape. Several workers on one port keep the values in
+files (`router/metrics_files.py`), so that `/metrics` is complete whichever worker answers, and at most a
+second behind for the others: the folder has to be in their environment before this module is imported.
 """
 
 import asyncio
-import shutil
 from bisect import bisect_left
 from collections.abc import Mapping
 from enum import StrEnum
@@ -24,16 +21,12 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    values,
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from router.deadline import in_s
 from router.decisions.outcome import ErrorCode, Level
-from router.private_files import make_private
-from router.rule_hits import RULE_HITS, InForceOnly, RuleHits
-
-DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+from router.metrics_files import OnlyWhatThereIs
+from router.rule_hits import OTHER, RULE_HITS, RuleHits
 
 DECISION_BUCKETS_S: Final = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0,
@@ -43,6 +36,7 @@ DECISION_BUCKETS_S: Final = (
 MOST_RULES: Final = 5_000
 """Series of rule hits; further rules are counted together as `other`."""
 
+ALL_OTHERS: Final = "other"
 MOST_ROUTERS: Final = 500
 """Routers with series of their own; the rest is left out of the per-router gauges, and counted together
 as `other`."""
@@ -105,13 +99,16 @@ class PlatformEvent(StrEnum):
 class Observer:
     """What the service tells about itself. One per process; calls neither block nor fail.
 
-    `shared_in` is the workers' common folder (`shared_folder`), None when there is one process.
+    `shared_in` is the workers' common folder (`folder_of_service`), None when there is one process.
+    There nothing can be removed: what is gone keeps its place, and is left out of what is shown.
     """
 
     def __init__(self, *, shared_in: Path | None = None) -> None:
         self.shared_in = shared_in
         self._seen_routers: set[str] = set()
         self._seen_rulesets: set[str] = set()
+        self._routers: frozenset[str] | None = None
+        self._rulesets: set[str] | None = None
         self.registry = CollectorRegistry()
         self._make_metrics()
         self._tallies = {level: [0] * (len(DECISION_BUCKETS_S) + 1) for level in Level}
@@ -205,6 +202,7 @@ class Observer:
     def rules_reload(self, outcome: Reload, ruleset: str, loaded_at_s: float | None) -> None:
         """A rules file was read; `loaded_at_s` (epoch) is the age of the version now in force."""
         self._reloads.labels(outcome.value).inc()
+        self._rulesets = {ruleset} if self._rulesets is None else self._rulesets | {ruleset}
         if ruleset not in self._seen_rulesets and len(self._seen_rulesets) >= MOST_RULESETS:
             return
         self._seen_rulesets.add(ruleset)
@@ -215,15 +213,12 @@ class Observer:
     def ruleset_removed(self, ruleset: str) -> None:
         """A ruleset is no longer in force."""
         self._rule_hits.in_force(ruleset, frozenset())
-        if ruleset not in self._seen_rulesets:
+        self._rulesets = (self._rulesets or set()) - {ruleset}
+        if ruleset not in self._seen_rulesets or self.shared_in is not None:
             return
         for gauge in (self._ruleset_loaded, self._ruleset_stale):
-            if self.shared_in is None:
-                gauge.remove(ruleset)
-            else:  # shared series cannot be removed
-                gauge.labels(ruleset).set(0)
-        if self.shared_in is None:
-            self._seen_rulesets.remove(ruleset)
+            gauge.remove(ruleset)
+        self._seen_rulesets.remove(ruleset)
 
     def rules_in_force(self, ruleset: str, rules: frozenset[str]) -> None:
         """The names of a ruleset's rules, `default` among them; others are counted no more."""
@@ -231,7 +226,8 @@ class Observer:
 
     def routers(self, error_counts: Mapping[str, int], disabled: int) -> None:
         """The error windows of all routers there are, and how many are switched off."""
-        if self.shared_in is None:  # shared series cannot be removed
+        self._routers = frozenset(error_counts)
+        if self.shared_in is None:
             for gone in self._seen_routers - error_counts.keys():
                 self._window.remove(gone)
                 self._unsigned.remove(gone)
@@ -273,7 +269,7 @@ class Observer:
     def _router_label(self, router_id: str) -> str:
         if router_id not in self._seen_routers:
             if len(self._seen_routers) >= MOST_ROUTERS:
-                return "other"
+                return ALL_OTHERS
             self._seen_routers.add(router_id)
         return router_id
 
@@ -287,9 +283,18 @@ class Observer:
         registry = self.registry
         if self.shared_in is not None:
             registry = CollectorRegistry()
-            shared = MultiProcessCollector(None, str(self.shared_in))  # type: ignore[no-untyped-call]  # the library's
-            registry.register(InForceOnly(shared, self._rule_hits))
+            registry.register(OnlyWhatThereIs(self.shared_in, self._is_there))
         return generate_latest(registry)
+
+    def _is_there(self, labels: Mapping[str, str]) -> bool:
+        """Whether a series is of a router and of rules that there are; all are until that is known."""
+        router, ruleset, rule = (labels.get(name) for name in ("router", "ruleset", "rule"))
+        if router is not None:
+            return self._routers is None or router in self._routers or router == ALL_OTHERS
+        if ruleset is None or (ruleset, rule) == OTHER:
+            return True
+        is_known = self._rulesets is None or ruleset in self._rulesets
+        return is_known and (rule is None or self._rule_hits.is_shown((ruleset, rule)))
 
     async def run(self) -> None:
         """Measure the loop's lag and flush, until cancelled. Belongs into the process's TaskGroup."""
@@ -315,36 +320,6 @@ class Observer:
             registry=self.registry,
             multiprocess_mode="livemax",
         )
-
-
-def shared_folder(data_dir: Path) -> Path:
-    """Where workers on one port keep their metrics together."""
-    return data_dir / "metrics"
-
-
-def multiprocess_environment(data_dir: Path) -> dict[str, str]:
-    """Make an empty folder for the workers' metrics; what to add to their environment.
-
-    For the parent, before the first worker starts: values of an earlier run must not be counted.
-    """
-    folder = shared_folder(data_dir)
-    shutil.rmtree(folder, ignore_errors=True)
-    make_private(folder)
-    return {DIRECTORY_VARIABLE: str(folder)}
-
-
-def count_in(place: str) -> None:
-    """Keep this worker's values in the files of its place. Before the first metric is made.
-
-    No two processes may be in one place at a time. By process there would be files of everyone who ever
-    died, all read at every scrape.
-    """
-    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]  # the library's
-
-
-def worker_ended(data_dir: Path, place: str) -> None:
-    """Forget the live gauges of a worker that ended; its counts stay."""
-    mark_process_dead(place, str(shared_folder(data_dir)))  # type: ignore[no-untyped-call]  # the library's
 
 
 def routes(observer: Observer) -> list[web.RouteDef]:

@@ -1,15 +1,13 @@
 """Decisions counted by rule: a series for each rule in force, and never more than so many.
 
 A series of a rule that is no longer in force is taken away. Where several workers share their values
-in files that cannot be done: there it is only left out of what is shown, and still counts as one.
+in files that cannot be done: there it is only left out of what is shown (`is_shown`), and still counts
+as one.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import Counter
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 RULE_HITS: Final = "crosspoint_rule_hits"
 OTHER: Final = ("other", "other")
@@ -53,10 +51,10 @@ class RuleHits:
         """These are the rules now; none: the ruleset is gone."""
         self.flush()
         self._in_force[ruleset] = rules
-        if self._is_shared:
-            return
         if not rules:
             del self._in_force[ruleset]
+        if self._is_shared:
+            return
         for key in [key for key in self._series if key[0] == ruleset and key[1] not in rules]:
             self._series.remove(key)
             self._counter.remove(*key)
@@ -65,21 +63,3 @@ class RuleHits:
         """Whether the rule is in force, as far as is known."""
         rules = self._in_force.get(key[0])
         return rules is None or key[1] in rules or key == OTHER
-
-
-class InForceOnly(Collector):
-    """What another collector tells, without the series of rules that are not in force."""
-
-    def __init__(self, inner: Collector, hits: RuleHits) -> None:
-        self._inner = inner
-        self._hits = hits
-
-    def collect(self) -> Iterable[Metric]:
-        for metric in self._inner.collect():
-            if metric.name == RULE_HITS:
-                metric.samples = [
-                    sample
-                    for sample in metric.samples
-                    if self._hits.is_shown((sample.labels["ruleset"], sample.labels["rule"]))
-                ]
-            yield metric

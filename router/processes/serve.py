@@ -15,12 +15,13 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
 import uvloop
 
-from router import metrics
+from router import metrics_files
 from router.deadline import in_s
 from router.errors import CrosspointError, with_notes
 from router.http.app import HttpServer
@@ -128,14 +129,16 @@ async def work(
     stop: asyncio.Event,
     unapplied: Site | None,
     on_ready: Callable[[], None],
+    metrics_in: Path | None = None,
 ) -> None:
-    """One worker's life: build, listen on the port it gets from `hold`, wait for `stop`, drain."""
-    shared = settings.http.workers > 1
-    folder = metrics.shared_folder(settings.data_dir) if shared else None
+    """One worker's life: build, listen on the port it gets from `hold`, wait for `stop`, drain.
+
+    `metrics_in` is the folder of all workers.
+    """
     async with running(
         settings,
         store_url,
-        metrics_in=folder,
+        metrics_in=metrics_in,
         unapplied=unapplied,
         log_lines_dropped=lambda: pipe.dropped,
     ) as service:
@@ -193,6 +196,7 @@ class _Place(NamedTuple):
     """One worker's, whichever process has it: what its counts are kept under, and whom it tells."""
 
     name: str
+    metrics_in: Path
     ready: Connection
 
 
@@ -212,12 +216,14 @@ class _Workers:
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Start them, keep them alive until `stop`, then end them."""
-        os.environ.update(metrics.multiprocess_environment(self._settings.data_dir))
         reader, writer = self._spawn.Pipe(duplex=False)
-        with reader, writer:
+        with metrics_files.folder_of_service(self._settings.data_dir) as folder, reader, writer:
+            os.environ[metrics_files.DIRECTORY_VARIABLE] = str(folder)
             async with asyncio.TaskGroup() as group:
                 kept = [
-                    group.create_task(self._keep(number, writer), name=f"worker-{number}")
+                    group.create_task(
+                        self._keep(_Place(str(number), folder, writer)), name=f"worker-{number}"
+                    )
                     for number in range(self._settings.http.workers)
                 ]
                 telling = group.create_task(_tell(reader, on_ready), name="ready")
@@ -225,16 +231,14 @@ class _Workers:
                 for task in (*kept, telling):
                     task.cancel()
 
-    async def _keep(self, number: int, ready: Connection) -> None:
-        # Not the number alone: another service may be taking over in the same folder.
-        place = f"{os.getpid()}-{number}"
-
+    async def _keep(self, place: _Place) -> None:
         def make() -> BaseProcess:
-            arguments = (*self._arguments, _Place(place, ready))
-            return self._spawn.Process(target=_worker, args=arguments, name=f"crosspoint-{number}")
+            arguments = (*self._arguments, place)
+            name = f"crosspoint-{place.name}"
+            return self._spawn.Process(target=_worker, args=arguments, name=name)
 
         def on_end(_: BaseProcess) -> None:
-            metrics.worker_ended(self._settings.data_dir, place)
+            metrics_files.worker_ended(place.metrics_in, place.name)
 
         stop_s = self._settings.http.drain_seconds + KILL_AFTER_S
         await keep_alive(make, stop_s=stop_s, on_end=on_end)
@@ -256,7 +260,7 @@ def _worker(
     """The main function of a worker process."""
     if not end_with_parent():
         return
-    metrics.count_in(place.name)
+    metrics_files.count_in(place.name)
     pipe = configure(settings.log.level.value, as_json=settings.log.format is LogFormat.JSON)
 
     async def run() -> None:
@@ -268,6 +272,7 @@ def _worker(
             stop=stop_signal(),
             unapplied=unapplied,
             on_ready=lambda: place.ready.send_bytes(b"ready"),
+            metrics_in=place.metrics_in,
         )
 
     try:

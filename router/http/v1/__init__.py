@@ -24,8 +24,8 @@ What the app factory (`router/http/app.py`) does with it:
 
 `EventDoor`: `directory` as above, `applier=EventApplier(agents, line, legs)`, `observer`.
 `parts()` returns a list of `router.http.health.Part`: what is well, what is degraded. `observer.run()` is a
-task of the process; the parent of several workers puts `metrics.multiprocess_environment(data_dir)`
-into their environment.
+task of the process; the parent of several workers puts the folder of
+`metrics_files.folder_of_service(data_dir)` into their environment.
 
 Each endpoint is one row of a table (`router/http/v1/endpoints.py`): method, path, resource of the
 role table, body type, answer type, handler. Routes, roles and OpenAPI all come from those rows, so

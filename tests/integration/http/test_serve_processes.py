@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
-from router.metrics import shared_folder
 from router.settings import HttpSettings, Settings, StoreSettings
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
@@ -50,7 +50,7 @@ class Process:
         script.write_text(LAUNCH)
         given = msgspec.json.encode(settings, enc_hook=str).decode()
         root = str(Path(__file__).parents[3])
-        self.log = folder / "log.txt"
+        self.log = folder / f"log-{time.monotonic_ns()}.txt"
         with self.log.open("wb") as log:
             self.child = subprocess.Popen(
                 [sys.executable, str(script), given],
@@ -114,6 +114,47 @@ async def ask(session: aiohttp.ClientSession, url: str) -> tuple[int, str | None
         return got.status, got.headers.get("X-Crosspoint-Level"), json.loads(await got.read())
 
 
+def metrics_files_in(folder: Path) -> set[Path]:
+    return set((folder / "data" / "metrics").rglob("*.db"))
+
+
+async def decisions_counted(session: aiohttp.ClientSession, url: str) -> float:
+    async with session.get(f"{url}/metrics") as got:
+        lines = (await got.text()).splitlines()
+    counts = [line for line in lines if line.startswith("crosspoint_decision_seconds_count")]
+    return sum(float(line.rpartition(" ")[2]) for line in counts)
+
+
+async def test_a_service_that_takes_over_in_one_data_folder_leaves_the_firsts_metrics_alone(
+    launch: Launch, redis_url: str, tmp_path: Path
+) -> None:
+    await fill(redis_url)
+    first = launch(redis_url, workers=2)
+    url = await first.url()
+    async with aiohttp.ClientSession() as session:
+        await until(lambda: len(first.events("listening")) == 2, 30)
+        assert (await ask(session, url))[0] == 200
+
+        async def is_counted() -> bool:
+            return await decisions_counted(session, url) == 1
+
+        await until(is_counted)
+        files = metrics_files_in(tmp_path)
+        second = launch(redis_url, workers=2)
+        other = await second.url()
+        assert files < metrics_files_in(tmp_path)
+        assert (await decisions_counted(session, url), await decisions_counted(session, other)) == (
+            1,
+            0,
+        )
+    second.child.terminate()
+    assert await second.ended() == 0
+    assert metrics_files_in(tmp_path) == files
+    first.child.terminate()
+    assert await first.ended() == 0
+    assert metrics_files_in(tmp_path) == set()
+
+
 async def test_two_workers_share_a_port_and_one_that_is_killed_is_started_again(
     launch: Launch, redis_url: str, tmp_path: Path
 ) -> None:
@@ -123,7 +164,8 @@ async def test_two_workers_share_a_port_and_one_that_is_killed_is_started_again(
     await until(lambda: len(process.events("listening")) == 2, 30)
     pids = {event["pid"] for event in process.events("listening")}
     assert len(pids) == 2
-    counted_in = set(shared_folder(tmp_path / "data").iterdir())
+    counted_in = metrics_files_in(tmp_path)
+    assert counted_in
     os.kill(int(str(min(pids, key=str))), signal.SIGKILL)
     await until(lambda: len(process.events("listening")) == 3, 30)
 
@@ -133,7 +175,7 @@ async def test_two_workers_share_a_port_and_one_that_is_killed_is_started_again(
 
     await until(is_answered)
     assert len(process.events("process_died")) == 1
-    assert set(shared_folder(tmp_path / "data").iterdir()) == counted_in
+    assert metrics_files_in(tmp_path) == counted_in
     process.child.terminate()
     assert await process.ended() == 0
 

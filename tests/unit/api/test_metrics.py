@@ -3,15 +3,17 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from router import metrics
+from router import metrics, metrics_files
 from router.decisions.outcome import ErrorCode, Level
 from router.metrics import AfterAnswer, ForeignAsk, Observer, PlatformEvent, Reload, Reservation
 
@@ -201,7 +203,8 @@ def test_a_refused_reload_marks_the_ruleset_stale_and_a_good_one_clears_it():
 WORKER = """
 import sys, json
 from pathlib import Path
-from router.metrics import Observer, count_in
+from router.metrics import Observer
+from router.metrics_files import count_in
 from router.decisions.outcome import Level
 count_in(sys.argv.pop(1))
 observer = Observer(shared_in=Path(sys.argv[1]))
@@ -215,12 +218,11 @@ print(json.dumps(observer.exposition().decode()))
 """
 
 
-def worker(data_dir: Path, place: str, count: str, *rules: str) -> Samples:
+def in_place(folder: Path, place: str, script: str, *arguments: str) -> Samples:
     """What a worker in that place shows at the end of its life."""
-    folder = str(metrics.shared_folder(data_dir))
     done = subprocess.run(
-        [sys.executable, "-c", WORKER, place, folder, count, *rules],
-        env={**os.environ, metrics.DIRECTORY_VARIABLE: folder},
+        [sys.executable, "-c", script, place, str(folder), *arguments],
+        env={**os.environ, metrics_files.DIRECTORY_VARIABLE: str(folder)},
         check=True,
         capture_output=True,
         timeout=60,
@@ -229,14 +231,20 @@ def worker(data_dir: Path, place: str, count: str, *rules: str) -> Samples:
     return read(json.loads(done.stdout))
 
 
-def test_with_several_workers_whichever_answers_knows_all(tmp_path: Path):
-    stale = metrics.shared_folder(tmp_path)
-    stale.mkdir()
-    (stale / "counter_1.db").write_bytes(b"of an earlier run")
-    metrics.multiprocess_environment(tmp_path)
+def worker(folder: Path, place: str, count: str, *rules: str) -> Samples:
+    return in_place(folder, place, WORKER, count, *rules)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with metrics_files.folder_of_service(tmp_path) as made:
+        yield made
+
+
+def test_with_several_workers_whichever_answers_knows_all(folder: Path):
     texts = [
-        worker(tmp_path, place, count, *rules)
-        for place, count, *rules in (("1-0", "3", "vip", "renamed"), ("1-1", "4", "vip"))
+        worker(folder, place, count, *rules)
+        for place, count, *rules in (("0", "3", "vip", "renamed"), ("1", "4", "vip"))
     ]
     assert texts[0]["crosspoint_decision_seconds_count,level=full"] == 4
     assert texts[1]["crosspoint_decision_seconds_count,level=full"] == 9
@@ -244,28 +252,90 @@ def test_with_several_workers_whichever_answers_knows_all(tmp_path: Path):
     assert hits_of(texts[1]) == {"rule=vip,ruleset=acme": 7}
 
 
-def test_workers_that_die_again_and_again_leave_no_files_and_lose_no_counts(tmp_path: Path):
-    metrics.multiprocess_environment(tmp_path)
-    worker(tmp_path, "1-1", "2", "vip")
+DAYS = """
+import sys, json
+from pathlib import Path
+from router.metrics import Observer, Reload
+from router.metrics_files import count_in
+from router.decisions.outcome import Level
+count_in(sys.argv.pop(1))
+observer = Observer(shared_in=Path(sys.argv[1]))
+for day in sys.argv[2:]:
+    observer.refused("router " + day)
+    observer.flush()
+    observer.routers({"router " + day: 4}, disabled=1)
+    observer.rules_reload(Reload.LOADED, "rules " + day, 5.0)
+    observer.rules_in_force("rules " + day, frozenset({"vip"}))
+    observer.decided(Level.FULL, 0.001, "rules " + day, "vip")
+    if day != sys.argv[-1]:
+        observer.ruleset_removed("rules " + day)
+observer.rules_reload(Reload.REFUSED, "broken", None)
+observer.rules_in_force("broken", frozenset())
+observer.flush()
+print(json.dumps(observer.exposition().decode()))
+"""
+
+
+def test_with_several_workers_what_is_gone_is_not_shown_either(folder: Path):
+    in_place(folder, "0", DAYS, "1", "2")
+    labelled = {
+        name: value
+        for name, value in in_place(folder, "1", DAYS, "2", "3").items()
+        if re.search(r",(router|ruleset)=", name)
+    }
+    assert labelled == {
+        "crosspoint_unsigned_requests_total,router=router 3": 1,
+        "crosspoint_router_error_window,router=router 3": 4,
+        "crosspoint_ruleset_loaded_timestamp_seconds,ruleset=rules 3": 5,
+        "crosspoint_ruleset_stale,ruleset=rules 3": 0,
+        "crosspoint_ruleset_stale,ruleset=broken": 1,
+        "crosspoint_rule_hits_total,rule=vip,ruleset=rules 3": 1,
+    }
+
+
+def test_workers_that_die_again_and_again_leave_no_files_and_lose_no_counts(folder: Path):
+    worker(folder, "1", "2", "vip")
     for life in range(3):
-        shown = worker(tmp_path, "1-0", "2", "vip")
+        shown = worker(folder, "0", "2", "vip")
         assert shown["crosspoint_decision_seconds_count,level=full"] == 3 + 3 * (life + 1)
-        metrics.worker_ended(tmp_path, "1-0")
-    files = sorted(file.name for file in metrics.shared_folder(tmp_path).iterdir())
-    assert files == [
-        "counter_1-0.db",
-        "counter_1-1.db",
-        "gauge_livemax_1-1.db",
-        "histogram_1-0.db",
-        "histogram_1-1.db",
+        metrics_files.worker_ended(folder, "0")
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "counter_0.db",
+        "counter_1.db",
+        "gauge_livemax_1.db",
+        "histogram_0.db",
+        "histogram_1.db",
     ]
 
 
-def test_the_shared_folder_is_empty_after_a_start(tmp_path: Path):
-    folder = Path(metrics.multiprocess_environment(tmp_path)[metrics.DIRECTORY_VARIABLE])
-    (folder / "counter_1.db").write_bytes(b"x")
-    metrics.multiprocess_environment(tmp_path)
-    assert list(folder.iterdir()) == []
+def test_services_in_one_data_folder_leave_each_others_metrics_alone(tmp_path: Path):
+    with metrics_files.folder_of_service(tmp_path) as first:
+        (first / "counter_0.db").write_bytes(b"x")
+        with metrics_files.folder_of_service(tmp_path) as second:
+            assert second != first
+            assert list(second.iterdir()) == []
+        assert not second.exists()
+        assert (first / "counter_0.db").exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from router.metrics_files import folder_of_service
+with folder_of_service(Path(sys.argv[1])) as folder:
+    (folder / "counter_0.db").write_bytes(b"x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_service_has_left_is_removed_at_the_next_start(tmp_path: Path):
+    root = Path(__file__).parents[3]
+    died = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, cwd=root)
+    assert died.returncode == -signal.SIGKILL
+    (left,) = (tmp_path / "metrics").iterdir()
+    assert left.stat().st_mode & 0o777 == 0o700
+    with metrics_files.folder_of_service(tmp_path) as folder:
+        assert list((tmp_path / "metrics").iterdir()) == [folder]
 
 
 def test_no_metric_is_made_outside_the_one_file():
@@ -275,4 +345,8 @@ def test_no_metric_is_made_outside_the_one_file():
         for path in (root / "router").rglob("*.py")
         if re.search(r"^(from|import) prometheus_client", path.read_text(), re.MULTILINE)
     ]
-    assert sorted(importers) == ["metrics.py", "rule_hits.py"]  # the second makes none
+    assert sorted(importers) == [
+        "metrics.py",
+        "metrics_files.py",
+        "rule_hits.py",
+    ]  # the others make none
