@@ -13,6 +13,9 @@ from pbx.ami import agi, events
 from pbx.ami.values import CommandId
 from pbx.errors import AmiBusyError, ChannelGoneError, OutcomeUnknownError
 
+HANGS_UP_S = 1.0
+"""A channel that leaves async AGI because it hangs up says so a moment later; on a busy machine not at once."""
+
 T = TypeVar("T")
 
 
@@ -20,6 +23,7 @@ class _Expected(msgspec.Struct):
     channel: str  # name or unique id, as it was asked for
     enters_bridge: bool
     future: asyncio.Future[str]
+    has_left: bool = False  # its channel has left async AGI since
 
 
 class AgiCommands:
@@ -65,7 +69,9 @@ class AgiCommands:
         if isinstance(event, events.HungUp):
             self._fail(event, ChannelGoneError)
         elif isinstance(event, events.AgiEnded):
-            self._fail(event, OutcomeUnknownError)
+            self._left(event)
+        elif isinstance(event, events.AgiStarted):
+            self._end_left(self._of(event))
         elif isinstance(event, events.BridgeEntered):
             self._fail(event, OutcomeUnknownError, spare_bridging=True)
         return False
@@ -74,6 +80,26 @@ class AgiCommands:
         for command_id, expected in self._pending.items():
             end(expected.future, OutcomeUnknownError(command_id=command_id))
 
+    def _of(self, event: events.ChannelEvent) -> list[str]:
+        """Commands of the channel, by whichever name they were asked for."""
+        names = {event.channel.lower(), event.uniqueid.lower()}
+        return [command_id for name in names for command_id in self._by_channel.get(name, ())]
+
+    def _left(self, event: events.AgiEnded) -> None:
+        """The channel has hung up, or was taken elsewhere: what comes next says which."""
+        command_ids = self._of(event)
+        for command_id in command_ids:
+            self._pending[command_id].has_left = True
+        if command_ids:
+            asyncio.get_running_loop().call_later(HANGS_UP_S, self._end_left, command_ids)
+
+    def _end_left(self, command_ids: list[str]) -> None:
+        """The channel has not hung up: whether these were carried out before it left is not known."""
+        for command_id in command_ids:
+            expected = self._pending.get(command_id)
+            if expected is not None and expected.has_left:
+                end(expected.future, OutcomeUnknownError(command_id=command_id))
+
     def _fail(
         self,
         event: events.ChannelEvent,
@@ -81,13 +107,12 @@ class AgiCommands:
         *,
         spare_bridging: bool = False,
     ) -> None:
-        for key in (event.channel.lower(), event.uniqueid.lower()):
-            for command_id in self._by_channel.get(key, ()):
-                expected = self._pending[command_id]
-                if not (spare_bridging and expected.enters_bridge):
-                    unknown = kind is OutcomeUnknownError
-                    error = OutcomeUnknownError(command_id=command_id) if unknown else kind()
-                    end(expected.future, error)
+        for command_id in self._of(event):
+            expected = self._pending[command_id]
+            if not (spare_bridging and expected.enters_bridge):
+                unknown = kind is OutcomeUnknownError
+                error = OutcomeUnknownError(command_id=command_id) if unknown else kind()
+                end(expected.future, error)
 
 
 def end(future: asyncio.Future[T], error: Exception) -> None:

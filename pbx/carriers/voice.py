@@ -11,6 +11,7 @@ from ivr.prompts import Prompt
 from ivr.steps import AwaitRecorded, Music, Play, Played, Record, Recorded, StopPlay
 from pbx.ami import agi
 from pbx.ami.actions import ControlPlayback, Playback
+from pbx.ami.client import LinkState
 from pbx.carriers.call import ACTION_S, Call, Handlers
 from pbx.errors import AmiDownError, ChannelGoneError, PbxError, RefusedError
 from pbx.machine.commands import Answer, KeepMessage, Ringback, Say
@@ -142,6 +143,8 @@ class VoiceCarrier:
             except (ChannelGoneError, AmiDownError):
                 raise
             except PbxError as error:
+                if self._call.client.state is not LinkState.READY:
+                    raise  # broken off with the connection: it is begun anew when Asterisk is back
                 log.warning("prompt_failed", code=error.code)
 
     async def _record(self, command: Record) -> None:

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pbx.ami import agi, events
+from pbx.ami import agi, agi_commands, events
 from pbx.ami.actions import (
     UNHEARD,
     Bridge,
@@ -86,6 +86,30 @@ async def test_an_agi_command_ends_when_its_channel_leaves(
     server.say(about(event, BridgeUniqueid="b1"))
     with pytest.raises(error):
         await task
+
+
+async def test_a_channel_that_leaves_because_it_hangs_up_is_gone(connect: Connect, server: FakeAmi):
+    client = await connect()
+    task = await queue_agi(client, server)
+    server.say(about("AsyncAGIEnd"), about("Hangup"))
+    with pytest.raises(ChannelGoneError):
+        await task
+
+
+async def test_a_channel_that_is_taken_elsewhere_keeps_nobody_waiting(
+    connect: Connect, server: FakeAmi, seen: Seen, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(agi_commands, "HANGS_UP_S", 60.0)
+    client = await connect()
+    before = await queue_agi(client, server)
+    server.say(about("AsyncAGIEnd"))
+    await seen.until(lambda: bool(seen.of(events.AgiEnded)))
+    after = await queue_agi(client, server)  # for when it is back
+    server.say(about("AsyncAGIStart"))
+    with pytest.raises(OutcomeUnknownError):
+        await before
+    assert not after.done()
+    after.cancel()
 
 
 async def test_a_command_that_joins_a_bridge_goes_on_when_the_bridge_is_joined(

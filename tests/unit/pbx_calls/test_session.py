@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import structlog
 from msgspec.structs import replace
 
 from ivr.hold import Hold, HoldPolicy
@@ -496,6 +497,30 @@ async def test_a_voice_that_breaks_costs_the_prompt_and_never_holds_up_the_call(
     await voice.handlers[Say](Say(leg=agent, prompts=(Speech("whispered"),)))
     await scene.until(lambda: len(heard) > 1)
     assert heard == [Played(1), LegPlayed(agent)]
+    await call.lanes.close()
+
+
+async def test_a_prompt_that_breaks_off_with_the_connection_was_not_heard(world: World):
+    scene = Scene(world)
+    heard: list[Event] = []
+    call = Call(
+        INBOUND,
+        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
+        channels=scene.channels,
+        outside=world.outside(),
+        post=heard.append,
+    )
+    voice = VoiceCarrier(call)
+    scene.asterisk.fails = lambda _: OutcomeUnknownError()
+    with structlog.testing.capture_logs() as lines:
+        await voice.handlers[Play](Play(play=1, prompts=(Speech("a"),)))
+        await scene.until(lambda: heard)
+        scene.asterisk.state = LinkState.DOWN
+        await voice.handlers[Play](Play(play=2, prompts=(Speech("a"),)))
+        await scene.until(lambda: len(scene.asterisk.commands) == 2)
+        await asyncio.sleep(0)
+    assert heard == [Played(1)]
+    assert [line["event"] for line in lines] == ["prompt_failed", "lane_work_failed"]
     await call.lanes.close()
 
 
