@@ -110,10 +110,14 @@ class Speech(Protocol):
 
 
 class RecordingStarted(msgspec.Struct, frozen=True, kw_only=True):
-    """Where Asterisk is to write: `folder/name.wav`; the name cannot be guessed."""
+    """Where Asterisk is to write: `folder/name.wav`; the name cannot be guessed.
+
+    `is_momentary`: it was over as soon as it began (somebody hung up), so that there may be nothing in it.
+    """
 
     folder: PurePosixPath
     name: str
+    is_momentary: bool = False
 
 
 class Phones(Protocol):

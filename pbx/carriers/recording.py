@@ -1,5 +1,6 @@
 """The recording of a call: begun, paused, ended, handed over."""
 
+import math
 from pathlib import PurePosixPath
 
 from pbx.ami import agi
@@ -9,6 +10,9 @@ from pbx.machine.commands import Note, SetRecording
 from pbx.machine.events import FileBegan, RecordingFailed
 from pbx.ports import RecordingStarted
 
+MOMENT_S = 0.25
+"""A talk that is over so soon may have left no sound: Asterisk writes the first of it after a few hundredths."""
+
 
 class RecordingCarrier:
     """One recording at a time. Which file it is stands in the state: whoever takes over hands it over."""
@@ -17,6 +21,7 @@ class RecordingCarrier:
         self._call = call
         self._file = call.state.recording_file
         self._next = ""
+        self._began_s = -math.inf  # on the loop's clock
         self.handlers: Handlers = {SetRecording: self._set_recording}
 
     def choose_file(self) -> FileBegan:
@@ -32,12 +37,15 @@ class RecordingCarrier:
             return
         call, state = self._call, self._call.state
         path = PurePosixPath(file)
-        started = RecordingStarted(folder=path.parent, name=path.name)
+        is_momentary = call.in_s(0) - self._began_s < MOMENT_S
+        started = RecordingStarted(folder=path.parent, name=path.name, is_momentary=is_momentary)
 
         async def work() -> None:
-            if not await call.outside.recordings.finish(state, started):
-                call.outside.records.note(state, Note(what="recording_failed"))
-                call.post(RecordingFailed(file=file))
+            if await call.outside.recordings.finish(state, started):
+                return
+            what = "recording_too_short" if is_momentary else "recording_failed"
+            call.outside.records.note(state, Note(what=what))
+            call.post(RecordingFailed(file=file))
 
         call.lanes.store.add(work)
 
@@ -58,6 +66,7 @@ class RecordingCarrier:
 
     def _begin(self, *, stereo: bool) -> None:
         call, self._file = self._call, self._next
+        self._began_s = call.in_s(0)
         path = PurePosixPath(self._file)
         record = agi.mix_monitor(path.parent, path.name, per_side=stereo)
 

@@ -69,7 +69,7 @@ class RecordingFiles:
         kept = await self.hand_over(started.name) or await self.handed_over(started.name)
         for name, sha256 in kept:
             self._records.note(state, Note(what=RECORDED, detail=f"{name} {sha256}"))
-        if not kept:
+        if not kept and not started.is_momentary:
             _log.error("recording_missing_or_empty")
         return bool(kept)
 

@@ -17,7 +17,7 @@ from pbx.ami import agi
 from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate, PlayDtmf, Redirect
 from pbx.ami.client import LinkState
 from pbx.ami.values import ChannelName, UniqueId
-from pbx.carriers import phones
+from pbx.carriers import phones, recording
 from pbx.carriers.call import Call
 from pbx.carriers.outside import OutsideCarrier
 from pbx.carriers.phones import PhoneCarrier
@@ -49,7 +49,7 @@ from pbx.machine.events import (
 )
 from pbx.machine.plans import LegId, QueuePlan, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Leg, Phase, Supervision
-from pbx.ports import SpokenPrompt
+from pbx.ports import RecordingStarted, SpokenPrompt
 from pbx.session import Gate, Session
 from rules.actions import End as EndAction
 from rules.actions import Enqueue, Forward, Menu
@@ -298,6 +298,37 @@ async def test_where_a_talk_is_recorded_to_is_written_before_it_is_recorded(worl
     file, command = recorded[0]
     assert file
     assert f"{file}.wav" in command
+
+
+@pytest.mark.parametrize(
+    ("moment_s", "noted"), [(60.0, "recording_too_short"), (0.0, "recording_failed")]
+)
+async def test_a_talk_that_is_over_at_once_is_no_failed_recording(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment_s: float, noted: str
+):
+    monkeypatch.setattr(recording, "MOMENT_S", moment_s)
+    handed_over: list[RecordingStarted] = []
+
+    async def finish(state: CallState, started: RecordingStarted) -> bool:
+        handed_over.append(started)
+        return False
+
+    monkeypatch.setattr(world, "finish", finish)
+    world.free, world.recording = ["ada"], RecordingPolicy(record=True)
+    scene = Scene(world)
+    scene.asterisk.goes_on.clear()
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.offers)
+        agent = session.state.offers[0].id
+        scene.channels.seen(UniqueId(agent), ChannelName("PJSIP/ada-1"))
+        session.post(LegUp(agent))
+        await scene.until(lambda: session.state.phase is Phase.TALKING)
+        session.post(LegGone(leg=CALLER, why=Gone.HUNG_UP))
+        await scene.until(lambda: handed_over)
+        await scene.until(lambda: world.closed)
+    assert [what for _, what in world.notes if what.startswith("recording_")] == [noted]
+    assert [one.is_momentary for one in handed_over] == [moment_s > 0]
 
 
 async def test_a_call_that_is_cancelled_while_it_is_written_leaves_no_task(world: World):
