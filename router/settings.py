@@ -5,6 +5,7 @@ environment variable: `http.port` by `CROSSPOINT_HTTP__PORT`. This is the only r
 environment; relative paths are taken from the folder of the settings file.
 """
 
+import errno
 import ipaddress
 import os
 import re
@@ -238,7 +239,10 @@ def secret_source(settings: Settings, env: Mapping[str, str] = os.environ) -> Se
     """
 
     def read(path: str) -> str:
-        with (settings.data_dir / path).open(encoding="utf-8") as file:
+        wanted = settings.data_dir / path
+        if not wanted.parent.is_dir():  # a folder that is not mounted says nothing of its files
+            raise NotADirectoryError(errno.ENOTDIR, "its folder is not there")
+        with wanted.open(encoding="utf-8") as file:
             return file.read(_LONGEST_SECRET_FILE)
 
     return lambda reference: resolve_secret(reference, env, read)

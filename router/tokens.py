@@ -88,11 +88,8 @@ class Tokens:
         issuer: str | None = None,
         audience: str | None = None,
     ) -> None:
-        self._secrets = tuple(text for text in (secret, previous_secret) if text is not None)
-        if any(len(text) < SHORTEST_SECRET for text in self._secrets):
-            raise InvalidInputError(
-                f"a token secret has at least {SHORTEST_SECRET} characters", field="secret"
-            )
+        self._secrets: tuple[str, ...] = ()
+        self.renew([text for text in (secret, previous_secret) if text is not None])
         self._issuer = issuer
         self._jwks_file = jwks_file
         self._audience = audience
@@ -104,6 +101,14 @@ class Tokens:
     def can_verify(self) -> bool:
         """Whether there is anything to verify a token with."""
         return bool(self._secrets) or self._jwks_file is not None
+
+    def renew(self, secrets: Sequence[str]) -> None:
+        """Verify with these secrets from now on, and sign with the first."""
+        if any(len(text) < SHORTEST_SECRET for text in secrets):
+            raise InvalidInputError(
+                f"a token secret has at least {SHORTEST_SECRET} characters", field="secret"
+            )
+        self._secrets = tuple(secrets)
 
     async def verify(self, token: str) -> Principal:
         """Who the token speaks for; TokenRefusedError without a reason, which would help forgers."""

@@ -46,14 +46,14 @@ class MissingSecrets:
         if (untold := max(len(news), len(found)) - MOST_TOLD) > 0:
             _log.warning("router_secrets_untold", routers=untold)
 
-    def part(self, *, has_tokens: bool) -> health.Part:
+    def part(self, of_tokens: str | None) -> health.Part:
         """What /readyz tells: `missing` ones refuse every request, `unreadable` ones go on with what
-        they still have."""
+        they still have. `of_tokens` is what is wrong with the API's."""
         unreadable = len(self._wanting) - self._missing
         words = [
             f"{self._missing} missing" if self._missing else "",
             f"{unreadable} unreadable" if unreadable else "",
-            "" if has_tokens else "tokens missing",
+            of_tokens or "",
         ]
         detail = ", ".join(word for word in words if word)
         return health.Part(name="secrets", is_well=not detail, detail=detail or None)

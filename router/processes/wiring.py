@@ -23,7 +23,7 @@ from router.deadline import in_s
 from router.decisions.decide import Decider
 from router.decisions.error_budget import ErrorBudget, RouterHealth
 from router.decisions.views import Views
-from router.errors import CrosspointError, InvalidInputError
+from router.errors import CrosspointError
 from router.http import health
 from router.http.app import make_application
 from router.http.decisions.afterwards import Afterwards
@@ -38,11 +38,12 @@ from router.metrics import Observer, Reload
 from router.platforms.dialpad.foreign import ForeignRouters
 from router.processes.missing_secrets import MissingSecrets
 from router.processes.pbx_watch import PbxWatch
+from router.processes.token_secrets import TokenSecrets
 from router.processes.unapplied_site import UnappliedSite
 from router.rulesets.archive import RulesArchive
 from router.rulesets.in_force import LoadState, Rulesets, RulesetState
 from router.rulesets.last_good import LAST_GOOD_RULES
-from router.settings import Settings, TokenSettings, secret_source
+from router.settings import Settings, secret_source
 from router.site.directory import Directory
 from router.site.file import Site
 from router.site.keeper import DirectoryKeeper, KeeperState
@@ -100,12 +101,17 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     budget: ErrorBudget
     afterwards: Afterwards
     answering: Answering
-    tokens: Tokens
+    token_secrets: TokenSecrets
     missing_secrets: MissingSecrets
     site: UnappliedSite
     whereabouts: Whereabouts
     telephony: Telephony
     pbx_watch: PbxWatch | None
+
+    @property
+    def tokens(self) -> Tokens:
+        """Who may use the API."""
+        return self.token_secrets.tokens
 
     @property
     def directory(self) -> Directory:
@@ -122,7 +128,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             ),
             _directory_part(self.keeper),
             _rules_part(self.rulesets, self.directory),
-            self.missing_secrets.part(has_tokens=self.tokens.can_verify),
+            self.missing_secrets.part(self.token_secrets.problem),
             self.site.part(),
             *([] if self.pbx_watch is None else [self.pbx_watch.part()]),
         ]
@@ -225,6 +231,7 @@ def _build(
     pbx = settings.pbx
     pbx_watch = None if pbx is None else PbxWatch(PbxStates(links), pbx, observer)
     missing_secrets = MissingSecrets(observer)
+    token_secrets = TokenSecrets(settings.tokens, secret_source(settings))
     keeper.on_change(missing_secrets.look)
     keeper.on_change(lambda directory: budget.forget_others(directory.routers))
     keeper.on_change(site.look)
@@ -240,7 +247,7 @@ def _build(
         budget=budget,
         afterwards=afterwards,
         answering=Answering(views.find, decider, afterwards, settings.http.reserve_ms / 1000),
-        tokens=_tokens(settings),
+        token_secrets=token_secrets,
         missing_secrets=missing_secrets,
         site=site,
         whereabouts=whereabouts,
@@ -253,6 +260,7 @@ def _build(
         observer.run,
         afterwards.run,
         whereabouts.run,
+        token_secrets.run,
         *([] if pbx_watch is None else [pbx_watch.run]),
     ]
 
@@ -429,26 +437,3 @@ def _rules_part(rulesets: Rulesets, directory: Directory) -> health.Part:
     }
     detail = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     return health.Part(name="rules", is_well=not detail, detail=detail or None)
-
-
-def _tokens(settings: Settings) -> Tokens:
-    """Who may use the API; a secret that is not to be had refuses every token rather than the start."""
-    return Tokens(
-        secret=_secret(settings, "secret"),
-        previous_secret=_secret(settings, "previous_secret"),
-        jwks_file=settings.tokens.jwks_file,
-        issuer=settings.tokens.issuer,
-        audience=settings.tokens.audience,
-    )
-
-
-def _secret(settings: Settings, field: str) -> str | None:
-    tokens: TokenSettings = settings.tokens
-    reference = tokens.secret if field == "secret" else tokens.previous_secret
-    if reference is None:
-        return None
-    try:
-        return secret_source(settings)(reference)
-    except InvalidInputError as error:
-        _log.error("token_secret_missing", field=field, reason=str(error))
-        return None

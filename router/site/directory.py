@@ -22,6 +22,7 @@ from router.site.resources import (
     RouterConfig,
     SecretRef,
 )
+from router.site.secrets import Held, hold
 from rules.calendars import Calendar
 
 
@@ -56,8 +57,9 @@ class TenantResources(msgspec.Struct, frozen=True, kw_only=True):
 class RouterEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A router as a routing request needs it.
 
-    `texts` are the secrets by where they are from, the current one first. `is_signed` with none of
-    them means that none is to be had at the moment: then no request can be authenticated.
+    `texts` are the secrets by where they are from, the current one first; `gone_since_s` those of them
+    whose file was deleted just now. `is_signed` with no texts means that none is to be had at the moment:
+    then no request can be authenticated.
     `secret_problem` says what is wrong with one of them, never what it is.
     """
 
@@ -65,6 +67,7 @@ class RouterEntry(msgspec.Struct, frozen=True, kw_only=True):
     config: RouterConfig
     is_signed: bool
     texts: Mapping[SecretRef, str] = {}
+    gone_since_s: Mapping[SecretRef, float] = {}
     enabled: bool = True
     secret_problem: str | None = None
 
@@ -159,8 +162,8 @@ def build(
 ) -> Directory:
     """Build the picture, taking what has not changed from the `previous` one.
 
-    Reads secrets (files): run it off the event loop. One that was there in the `previous` picture and
-    is not to be had any more (a file that somebody writes just now, or broke) stays in use.
+    Reads secrets (files): run it off the event loop. What becomes of those that were there in the
+    `previous` picture and are not to be had any more: `router/site/secrets.py`.
     """
     before = previous or Directory()
     tenants: dict[str, TenantDirectory] = {}
@@ -169,8 +172,8 @@ def build(
         tenants[name] = _tenant(name, tenant, before.tenants.get(name))
         for router in tenant.routers.values():
             known = before.routers.get(router.id)
-            texts = known.texts if known is not None and known.tenant == name else {}
-            routers.setdefault(router.id, _router(name, router, tenant, secrets, texts))
+            own = known if known is not None and known.tenant == name else None
+            routers.setdefault(router.id, _router(name, router, tenant, secrets, own))
     return Directory(tenants=tenants, routers=routers)
 
 
@@ -229,28 +232,36 @@ def _router(
     router: RouterConfig,
     resources: TenantResources,
     secrets: SecretSource,
-    before: Mapping[SecretRef, str],
+    before: RouterEntry | None,
 ) -> RouterEntry:
-    texts: dict[SecretRef, str] = {}
+    held: dict[SecretRef, Held] = {}
     problem: str | None = None
     references = [ref for ref in (router.secret, router.previous_secret) if ref is not None]
     for reference in references:
-        try:
-            texts[reference] = secrets(reference)
-        except InvalidInputError as error:
-            problem = problem or str(error)
-            if reference in before:
-                texts[reference] = before[reference]
+        now, wrong = hold(reference, secrets, None if before is None else _held(before, reference))
+        problem = problem or wrong
+        if now is not None:
+            held[reference] = now
     if router.id in resources.withheld:
         problem = "the secret is in the store, which has not been reached yet"
     return RouterEntry(
         tenant=tenant,
         config=router,
         is_signed=bool(references) or router.id in resources.withheld,
-        texts=texts,
+        texts={reference: each.text for reference, each in held.items()},
+        gone_since_s={
+            reference: each.gone_since_s
+            for reference, each in held.items()
+            if each.gone_since_s is not None
+        },
         enabled=router.id not in resources.disabled,
         secret_problem=problem,
     )
+
+
+def _held(entry: RouterEntry, reference: SecretRef) -> Held | None:
+    text = entry.texts.get(reference)
+    return None if text is None else Held(text, entry.gone_since_s.get(reference))
 
 
 def without_literals(tenant: TenantResources) -> TenantResources:

@@ -22,10 +22,10 @@ from router.errors import CrosspointError
 from router.private_files import write_private
 from router.settings import SecretSource
 from router.site.directory import Directory, TenantResources, build, without_literals
+from router.site.secrets import RENEW_EVERY_S
 
 LOOK_EVERY_S: Final = 0.25
 LOOK_S: Final = 5.0  # a look that reads ten thousand agents takes its time; one without news none
-SECRETS_EVERY_S: Final = 10.0  # files with secrets may be exchanged under a running process
 LARGEST_FILE_BYTES: Final = 256 * 2**20
 
 _log = structlog.get_logger(__name__)
@@ -150,6 +150,8 @@ class DirectoryKeeper:
             except CrosspointError as error:
                 if self._state is not KeeperState.EMPTY:
                     self._change_state(KeeperState.STALE, error.code)
+                known = self._directory.resources()
+                await self._take(known, known)  # secrets do not wait for the store
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _take(
@@ -159,7 +161,7 @@ class DirectoryKeeper:
         is_same = known.keys() == wanted.keys() and all(
             known[name] is wanted[name] for name in wanted
         )
-        if is_same and now_s - self._secrets_read_s < SECRETS_EVERY_S:
+        if is_same and now_s - self._secrets_read_s < RENEW_EVERY_S:
             return
         self._secrets_read_s = now_s
         directory = await asyncio.to_thread(build, wanted, self._secrets, self._directory)

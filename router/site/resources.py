@@ -340,10 +340,17 @@ def with_literal_secrets(document: Mapping[str, object]) -> dict[str, object]:
     return form
 
 
+class SecretGoneError(InvalidInputError):
+    """The secret's file is not there, and its folder is."""
+
+
 def resolve_secret(
     reference: SecretRef, env: Mapping[str, str], read_file: Callable[[str], str]
 ) -> str:
-    """The secret's text, or InvalidInputError saying why it is not to be had (never what it is)."""
+    """The secret's text, or InvalidInputError saying why it is not to be had (never what it is).
+
+    `read_file` raises FileNotFoundError only where somebody has taken the file away: SecretGoneError.
+    """
     if reference.value is not None:
         return _checked_secret(reference.value, "secret")
     if reference.env is not None:
@@ -356,9 +363,9 @@ def resolve_secret(
         text = read_file(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise InvalidInputError(
-            f"the file {path} cannot be read: {reason}", field="secret"
-        ) from error
+        is_gone = isinstance(error, FileNotFoundError)
+        kind = SecretGoneError if is_gone else InvalidInputError
+        raise kind(f"the file {path} cannot be read: {reason}", field="secret") from error
     return _checked_secret(text.strip("\r\n"), "secret")
 
 
