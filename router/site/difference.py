@@ -78,6 +78,14 @@ class ResourceWriter(Protocol):
     async def need_free_routers(
         self, tenant: str, router_ids: Sequence[str], *, deadline: Deadline
     ) -> None: ...
+    async def exchange_names(
+        self,
+        tenant: str,
+        wanted: Sequence[Resource],
+        given_up: Sequence[Resource],
+        *,
+        deadline: Deadline,
+    ) -> bool: ...
 
 
 def plan(site: Site, current: TenantResources, *, prune: bool = False) -> Plan:
@@ -112,16 +120,31 @@ async def carry_out(
     await need_free_routers(plan, resources)
     steps = plan.changes if is_forced else plan.steps
     for group in _groups(steps):
-        left = group
+        left, has_exchanged = group, False
         while left:
             work = _Work(plan.tenant, resources, on_step)
             waiting = iter(left)
             await asyncio.gather(*(work.run(waiting) for _ in range(_AT_ONCE)))
             # What one agent gives up another may be waiting for: as long as some get on, try again.
             refused = [change for change, _ in work.refused]
-            if len(refused) == len(left):
+            is_stuck = len(refused) == len(left)
+            if is_stuck and (has_exchanged or not await _exchange(plan, refused, resources)):
                 raise work.refused[0][1]
-            left = refused
+            left, has_exchanged = refused, is_stuck
+
+
+async def _exchange(plan: Plan, stuck: Sequence[Change], resources: ResourceWriter) -> bool:
+    """Have those that wait for one another's names exchange them; whether any did."""
+    wanted = [change.resource for change in stuck if change.action is not Action.REMOVE]
+    if not wanted:
+        return False
+    kind = stuck[0].kind
+    given_up = [
+        change.resource
+        for change in plan.changes
+        if change.kind is kind and change.action is Action.REMOVE
+    ]
+    return await resources.exchange_names(plan.tenant, wanted, given_up, deadline=in_s(STEP_S))
 
 
 async def need_free_routers(plan: Plan, resources: ResourceWriter) -> None:

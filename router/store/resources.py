@@ -31,6 +31,7 @@ from router.site.resources import (
 from router.store import keys
 from router.store.agent_records import queues_text, skills_text
 from router.store.link import Link, Reply
+from router.store.name_exchange import exchange_names
 from router.store.operations import list_of, text_of, texts_of
 from router.store.resource_keys import kept_under_id, live_keys, names_of
 from router.store.resource_reading import (
@@ -170,6 +171,18 @@ class Resources(ResourceReader):
             await self._give_up(tenant, resource_id, deadline)
         if not was_there:
             raise NotFoundError(f"there is no {resource_id}")
+
+    async def exchange_names(
+        self,
+        tenant: str,
+        wanted: Sequence[Resource],
+        given_up: Sequence[Resource],
+        *,
+        deadline: Deadline,
+    ) -> bool:
+        """See `router/store/name_exchange.py`."""
+        link = self._links.link_for(tenant)
+        return await exchange_names(link, tenant, wanted, given_up, deadline)
 
     async def need_free_routers(
         self, tenant: str, router_ids: Sequence[str], *, deadline: Deadline

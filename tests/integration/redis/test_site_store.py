@@ -25,6 +25,7 @@ from router.site.resources import (
     AgentConfig,
     Membership,
     QueueConfig,
+    Resource,
     RouterConfig,
     SecretRef,
     resolve_secret,
@@ -282,12 +283,116 @@ async def test_users_move_along_a_row_of_agents_in_one_apply(store: Store) -> No
     await store.apply(site(1))
     assert (await store.apply(site(1))).steps == ()
     await store.apply(site(0))
-    swapped = tuple(
-        AgentConfig(id=f"a{n}", name="A", user_id=str(100 + (1 - n if n < 2 else n)))
-        for n in range(50)
+
+
+def agent(id_: str, user_id: str | None, number: str | None = None, name: str = "A") -> AgentConfig:
+    return AgentConfig(id=id_, name=name, user_id=user_id, number=number)
+
+
+def of_agents(*agents: AgentConfig) -> Site:
+    return Site(tenant=TENANT, agents=agents)
+
+
+async def owners(store: Store) -> tuple[dict[str, str], dict[str, str]]:
+    """Whose each user and each number is, as the store keeps it beside the descriptions."""
+    link, found = store.links.link_for(TENANT), []
+    for key in (keys.platform_ids(TENANT, "agents"), keys.agent_numbers(TENANT)):
+        reply = await link.call("HGETALL", key, deadline=in_s(5))
+        words = [word.decode() for word in reply or () if isinstance(word, bytes)]  # type: ignore[union-attr]  # a list
+        found.append(dict(zip(words[::2], words[1::2], strict=True)))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(
+            [agent("ada", "1", "71"), agent("ben", "2", "72")],
+            [agent("ada", "2", "72", "Ada"), agent("ben", "1", "71", "Ben")],
+            id="two",
+        ),
+        pytest.param(
+            [agent(f"a{n}", str(n)) for n in range(300)],
+            [agent(f"a{n}", str((n + 1) % 300)) for n in range(300)],
+            id="a large circle",
+        ),
+        pytest.param(
+            [agent("ada", "1", "71"), agent("ben", "2", "72"), agent("cyd", "3", "73")],
+            [agent("ada", "2", "73"), agent("ben", "3", "71"), agent("cyd", "1", "72")],
+            id="users one way, numbers the other",
+        ),
+        pytest.param(
+            [agent("1", None, "2"), agent("2", None, "1")],
+            [agent("1", None), agent("2", None)],
+            id="numbers that are ids",
+        ),
+        pytest.param(
+            [agent("ada", "1"), agent("ben", "2"), agent("cyd", "3"), agent("dan", "4")],
+            [agent("ada", "2"), agent("ben", "1"), agent("cyd", "4"), agent("dan", "9")],
+            id="a circle and a row",
+        ),
+    ],
+)
+async def test_agents_exchange_what_is_theirs_alone_in_one_apply(
+    store: Store, before: list[AgentConfig], after: list[AgentConfig]
+) -> None:
+    await store.apply(of_agents(*before))
+    assert (await store.apply(of_agents(*after))).steps
+    found = await store.resources.load(TENANT, deadline=in_s(5))
+    assert found.agents == {one.id: one for one in after}
+    assert await owners(store) == (
+        {one.user_id: one.id for one in after if one.user_id is not None},
+        {one.keyed: one.id for one in after if one.keyed is not None},
     )
-    with pytest.raises(ConflictError):  # two agents cannot hand over to each other at one moment
-        await store.apply(Site(tenant=TENANT, agents=swapped))
+
+
+async def test_an_apply_that_dies_amid_an_exchange_is_finished_by_the_next(store: Store) -> None:
+    """Wherever it dies, every name is one agent's, and the next apply does the rest."""
+    before = of_agents(agent("ada", "1"), agent("ben", "2"))
+    after = of_agents(agent("ada", "2", name="Ada"), agent("ben", "1", name="Ben"))
+
+    class Dies(Resources):
+        async def put(self, tenant: str, resource: Resource, **given: object) -> Outcome:  # type: ignore[override]  # a test's shorthand
+            if not is_alive[0]:
+                raise StoreDownError
+            return await super().put(tenant, resource, **given)  # type: ignore[arg-type]  # as above
+
+        async def exchange_names(self, *given: object, **named: object) -> bool:  # type: ignore[override]  # as above
+            done = await super().exchange_names(*given, **named)  # type: ignore[arg-type]  # as above
+            is_alive[0] = False
+            return done
+
+    is_alive = [True]
+    await store.apply(before)
+    current = await store.resources.load(TENANT, deadline=in_s(5))
+    with pytest.raises(StoreDownError):
+        await carry_out(plan(after, current), Dies(store.links, AgentsAndQueues(store.agents)))
+    halfway = await store.resources.load(TENANT, deadline=in_s(5))
+    assert {one.id: (one.user_id, one.name) for one in halfway.agents.values()} == {
+        "ada": ("2", "A"),
+        "ben": ("1", "A"),
+    }
+    assert (await store.apply(after)).count(Action.UPDATE) == 2
+    assert (await store.apply(after)).steps == ()
+
+
+async def test_whoever_follows_on_one_that_prune_removes_takes_over_the_names(store: Store) -> None:
+    new = QueueConfig(id="help", name="Help", call_center_id="8001")
+    bea = AgentConfig(id="bea", name="Bea", user_id="3001", queues={"help": Membership()})
+    await store.apply(SITE)
+    with pytest.raises(ConflictError, match="call_center_id of help"):
+        await store.apply(Site(tenant=TENANT, queues=(new,)))
+    after = Site(tenant=TENANT, routers=(MAIN,), queues=(new,), agents=(bea,))
+    await store.apply(after, prune=True)
+    assert (await store.apply(after, prune=True)).steps == ()
+    assert (await owners(store))[0] == {"3001": "bea"}
+
+
+async def test_what_somebody_else_keeps_is_not_exchanged(store: Store) -> None:
+    await store.apply(of_agents(agent("ada", "1"), agent("ben", "2"), agent("cyd", "3")))
+    with pytest.raises(ConflictError, match="user_id of"):
+        await store.apply(of_agents(agent("ada", "2"), agent("ben", "3")))
+    assert (await owners(store))[0] == {"1": "ada", "2": "ben", "3": "cyd"}
 
 
 async def test_writes_say_what_they_did_and_refuse_what_is_not_there(store: Store) -> None:
