@@ -10,8 +10,8 @@ is all that was missing (`at_hand`). Whatever fails takes the next rung of the l
 """
 
 import asyncio
-from collections.abc import Collection
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
 
 import msgspec
 
@@ -47,9 +47,11 @@ class Rulesets(Protocol):
 class Reserving(Protocol):
     """A reservation that the store has been asked for."""
 
-    @property
-    def reply(self) -> asyncio.Future[Any]:
-        """Done when the store has answered, whatever it says, at its deadline at the latest."""
+    def then(self, do: Callable[[object], None]) -> None:
+        """Have `do` called when the store has answered, whatever it says, at its deadline at the latest.
+
+        It must ask the store for nothing itself.
+        """
 
     def at_hand(self) -> Taken | None:
         """Who was reserved, if that is known and nothing else is to be done; otherwise ask `taken`."""

@@ -10,7 +10,6 @@ server that was stalled reserves nobody for a caller who has long been answered 
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -53,6 +52,7 @@ from router.store.reserving import (
     want,
 )
 from router.store.scripts import Script
+from router.store.together import Together
 from rules.actions import Strategy
 from rules.requirements import Requirement
 
@@ -100,6 +100,7 @@ class Agents(AgentsSeen):
     ) -> None:
         super().__init__(links, scripts)
         self._draw = draw
+        self._together: Together | None = None
 
     # reservations
 
@@ -165,9 +166,16 @@ class Agents(AgentsSeen):
         wish = wanted.wish
         link = self._links.link_for(wish.tenant)
         draw = self._draw() if wish.strategy is Strategy.RANDOM else 0
-        rest = rest_of(wanted, asker, link.redis_deadline_ms(deadline), draw)
-        give_back = partial(self._give_back, link, wish, asker)
-        return Reserving(link, wanted, rest, deadline, give_back, self.register, read)
+        rest = rest_of(asker, link.redis_deadline_ms(deadline), draw)
+        reserving = Reserving(
+            link, wanted, asker, rest, deadline, self._give_back, self.register, read
+        )
+        if not wanted.joins:
+            reserving.send()
+        elif self._together is None or not self._together.takes(reserving):
+            self._together = Together(reserving)
+            self._together.send()
+        return reserving
 
     async def cancel(self, tenant: str, *, request_id: str, token: str, deadline: Deadline) -> int:
         """Take back whatever `reserve` did under this token, known or not; how many are free again."""

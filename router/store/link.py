@@ -21,7 +21,7 @@ import structlog
 from router.deadline import Deadline, in_s, left_s
 from router.errors import CrosspointError, RefusalKind, StoreDownError, StoreRefusedError
 from router.store.clock import RedisClock
-from router.store.wire import OnLate, Reply, Wire, Word, failed
+from router.store.wire import Growing, OnLate, Receiver, Reply, Wire, Word, fail, failed
 from router.tasks import end
 
 __all__ = ["Credentials", "Endpoint", "Link", "LinkStats", "OnLate", "RedisLink", "Reply"]
@@ -60,6 +60,20 @@ class Link(Protocol):
         self, command: bytes, deadline: Deadline, on_late: OnLate | None = None
     ) -> asyncio.Future[Reply]:
         """The same for one command that is written down already, as the protocol wants it."""
+        ...
+
+    def send_for(
+        self,
+        receiver: Receiver,
+        command: bytes | Growing,
+        deadline: Deadline,
+        on_late: OnLate | None,
+        size: int,
+    ) -> None:
+        """The same for somebody who is no future; `size` is what the command may grow to, in bytes.
+
+        The receiver is told in the midst of the link's work: it must neither raise nor send anything.
+        """
         ...
 
     def redis_deadline_ms(self, deadline: Deadline) -> int:
@@ -147,6 +161,20 @@ class RedisLink:
         if self._wire is None:
             return failed(self._loop, StoreDownError(f"{self._last_error}; nothing was sent"))
         return self._wire.send(command, deadline, on_late)
+
+    def send_for(
+        self,
+        receiver: Receiver,
+        command: bytes | Growing,
+        deadline: Deadline,
+        on_late: OnLate | None,
+        size: int,
+    ) -> None:
+        """See `Link.send_for`."""
+        if self._wire is None:
+            fail(receiver, StoreDownError(f"{self._last_error}; nothing was sent"))
+        else:
+            self._wire.send_for(receiver, command, deadline, on_late, size)
 
     def redis_deadline_ms(self, deadline: Deadline) -> int:
         """See `Link.redis_deadline_ms`; 0 before the first connection."""

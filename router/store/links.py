@@ -28,7 +28,7 @@ from router.store.endpoints import (
     tls_context,
 )
 from router.store.link import Endpoint, Link, LinkStats, OnLate, RedisLink, Reply
-from router.store.wire import Word, failed
+from router.store.wire import Growing, Receiver, Word, fail, failed
 from router.tasks import end
 
 _REFRESH_S: Final = 10.0
@@ -36,6 +36,7 @@ _SOONEST_S: Final = 0.05
 _ASK_S: Final = 0.3
 _MOST_NODES: Final = 256
 _MOST_REMEMBERED: Final = 4096
+_NO_SERVER: Final = "no server of the cluster is known for this key"
 
 _log = structlog.get_logger(__name__)
 
@@ -146,8 +147,17 @@ class _DownLink:
         deadline: Deadline,  # noqa: ARG002
         on_late: OnLate | None = None,  # noqa: ARG002
     ) -> asyncio.Future[Reply]:
-        error = StoreDownError("no server of the cluster is known for this key")
-        return failed(asyncio.get_running_loop(), error)
+        return failed(asyncio.get_running_loop(), StoreDownError(_NO_SERVER))
+
+    def send_for(
+        self,
+        receiver: Receiver,
+        command: bytes | Growing,  # noqa: ARG002
+        deadline: Deadline,  # noqa: ARG002
+        on_late: OnLate | None,  # noqa: ARG002
+        size: int,  # noqa: ARG002
+    ) -> None:
+        fail(receiver, StoreDownError(_NO_SERVER))
 
     def redis_deadline_ms(self, deadline: Deadline) -> int:  # noqa: ARG002
         return 0

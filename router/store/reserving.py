@@ -1,7 +1,7 @@
 """What `agent_reserve` is told, written down for the wire: once what many calls share, then the rest.
 
-A routed call reserves within its budget, and writing the command cost more than sending it. Nor is a
-task made to wait for the answer: `Reserving` is sent when it is made, and read when its reply is there.
+A routed call reserves within its budget, and writing the command cost more than sending it. Nor does a
+task or a future wait for the answer: `Reserving` is told it by the link itself.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ import msgspec
 
 from router.acd.agents import MAX_EXCLUDED
 from router.deadline import Deadline
-from router.errors import InvalidInputError
+from router.errors import CrosspointError, InvalidInputError, RefusalKind, StoreRefusedError
 from router.store import keys
-from router.store.link import Link, OnLate, Reply
+from router.store.link import Link, Reply
 from router.store.memory import LIFETIME_S, Remembering
 from router.store.operations import list_of, raise_refusal
 from router.store.scripts import Prepared, Script, opening_of, prepare, run_prepared
@@ -30,10 +30,13 @@ _RANK_OF: Final = {
     Strategy.FIXED_ORDER: "order",
     Strategy.ROUND_ROBIN: "turn",
 }
-_VARYING: Final = 9
+WORDS_EACH: Final = 9
 """Words of a reservation that differ from call to call."""
 
-_VARYING_FORMAT: Final = b"$%d\r\n%b\r\n" * _VARYING
+ASK_ALONE: Final = 0
+"""The reply to one of several, when it has to be asked for by itself."""
+
+_VARYING_FORMAT: Final = b"$%d\r\n%b\r\n" * WORDS_EACH
 _FORGETTING: Final = Remembering(b"", b"", b"")
 
 
@@ -54,15 +57,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish that was checked and written down."""
+    """A wish that was checked and written down, but for the words that differ from call to call."""
 
     wish: Wish
     head: Prepared
-    opening: bytes
-    """The whole command, but for the words that differ from call to call and `tail`."""
-
-    tail: bytes
-    words: int
+    joins: bool
+    """Whether several of it may be asked for in one command."""
 
 
 class Asker(NamedTuple):
@@ -76,68 +76,143 @@ class Asker(NamedTuple):
 
 
 _T = TypeVar("_T")
+_GiveBack = Callable[[Link, Wish, Asker, Reply], None]
+_Register = Callable[[str, Requirement, Deadline], Awaitable[None]]
 
 
 class Reserving(Generic[_T]):
-    """One reservation, sent to the store as it is made: see `Agents.begin`."""
+    """One reservation under way: see `Agents.begin`. It is what the link tells the reply to."""
 
     __slots__ = (
-        "_deadline",
+        "_error",
         "_give_back",
-        "_link",
+        "_is_told",
         "_read",
         "_register",
-        "_rest",
-        "_wanted",
-        "reply",
+        "_reply",
+        "_then",
+        "asker",
+        "deadline",
+        "link",
+        "rest",
+        "wanted",
     )
 
     def __init__(  # noqa: PLR0917 - one maker; by name it takes twice as long
         self,
         link: Link,
         wanted: Wanted,
+        asker: Asker,
         rest: bytes,
         deadline: Deadline,
-        give_back: OnLate,
-        register: Callable[[str, Requirement, Deadline], Awaitable[None]],
+        give_back: _GiveBack,
+        register: _Register,
         read: Callable[[Sequence[Reply]], _T],
     ) -> None:
-        """`read` makes of `{lease end, token, agent...}` what is wanted of it."""
-        self._link = link
-        self._wanted = wanted
-        self._rest = rest
-        self._deadline = deadline
+        """`read` makes of `{lease end, token, agent...}` what is wanted of it; `rest` is `rest_of`."""
+        self.link = link
+        self.wanted = wanted
+        self.asker = asker
+        self.rest = rest
+        self.deadline = deadline
         self._give_back = give_back
         self._register = register
         self._read = read
-        self.reply: asyncio.Future[Reply] = link.send(wanted.opening + rest, deadline, give_back)
-        """Done when the store has answered or the deadline has passed."""
+        self._is_told = False
+        self._reply: Reply = None
+        self._error: CrosspointError | None = None
+        self._then: Callable[[object], None] | None = None
+
+    def send(self) -> None:
+        """Ask the store for this one by itself."""
+        command = opening_of(self.wanted.head, WORDS_EACH) + self.rest
+        self.link.send_for(self, command, self.deadline, self.late, len(command))
+
+    def then(self, do: Callable[[object], None]) -> None:
+        """Have `do` called once, when the store has answered or the deadline has passed.
+
+        It is called in the midst of the link's work, and must not send anything.
+        """
+        if self._is_told:
+            asyncio.get_running_loop().call_soon(do, self)
+        else:
+            self._then = do
 
     def at_hand(self) -> _T | None:
         """Who was reserved, if that is known and nothing else is to be done; otherwise ask `taken`."""
-        reply = self.reply
-        if not reply.done() or reply.cancelled() or reply.exception() is not None:
-            return None
-        told = reply.result()
-        return self._read(told) if isinstance(told, list) else None
+        reply = self._reply
+        return self._read(reply) if isinstance(reply, list) else None
 
     async def taken(self) -> _T | None:
         """Who was reserved; None: nobody is ready. Raises a CrosspointError by the deadline."""
-        reply = await self._run(self.reply)
+        reply = await self._told()
         if isinstance(reply, bytes):
             if reply != b"UNREGISTERED":
                 raise_refusal(reply)
-            wish = self._wanted.wish
-            await self._register(wish.tenant, wish.requirement, self._deadline)
-            reply = await self._run(None)
+            wish = self.wanted.wish
+            await self._register(wish.tenant, wish.requirement, self.deadline)
+            reply = await self._ask_alone()
             if isinstance(reply, bytes):
                 raise_refusal(reply)
         return None if reply is None else self._read(list_of(reply))
 
-    async def _run(self, sent: asyncio.Future[Reply] | None) -> Reply:
-        head, words = self._wanted.head, self._wanted.words
+    def late(self, reply: Reply) -> None:
+        """Nobody waits for this reply any more."""
+        self._give_back(self.link, self.wanted.wish, self.asker, reply)
+
+    # as a receiver of the link
+
+    def done(self) -> bool:
+        """Whether it was told already, or nobody wants to know any more."""
+        return self._is_told
+
+    def set_result(self, reply: Reply, /) -> None:
+        """The store has answered."""
+        self._is_told = True
+        self._reply = reply
+        self._go_on()
+
+    def set_exception(self, error: CrosspointError, /) -> None:
+        """The store has not answered, or with an error."""
+        self._is_told = True
+        self._error = error
+        self._go_on()
+
+    # private
+
+    def _go_on(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            try:
+                then(self)
+            except Exception as ours:  # noqa: BLE001 - the boundary: other replies are waiting
+                context = {"message": "going on after a reservation failed", "exception": ours}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+    async def _told(self) -> Reply:
+        if not self._is_told:
+            await self._wait()
+        error = self._error
+        if error is None:
+            return await self._ask_alone() if self._reply == ASK_ALONE else self._reply
+        if isinstance(error, StoreRefusedError) and error.kind is RefusalKind.NO_SCRIPT:
+            return await self._ask_alone()
+        raise error
+
+    async def _wait(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._then = lambda _: None if waiter.done() else waiter.set_result(None)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if self._is_told:
+                self.late(self._reply)
+            self._is_told = True
+            raise
+
+    async def _ask_alone(self) -> Reply:
         return await run_prepared(
-            self._link, head, words, self._rest, self._deadline, self._give_back, sent
+            self.link, self.wanted.head, WORDS_EACH, self.rest, self.deadline, self.late
         )
 
 
@@ -151,32 +226,32 @@ def want(script: Script, wish: Wish) -> Wanted:
     kind = _RANK_OF.get(wish.strategy)
     ranks = (keys.rank(tenant, kind, queue), *keys.ranked(tenant, kind, wanted)) if kind else ()
     count = wish.count if wish.strategy is Strategy.SIMULTANEOUS else 1
+    exclude = wish.exclude
     head = prepare(
         script,
         (keys.ready(tenant, wanted), keys.requirements_used(tenant), *ranks),
         (
             *(keys.prefix(tenant), wanted, queue, wish.strategy.value, wish.lease_ms, count),
             *(wish.sticky_s * 1000, wish.wrap_up_ms, int(LIFETIME_S * 1000)),
+            len(exclude),
+            *exclude,
         ),
     )
-    excluded = [agent.encode() for agent in wish.exclude]
-    tail = b"".join([b"$%d\r\n%b\r\n" % (len(agent), agent) for agent in excluded])
-    words = _VARYING + len(excluded)
-    return Wanted(wish=wish, head=head, opening=opening_of(head, words), tail=tail, words=words)
+    joins = wish.strategy is Strategy.LONGEST_IDLE and not wish.sticky_s and not exclude
+    return Wanted(wish=wish, head=head, joins=joins)
 
 
-def rest_of(wanted: Wanted, asker: Asker, deadline_ms: int, draw: float) -> bytes:
+def rest_of(asker: Asker, deadline_ms: int, draw: float) -> bytes:
     """What differs from call to call; `draw` in [0, 1) is for the strategy `random`."""
     limit, by_chance = b"%d" % deadline_ms, b"%r" % draw
     request, call, token = asker.request_id.encode(), asker.call.encode(), asker.token.encode()
     caller = asker.caller.encode() if asker.caller else b""
     scope, before, after = asker.remember or _FORGETTING
-    varying = _VARYING_FORMAT % (
+    return _VARYING_FORMAT % (
         *(len(limit), limit, len(by_chance), by_chance, len(request), request, len(call), call),
         *(len(token), token, len(caller), caller, len(scope), scope),
         *(len(before), before, len(after), after),
     )
-    return varying + wanted.tail if wanted.tail else varying
 
 
 def check(is_right: bool, field: str, allowed: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -96,22 +96,15 @@ async def run_prepared(  # noqa: PLR0917 - as run_script
     rest: bytes,
     deadline: Deadline,
     on_late: OnLate | None = None,
-    sent: asyncio.Future[Reply] | None = None,
 ) -> Reply:
-    """As `run_script`, with `words` further arguments that are written down in `rest`.
-
-    `sent`: it was sent once already (`opening_of` and `rest`).
-    """
+    """As `run_script`, with `words` further arguments that are written down in `rest`."""
     script = prepared.script
     for _ in range(2):
-        if sent is None:
-            sent = link.send(opening_of(prepared, words) + rest, deadline, on_late)
         try:
-            return await sent
+            return await link.send(opening_of(prepared, words) + rest, deadline, on_late)
         except StoreRefusedError as error:
             if error.kind is not RefusalKind.NO_SCRIPT:
                 raise
-        sent = None
         await _teach(link, script, deadline)
     # Forgotten again at once: send it along.
     by_source = msgspec.structs.replace(prepared, by_digest=_written("EVAL", script.source))

@@ -13,7 +13,7 @@ since any byte ends the stall. A stall that lasts is ended by dropping the conne
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 import hiredis
 
@@ -43,6 +43,23 @@ _NEVER = float("inf")
 _NOTHING = object()
 
 
+class Receiver(Protocol):
+    """Who gets the reply to a command, or the error: a future, or somebody who needs none."""
+
+    def done(self) -> bool:
+        """Whether it was told already, or has gone."""
+
+    def set_result(self, reply: Reply, /) -> None: ...
+    def set_exception(self, error: CrosspointError, /) -> None: ...
+
+
+class Growing(Protocol):
+    """A command that may still grow until it is written, at the end of this turn of the loop."""
+
+    def written(self) -> bytes:
+        """The command as it goes out; asked once."""
+
+
 class Wire(asyncio.Protocol):
     """A connection that was made once and is dropped once; `RedisLink` makes the next one."""
 
@@ -57,8 +74,8 @@ class Wire(asyncio.Protocol):
         self.why_closed = "the connection was lost"
         self._loop = loop
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
-        self._line: deque[tuple[asyncio.Future[Reply], float, OnLate | None]] = deque()
-        self._unsent: list[bytes] = []
+        self._line: deque[tuple[Receiver, float, OnLate | None]] = deque()
+        self._unsent: list[bytes | Growing] = []
         self._unsent_bytes = 0
         self._partial_bytes = 0
         self._heard_at = loop.time()
@@ -85,24 +102,36 @@ class Wire(asyncio.Protocol):
         self, command: bytes, deadline: Deadline, on_late: OnLate | None = None
     ) -> asyncio.Future[Reply]:
         """Send one command that is packed; see `Link.call`."""
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self.send_for(future, command, deadline, on_late, len(command))
+        return future
+
+    def send_for(
+        self,
+        receiver: Receiver,
+        command: bytes | Growing,
+        deadline: Deadline,
+        on_late: OnLate | None,
+        size: int,
+    ) -> None:
+        """Send one command for somebody; see `Link.send_for`."""
         now = self._loop.time()
         if not self.is_open:
-            return failed(self._loop, StoreDownError(self._why_refused()))
-        if deadline <= now:
-            return failed(self._loop, StoreDownError("the deadline had passed; nothing was sent"))
-        if len(self._line) >= MAX_IN_FLIGHT or self._unsent_bytes + len(command) > MAX_UNSENT_BYTES:
-            return failed(self._loop, StoreDownError("too much is waiting for the store already"))
-        if not self._line:
-            self._heard_at = now  # the wait begins
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        self._line.append((future, deadline, on_late))
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(command)
-        self._unsent_bytes += len(command)
-        if deadline < self._sweep_at:
-            self._sweep_no_later_than(deadline)
-        return future
+            fail(receiver, StoreDownError(self._why_refused()))
+        elif deadline <= now:
+            fail(receiver, StoreDownError("the deadline had passed; nothing was sent"))
+        elif len(self._line) >= MAX_IN_FLIGHT or self._unsent_bytes + size > MAX_UNSENT_BYTES:
+            fail(receiver, StoreDownError("too much is waiting for the store already"))
+        else:
+            if not self._line:
+                self._heard_at = now  # the wait begins
+            self._line.append((receiver, deadline, on_late))
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(command)
+            self._unsent_bytes += size
+            if deadline < self._sweep_at:
+                self._sweep_no_later_than(deadline)
 
     def leave(self) -> None:
         """Take no more calls and close as soon as the last reply is in."""
@@ -157,13 +186,13 @@ class Wire(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         sent = len(self._line) - len(self._unsent)
-        for position, (future, _, _) in enumerate(self._line):
+        for position, (receiver, _, _) in enumerate(self._line):
             error: CrosspointError = (
                 OutcomeUnknownError("the connection was lost before the answer")
                 if position < sent
                 else StoreDownError("the connection was lost; nothing was sent")
             )
-            fail(future, error)
+            fail(receiver, error)
         self._line.clear()
         self._unsent.clear()
         self.attention.set()
@@ -173,21 +202,21 @@ class Wire(asyncio.Protocol):
     def _flush(self) -> None:
         if self._is_paused or not self._unsent or self._transport is None:
             return
-        data = b"".join(self._unsent)
-        self._unsent.clear()
+        unsent, self._unsent = self._unsent, []
         self._unsent_bytes = 0
-        self._transport.write(data)
+        parts = [each if isinstance(each, bytes) else each.written() for each in unsent]
+        self._transport.write(b"".join(parts))
 
     def _resolve_head(self, reply: Reply) -> None:
-        future, _, on_late = self._line.popleft()
+        receiver, _, on_late = self._line.popleft()
         if isinstance(reply, hiredis.ReplyError):
             error = refused(str(reply))
             if error.kind in _CONCERNS_THE_LINK:
                 self.refusal = error.kind
                 self.attention.set()
-            fail(future, error)
-        elif not future.done():
-            future.set_result(reply)
+            fail(receiver, error)
+        elif not receiver.done():
+            receiver.set_result(reply)
         else:
             self.late += 1
             if on_late is not None:
@@ -215,12 +244,12 @@ class Wire(asyncio.Protocol):
     def _expire(self, now: float) -> float:
         """Fail the calls whose deadline has passed; the next deadline."""
         earliest = _NEVER
-        for future, deadline, _ in self._line:
-            if future.done():
+        for receiver, deadline, _ in self._line:
+            if receiver.done():
                 continue
             if deadline <= now:
                 self.expired += 1
-                fail(future, OutcomeUnknownError())
+                fail(receiver, OutcomeUnknownError())
             elif deadline < earliest:
                 earliest = deadline
         return earliest
@@ -269,8 +298,9 @@ def failed(loop: asyncio.AbstractEventLoop, error: CrosspointError) -> asyncio.F
     return future
 
 
-def fail(future: asyncio.Future[Reply], error: CrosspointError) -> None:
+def fail(receiver: Receiver, error: CrosspointError) -> None:
     """Fail a call unless its caller has gone; who drops the future does not get a log line."""
-    if not future.done():
-        future.set_exception(error)
-        future.exception()
+    if not receiver.done():
+        receiver.set_exception(error)
+        if isinstance(receiver, asyncio.Future):
+            receiver.exception()

@@ -1,15 +1,14 @@
 """A routing request's body in, status and answer out: everything between the socket and the decision."""
 
-import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from router.deadline import Deadline
 from router.decisions import dialogue, fallback
-from router.decisions.decide import Begun, Decider
+from router.decisions.decide import Begun, Decider, Reserving
 from router.decisions.outcome import Asked, Level, Outcome, Why
 from router.decisions.views import View
 from router.platforms.dialpad.dialect import DialpadDialect
@@ -158,7 +157,6 @@ class Half(msgspec.Struct, frozen=True):
     read_s: float
 
     @property
-    def awaited(self) -> "asyncio.Future[Any] | None":
-        """What the store is to bring, where it has been asked already: then it may be `at_hand`."""
-        begun = self.begun
-        return begun.reserving.reply if isinstance(begun, Begun) and begun.reserving else None
+    def awaited(self) -> Reserving | None:
+        """What the store was asked for already, after whose answer the reply may be `at_hand`."""
+        return self.begun.reserving if isinstance(self.begun, Begun) else None

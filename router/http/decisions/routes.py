@@ -73,7 +73,7 @@ class RouteHandler:
         else:
             later = _Later(self, half, tell)
             self._seatbelts.put_on(later)
-            awaited.add_done_callback(later.go_on)
+            awaited.then(later.go_on)
 
     def go_on(self, later: "_Later") -> None:
         """What was awaited is there."""

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -12,10 +12,11 @@ import redis
 from router.acd.agents import AgentRecord, Membership
 from router.deadline import Deadline, in_s
 from router.store import keys
-from router.store.agents import Agents, Reserved
+from router.store.agents import Agents, Reserved, reserved_of
 from router.store.endpoints import parse_store_url
 from router.store.line import Line
 from router.store.links import Links
+from router.store.reserving import Asker, Wanted, Wish
 from router.store.scripts import Script, load_script, make_script
 from rules.actions import Strategy
 from rules.requirements import Requirement
@@ -41,7 +42,7 @@ def broken(*names: str, change: tuple[str, str]) -> dict[str, Script]:
     before, after = change
     sources = {name: load_script(name).source for name in names}
     if before not in sources.get("agent_reserve", before).partition(_UNUSUAL)[0]:
-        sources["agent_reserve"] = sources["agent_reserve"].replace(_USUAL, "if false then")
+        sources["agent_reserve"] = sources["agent_reserve"].replace(_USUAL, "false")
     changed = {
         name: make_script(name, source.replace(before, after))
         for name, source in sources.items()
@@ -52,7 +53,7 @@ def broken(*names: str, change: tuple[str, str]) -> dict[str, Script]:
     return changed
 
 
-_USUAL = "if is_new and ARGV[4] == 'longest_idle' and ARGV[7] == '0' and not ARGV[19] then --@usual"
+_USUAL = "ARGV[4] == 'longest_idle' and ARGV[7] == '0' and ARGV[10] == '0' --@usual"
 _UNUSUAL = "-- The record of an agent, its states"
 
 
@@ -146,6 +147,34 @@ class World:
 
         return self.run(ask())
 
+    def wanted(self, requirement: Requirement = ANYBODY, lease_ms: int = LONG_MS) -> Wanted:
+        """A wish for whoever is idle longest, prepared: several of it go together."""
+        wish = Wish(
+            tenant=self.tenant,
+            requirement=requirement,
+            strategy=Strategy.LONGEST_IDLE,
+            lease_ms=lease_ms,
+        )
+        return self.agents.want(wish)
+
+    def reserve_together(
+        self, askers: Sequence[Asker], *, requirement: Requirement = ANYBODY
+    ) -> Sequence[Reserved | BaseException | None]:
+        """Reserve for all in one turn of the loop; what each was told."""
+
+        async def ask() -> Sequence[Reserved | BaseException | None]:
+            wanted = self.wanted(requirement)
+            begun = [self.agents.begin(wanted, each, soon(), reserved_of) for each in askers]
+            return await asyncio.gather(*(each.taken() for each in begun), return_exceptions=True)
+
+        return self.run(ask())
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < end, "it has not come"
+            self.run(asyncio.sleep(0.01))
+
     def confirm(self, agent: str, token: str, **more: Any) -> bool:
         async def ask() -> bool:
             return await self.agents.confirm(self.tenant, agent, token, deadline=soon(), **more)
@@ -182,6 +211,17 @@ class World:
         key = keys.ready(self.tenant, keys.requirement_id(requirement))
         score = self.client.zscore(key, agent)
         return None if score is None else int(score)
+
+
+def agent_of(told: object) -> str | None:
+    """The one agent of a reservation; None when nobody was ready. Raises what was told instead."""
+    if isinstance(told, BaseException):
+        raise told
+    if told is None:
+        return None
+    assert isinstance(told, Reserved)
+    (agent,) = told.agents
+    return agent
 
 
 _PLANT = """

@@ -72,7 +72,7 @@ def test_an_expired_deadline_reserves_nobody(world: World):
 
         is_open = True
         call = staticmethod(link.call)
-        send = staticmethod(link.send)
+        send_for = staticmethod(link.send_for)
 
         def redis_deadline_ms(self, deadline: Deadline) -> int:
             return world.now_ms() - 1

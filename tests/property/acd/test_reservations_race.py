@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from router.store.agents import Reserved
+from router.store.agents import Reserved, new_token, reserved_of
+from router.store.reserving import Asker, Wanted
 from router.store.scripts import Script
 from rules.actions import Strategy
 from tests.integration.redis.acd_world import ANYBODY, World, broken, soon
@@ -54,19 +55,25 @@ class Watch:
             held.confirmed = True
 
 
-async def one_client(world: World, watch: Watch, number: int, dice: random.Random) -> None:
+async def one_client(
+    world: World, wanted: Wanted, watch: Watch, number: int, dice: random.Random
+) -> None:
     agents = world.agents
     for turn in range(ROUNDS):
-        strategy = dice.choice(list(Strategy))
-        reserved = await agents.reserve(
-            world.tenant,
-            request_id=f"{number}-{turn}",
-            requirement=ANYBODY,
-            strategy=strategy,
-            lease_ms=LEASE_MS,
-            count=GROUP,
-            deadline=soon(),
-        )
+        strategy, request = dice.choice(list(Strategy)), f"{number}-{turn}"
+        if strategy is Strategy.LONGEST_IDLE:  # with whoever asks in the same turn of the loop
+            asker = Asker(request, request, new_token())
+            reserved = await agents.begin(wanted, asker, soon(), reserved_of).taken()
+        else:
+            reserved = await agents.reserve(
+                world.tenant,
+                request_id=request,
+                requirement=ANYBODY,
+                strategy=strategy,
+                lease_ms=LEASE_MS,
+                count=GROUP,
+                deadline=soon(),
+            )
         if reserved is None:
             await asyncio.sleep(dice.random() * LEASE_MS / 1000)
             continue
@@ -104,13 +111,13 @@ def nobody_is_reserved_twice(world: World, scripts: Mapping[str, Script], seed: 
     world.begin(scripts)
     for number in range(AGENTS):
         world.put(f"a{number}")
-    watch = Watch()
+    watch, wanted = Watch(), world.wanted(lease_ms=LEASE_MS)
 
     async def race() -> None:
         async with asyncio.TaskGroup() as group:
             for number in range(CLIENTS):
                 dice = random.Random(f"{seed}-{number}")
-                group.create_task(one_client(world, watch, number, dice))
+                group.create_task(one_client(world, wanted, watch, number, dice))
 
     world.run(race())
     assert watch.doubles == []

@@ -1,7 +1,7 @@
 """What the tests of decisions stand on: rulesets made by hand, a store and names under control."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -165,8 +165,9 @@ class FakeReserving:
 
     def __init__(self, answer: Taken | CrosspointError | None) -> None:
         self._answer = answer
-        self.reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self.reply.set_result(None)
+
+    def then(self, do: Callable[[object], None]) -> None:
+        asyncio.get_running_loop().call_soon(do, self)
 
     def at_hand(self) -> Taken | None:
         return self._answer if isinstance(self._answer, Taken) else None
@@ -181,15 +182,17 @@ class NeverReserving:
     """The store never answers, not even at its deadline."""
 
     def __init__(self) -> None:
-        self.reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self.entered = asyncio.Event()
+
+    def then(self, do: Callable[[object], None]) -> None:
+        pass
 
     def at_hand(self) -> Taken | None:
         return None
 
     async def taken(self) -> Taken | None:
         self.entered.set()
-        await self.reply
+        await asyncio.get_running_loop().create_future()
         raise AssertionError("it never answers")
 
 

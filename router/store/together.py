@@ -1,0 +1,98 @@
+"""Reservations that begin in the same turn of the loop and want the same: one command for all of them.
+
+When many calls arrive at once, asking for each by itself costs the store twice as much: starting a
+script and looking at the line of the idle takes as long as reserving. A command that is waiting to be
+written takes in further ones; the one script answers each. Who asks alone is not delayed.
+"""
+
+from typing import Any, Final
+
+from router.errors import CrosspointError
+from router.store.link import Reply
+from router.store.reserving import WORDS_EACH, Reserving
+from router.store.scripts import opening_of
+
+MOST_TOGETHER: Final = 32
+"""More would keep the store from others for longer than a millisecond."""
+
+_SPREAD_S: Final = 0.02
+"""The first one's deadline counts for all: who joins loses no more than this of their own."""
+
+_LONGEST: Final = 16 * 1024
+"""Bytes that one command may come to, about."""
+
+
+class Together:
+    """Some reservations of one wish, of any who want it; grows until it is written."""
+
+    def __init__(self, first: "Reserving[Any]") -> None:
+        self._members = [first]
+        self._size = len(first.rest)
+        self._is_open = True
+        self._is_told = False
+
+    def send(self) -> None:
+        """Put it into the line of what is to be written."""
+        first = self._members[0]
+        first.link.send_for(self, self, first.deadline, self._late, _LONGEST)
+
+    def takes(self, another: "Reserving[Any]") -> bool:
+        """Take in another one, if that may be."""
+        first = self._members[0]
+        if (
+            not self._is_open
+            or another.wanted is not first.wanted
+            or another.link is not first.link
+            or len(self._members) >= MOST_TOGETHER
+            or self._size + len(another.rest) > _LONGEST
+            or not 0 <= another.deadline - first.deadline <= _SPREAD_S
+        ):
+            return False
+        self._members.append(another)
+        self._size += len(another.rest)
+        return True
+
+    # as a command that grows
+
+    def written(self) -> bytes:
+        """The whole command."""
+        self._is_open = False
+        members = self._members
+        words = WORDS_EACH * len(members)
+        rests = [member.rest for member in members]
+        return b"".join([opening_of(members[0].wanted.head, words), *rests])
+
+    # as a receiver of the link
+
+    def done(self) -> bool:
+        """Whether it was told already."""
+        return self._is_told
+
+    def set_result(self, reply: Reply, /) -> None:
+        """The store has answered: tell each."""
+        self._is_told = True
+        for member, told in self._each(reply):
+            if member.done():
+                member.late(told)
+            else:
+                member.set_result(told)
+
+    def set_exception(self, error: CrosspointError, /) -> None:
+        """The store has not answered, or with an error: tell each."""
+        self._is_told = True
+        self._is_open = False
+        for member in self._members:
+            if not member.done():
+                member.set_exception(error)
+
+    # private
+
+    def _late(self, reply: Reply) -> None:
+        for member, told in self._each(reply):
+            member.late(told)
+
+    def _each(self, reply: Reply) -> "list[tuple[Reserving[Any], Reply]]":
+        members = self._members
+        if len(members) == 1 or not isinstance(reply, list):
+            return [(member, reply) for member in members]
+        return list(zip(members, reply, strict=True))
