@@ -42,7 +42,21 @@ _CAUSES = {
     127: Gone.HUNG_UP,
 }
 
-_CAUSE_OF_SIP = {"404": 1, "480": 19, "486": 17, "503": 34, "600": 17, "603": 21}
+NO_WAY_OUT = frozenset({0, 27, 34, 38, 41, 42, 102})
+"""Of a leg that could not be reached: its number was never asked for. 0: there was not even a channel, as the
+endpoint has no address or is known to be away (`qualify_frequency`). A peer that says nothing at all is not told
+from a phone that nobody answers."""
+
+_CAUSE_OF_SIP = {
+    "404": 1,
+    "410": 22,
+    "480": 19,
+    "486": 17,
+    "500": 38,
+    "503": 34,
+    "600": 17,
+    "603": 21,
+}
 """As Asterisk 22 itself has them in `Hangup` events."""
 
 

@@ -282,7 +282,8 @@ class Controller:
             is_ended=channel is not None and channel.is_ended,
         )
         cause = known_cause(event.cause, event.tech_cause)
-        session.post(LegGone(leg=LegId(event.uniqueid), why=why, cause=cause))
+        leg = LegId(event.uniqueid)
+        session.post(LegGone(leg=leg, why=why, cause=cause, has_rung=has_rung))
 
     def _originate_ended(self, event: OriginateEnded) -> None:
         """Only needed when not even a channel came to be: everything else has its own event."""

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from ivr.prompts import Fixed, Sound
+from pbx.causes import NO_WAY_OUT
 from pbx.machine.acting import Next, act, ask_rules, carry_out, hang_up, settle_recording
 from pbx.machine.commands import (
     Answer,
@@ -30,6 +31,9 @@ CAUSES = {
     Gone.UNREACHABLE: 20,
 }
 """Q.850 cause passed on to a caller whose call could not be put through."""
+
+TRUNK_UNREACHABLE = "trunk_unreachable"
+"""Noted of a call whose customer nobody has dialled: it did not get as far."""
 
 AGENT_FIRST = frozenset({Kind.CALLBACK_AGENT_FIRST, Kind.CLICK_TO_CALL})
 
@@ -171,9 +175,12 @@ def customer_up(state: CallState, event: LegUp) -> Next:
     return then, (noted, *steps)
 
 
-def customer_not_reached(state: CallState, why: Gone) -> Next:
+def customer_not_reached(state: CallState, event: LegGone) -> Next:
     """Busy, no answer, gone: tell the agent who waits, and end with the reason on record."""
-    noted = Note(what=f"customer_{why}", leg=state.channel)
+    has_failed = event.why is Gone.UNREACHABLE and event.cause in NO_WAY_OUT
+    is_out = event.has_rung or not has_failed
+    what = f"customer_{event.why}" if is_out else TRUNK_UNREACHABLE
+    noted = Note(what=what, leg=state.channel)
     agent = state.agent
     if agent is None:
         return replace(state, phase=Phase.ENDED), (noted, Over())

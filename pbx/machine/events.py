@@ -94,9 +94,12 @@ class LegUp(msgspec.Struct, frozen=True):
 
 
 class LegGone(msgspec.Struct, frozen=True, kw_only=True):
+    """`has_rung`: whether a phone was heard ringing there."""
+
     leg: LegId
     why: Gone
     cause: int = 0
+    has_rung: bool = False
 
 
 class Confirmed(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ def _handle(state: CallState, event: Event) -> Next:
 def _caller_gone(state: CallState, event: LegGone) -> Next:
     """The caller is gone: let everybody go, keep what was said, close the record."""
     if state.phase is Phase.RINGING_CUSTOMER:
-        return dialing.customer_not_reached(state, event.why)
+        return dialing.customer_not_reached(state, event)
     what = "hung_up_by_us" if _is_hung_up(state) else f"caller_{event.why}"
     steps: list[Step] = [Note(what=what, detail=str(event.cause))]
     if state.dialogue is not None:

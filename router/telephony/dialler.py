@@ -5,6 +5,7 @@ where its caller stood. When an agent is reserved for it, an attempt is counted 
 then a call, with an id of its own, begins: to the agent, then the customer (or to the customer, who then waits in that place).
 How the call ended settles the callback: over, or to be tried again later. An attempt whose outcome
 nobody knows (this process died) is never made again: it counts, and the next one comes when it is due.
+One that the trunk did not take has dialled nobody: it does not count, and callbacks wait until calls get out again.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from pbx.machine.dialing import TRUNK_UNREACHABLE
 from pbx.machine.state import CallState
 from router.deadline import in_s
 from router.errors import CrosspointError
@@ -32,6 +34,7 @@ from router.telephony.attempts import Attempts
 from router.telephony.holding import Holding
 from router.telephony.queueing import BUSY_PAUSE_MS, RING_MARGIN_S
 from router.telephony.setting_out import Planner, Trunk
+from router.telephony.way_out import WayOut
 from rules.actions import Enqueue, Strategy
 from rules.calendars import Calendar
 
@@ -92,6 +95,7 @@ class Dialler:
         self._goes_on = goes_on
         self._is_adopted = asyncio.Event()
         self._clock = clock
+        self._way_out = WayOut(clock)
         self._in_line: set[str] = set()
         self._live: dict[str, str] = {}  # callback -> its call
         self._renewed_s = 0.0
@@ -182,7 +186,10 @@ class Dialler:
         elif not is_open(entry.calendar, self._clock()):
             await self._again(callback, "closed", CLOSED_AGAIN_MS, is_uncounted=True)
         elif self._has_waited_too_long(callback, entry.calendar):
-            await self._over(callback, Status.FAILED, "waited_too_long")
+            reason = TRUNK_UNREACHABLE if self._way_out.is_failing else "waited_too_long"
+            await self._over(callback, Status.FAILED, reason)
+        elif wait_s := self._way_out.wait_s():
+            await self._until_it_is_back(callback, wait_s)
         else:
             await self._stand_in_line(callback, entry.config)
 
@@ -308,7 +315,12 @@ class Dialler:
         callback = await self._claim_for_call(callback_id)
         if callback is None:
             return
+        if TRUNK_UNREACHABLE in words:
+            self._way_out.fails()
+            await self._until_it_is_back(callback, self._way_out.wait_s())
+            return
         if state.is_up:
+            self._way_out.works()
             reason = "talked" if "talking" in words else "reached"
             await self._over(callback, Status.DONE, reason)
             return
@@ -316,6 +328,8 @@ class Dialler:
         if not reached_out and any(word.startswith(_NOBODY_DIALLED) for word in words):
             await self._again(callback, "agent_not_there", SOON_MS, is_uncounted=True)
             return
+        if reached_out:
+            self._way_out.works()
         reason = reached_out[-1].removeprefix(_CUSTOMER) if reached_out else "unknown"
         await self._not_reached(callback, reason)
 
@@ -324,6 +338,11 @@ class Dialler:
             await self._over(callback, Status.FAILED, reason)
         else:
             await self._again(callback, reason, self._settings.retry_seconds * 1000)
+
+    async def _until_it_is_back(self, callback: Callback, wait_s: float) -> None:
+        """Nobody has dialled the customer, and nobody can now: that is no try."""
+        due_in_ms = int(wait_s * 1000)
+        await self._again(callback, TRUNK_UNREACHABLE, due_in_ms, is_uncounted=True)
 
     async def _again(
         self, callback: Callback, reason: str, due_in_ms: int, *, is_uncounted: bool = False

@@ -444,11 +444,16 @@ async def test_an_agent_without_a_phone_logs_in_at_one_takes_a_call_and_logs_out
 
 
 async def callback_over(service: Service, callback_id: str) -> Callback:
+    return await callback_in(service, callback_id, {Status.DONE, Status.FAILED, Status.CANCELLED})
+
+
+async def callback_in(service: Service, callback_id: str, states: set[Status]) -> Callback:
+    """The callback, once it is in one of these states and a call was made for it."""
     callbacks = Callbacks(service.links)
     async with asyncio.timeout(25):
         while True:
             found = await callbacks.get(TENANT, callback_id, in_s(5))
-            if found is not None and found.status not in {Status.WAITING, Status.DIALLING}:
+            if found is not None and found.calls and found.status in states:
                 return found
             await asyncio.sleep(0.05)
 
@@ -509,6 +514,33 @@ async def test_a_busy_customer_is_called_as_often_as_the_policy_says(
     assert [(record.cause, record.disposition) for record in records] == [
         (17, Disposition.UNANSWERED)
     ] * 2
+
+
+async def test_a_trunk_that_is_away_costs_a_callback_no_attempt(
+    asterisk: Instance, service: tuple[Service, Callable[[], Exchange]], phones_folder: Path
+):
+    one, make = service
+    register(asterisk, "6003", PHONES["6003"], expires_s=0)  # the trunk
+    async with at_work(make) as board:
+        about = await board.desk.create("support", "+12125550142", in_s(5))
+        async with phone(phones_folder, port=PHONES["6001"]) as agent:
+            await duty(one, "ada")
+            await agent.ended()
+        away = await callback_in(one, about.id, {Status.WAITING})
+        register(asterisk, "6003", PHONES["6003"])
+        async with (
+            phone(phones_folder, "phone_hangs_up", port=PHONES["6003"]) as customer,
+            phone(phones_folder, port=PHONES["6001"]) as agent,
+        ):
+            await one.agents.end_wrap_up(TENANT, "ada", in_s(5))
+            board.dialler._way_out.works()  # as if the pause were over
+            board.dialler.poke(about.id)
+            over = await callback_over(one, about.id)
+            await customer.ended()
+            await agent.ended()
+        await until(lambda: not board.controller.sessions, "the call to be over")
+    assert (away.attempts, away.reason) == (0, "trunk_unreachable")
+    assert (over.status, over.attempts) == (Status.DONE, 1)
 
 
 async def test_each_attempt_of_a_callback_is_on_record_by_itself(

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ivr.prompts import Fixed, Sound, Speech
 from ivr.steps import (
@@ -782,6 +783,28 @@ def test_a_busy_customer_is_told_to_the_agent_and_the_call_ends() -> None:
     state, steps = after(state, LegPlayed(ADA))
     assert steps == (HangUp(leg=ADA),)
     assert after(state, gone(ADA))[1] == (WrapUp("ada"), Over())
+
+
+NOT_REACHED = LegGone(leg=CALLER, why=Gone.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("event", "noted"),
+    [
+        (NOT_REACHED, "trunk_unreachable"),  # no channel came to be
+        (replace(NOT_REACHED, cause=34), "trunk_unreachable"),
+        (replace(NOT_REACHED, cause=34, has_rung=True), "customer_unreachable"),
+        (replace(NOT_REACHED, cause=1), "customer_unreachable"),  # no such number
+        (replace(NOT_REACHED, cause=19), "customer_unreachable"),
+        (gone(CALLER, Gone.BUSY), "customer_busy"),
+    ],
+)
+def test_a_trunk_that_takes_no_calls_is_told_from_a_customer_who_takes_none(
+    event: LegGone, noted: str
+) -> None:
+    state, _ = after(CLICK, Begin(), LegUp(ADA))
+    _, steps = on(state, event)
+    assert Note(what=noted, leg=CALLER) in steps
 
 
 def test_an_agent_who_leaves_while_the_customer_rings_stops_the_ringing() -> None:

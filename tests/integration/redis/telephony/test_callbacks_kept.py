@@ -1,6 +1,7 @@
 """Callbacks on a real Redis: promised once, dialled once per attempt, settled whatever happens."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,6 +17,7 @@ from router.store import keys
 from router.store.callbacks import MOST_CALLS, Callback, DuplicateCallbackError, Status
 from router.store.scripts import Script, load_script, make_script
 from router.telephony.promises import ClosedError
+from router.telephony.way_out import LONGEST_S, WayOut
 from rules.actions import Enqueue
 from tests.integration.redis.telephony.switchboard import (
     CALLER,
@@ -101,6 +103,49 @@ async def test_a_busy_customer_is_tried_again_and_then_given_up_with_the_reason(
     assert over.calls == tuple(state.id for state in board.begun)
     assert len({about.id, *over.calls}) == 3  # each is a call of its own
     await board.desk.create("support", CALLER, in_s(5))  # its number may be called back anew
+
+
+async def test_a_trunk_that_takes_no_calls_costs_no_attempt_and_holds_all_of_them_up(
+    board: Switchboard,
+):
+    now_s = time.time()
+    board.dialler._way_out = WayOut(lambda: now_s)
+    first = await board.desk.create("support", CALLER, in_s(5))
+    other = await board.desk.create("support", "+12125550199", in_s(5))
+    for tried in (1, 2, 3):  # the settings allow two
+        await until_begun(board, tried)
+        state = board.begun[-1]
+        assert state.callback is not None
+        assert await board.queueing.confirm(state, "ada", state.token) is True
+        await board.queueing.wrap_up("ada")
+        board.dialler.closed(state, ("answered", "trunk_unreachable"))
+        found = await until_settled(board, state.callback, Status.WAITING)
+        assert (found.attempts, found.reason) == (0, "trunk_unreachable")
+        assert found.due_ms is not None
+        assert found.due_ms - time.time() * 1000 > 25_000
+        for _ in range(3):
+            await look(board)
+        assert len(board.begun) == tried  # the other one is not tried meanwhile
+        now_s += LONGEST_S
+        for one in (first, other):
+            await board.dialler._see_to(one.id)
+    state = board.begun[-1]
+    assert state.callback is not None
+    board.dialler.closed(state, ("answered", "customer_busy"))
+    found = await until_settled(board, state.callback, Status.WAITING)
+    assert (found.attempts, found.reason) == (1, "busy")
+    assert not board.dialler._way_out.is_failing
+
+
+async def test_a_callback_whose_time_is_over_while_the_trunk_is_away_ends_with_that_reason(
+    board: Switchboard,
+):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    board.dialler._way_out.fails()
+    board.now_s = lambda: time.time() + 8 * 24 * 3600
+    await board.dialler._see_to(about.id)
+    over = await kept(board, about.id)
+    assert (over.status, over.reason) == (Status.FAILED, "trunk_unreachable")
 
 
 async def test_an_agent_who_does_not_answer_costs_no_attempt(board: Switchboard):
