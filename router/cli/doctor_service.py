@@ -23,7 +23,8 @@ _SOMEBODY_ELSE: Final = "somebody else listens there"
 _OTHER_PORT: Final = "end the other program, or set http.port"
 _TODO: Final = {
     "store": "look at what is said of the store below; while it is away, rules alone decide",
-    "directory": "`lost`, `unreadable`: crosspoint apply; otherwise the store is away",
+    "directory": "`lost`, `unreadable`: crosspoint apply; `lost` for good: crosspoint tenants forget;"
+    " otherwise the store is away",
     "rules": "crosspoint rules check; /api/v1/rules says which",
     "secrets": "crosspoint routers list says which router; the log says why",
     "site": "crosspoint apply says why",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from router.cli.findings import Finding
 from router.cli.managing import views_of
 from router.cli.shell import Shell, Store, soon
+from router.cli.tenants import in_store, lost
 from rules.problems import FileError
 
 if TYPE_CHECKING:
@@ -43,14 +44,19 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
         _eviction(info),
         _persistence(info),
     ]
-    for tenant in await store.resources.tenants(deadline=soon()):
-        known = await store.resources.load(tenant, deadline=soon())
+    for tenant, known in (await in_store(store)).items():
         findings += _tenant(tenant, known, settings)
         living = {view.record.id for view in await views_of(store, tenant)}
         if lifeless := known.agents.keys() - living:
             found = f"agents without a state, who get no calls: {_some(lifeless)}"
             todo = "crosspoint apply --force puts those in the site right"
             findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
+    for tenant in await lost(store, settings):
+        found = f"is in {settings.directory_file}, and the store has lost it: it goes on as it was"
+        todo = (
+            f"crosspoint apply its site; if it is gone for good: crosspoint tenants forget {tenant}"
+        )
+        findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
     return findings
 
 

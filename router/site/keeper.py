@@ -5,7 +5,7 @@ into a new `Directory` in a thread and swapped in at once. Over a new connection
 it may lead to another store, a backup, or a replica that lacks the last changes, where the version that
 is known here tells nothing. A store that is gone changes nothing here; a store that has come back
 without a tenant's data does not either (removing resources never takes the version away, only losing
-them does): the state then says `lost` until they are applied again.
+them does): the state then says `lost` until they are applied again, or somebody has the tenant forgotten.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ from router.site.secrets import RENEW_EVERY_S
 LOOK_EVERY_S: Final = 0.25
 LOOK_S: Final = 5.0  # a look that reads ten thousand agents takes its time; one without news none
 LARGEST_FILE_BYTES: Final = 256 * 2**20
+MOST_NAMED: Final = 10
+"""Tenants named in one line of the log."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +74,7 @@ class DirectoryKeeper:
         self._resources = resources
         self._connects = connects
         self._looked_over: int | None = None
+        self._lost: set[str] = set()
         self._secrets = secrets
         self._file = file
         self._directory = Directory()
@@ -127,20 +130,21 @@ class DirectoryKeeper:
         found: dict[str, TenantResources] = {}
         for name in names:
             before = known.get(name)
-            if before is None or before.withheld or connects != self._looked_over:
+            is_anew = connects != self._looked_over or name in self._lost
+            if before is None or before.withheld or is_anew:
                 now = await self._resources.load(name, before, deadline=deadline)
                 found[name] = before if before is not None and before == now else now
             else:
                 found[name] = await self._resources.renew(name, before, deadline=deadline)
-        lost = {
-            name
-            for name, before in known.items()
-            if before.version > 0 and (name not in found or found[name].version == 0)
-        }
+        lost = {name for name, before in known.items() if has_lost(before, found.get(name))}
+        self._lost = lost
         wanted = found | {name: known[name] for name in lost}
         await self._take(known, wanted)
         self._looked_over = connects
-        self._change_state(KeeperState.LOST if lost else KeeperState.FRESH)
+        if lost:
+            self._change_state(KeeperState.LOST, ", ".join(sorted(lost)[:MOST_NAMED]))
+        else:
+            self._change_state(KeeperState.FRESH)
 
     async def run(self) -> None:
         """Look forever; errors only change the state."""
@@ -188,6 +192,12 @@ class DirectoryKeeper:
             write_directory(file, resources)
         except OSError as error:
             _log.warning("directory_file_not_written", reason=type(error).__name__)
+
+
+def has_lost(before: TenantResources, now: TenantResources | None) -> bool:
+    """Whether a store that knows this of a tenant (None: nothing) has lost what was there `before`."""
+    had_any = bool(before.routers or before.queues or before.agents)
+    return had_any and before.version > 0 and (now is None or now.version == 0)
 
 
 def write_directory(file: Path, resources: dict[str, TenantResources]) -> None:

@@ -172,6 +172,20 @@ class Resources(ResourceReader):
         if not was_there:
             raise NotFoundError(f"there is no {resource_id}")
 
+    async def declare_empty(self, tenant: str, *, deadline: Deadline) -> None:
+        """Have it known that a tenant has nothing here, and has not just lost it.
+
+        ConflictError: it has something.
+        """
+        if await self.has_any(tenant, deadline=deadline):
+            message = f"{tenant} has routers, queues or agents in the store; remove those first"
+            raise ConflictError(message)
+        await self._need_tenant(tenant, deadline)
+        link = self._links.link_for(tenant)
+        seconds, micros = map(int, texts_of(await link.call("TIME", deadline=deadline)))
+        now_ms = seconds * 1000 + micros // 1000
+        await link.call("SET", keys.version(tenant), now_ms, "NX", deadline=deadline)
+
     async def exchange_names(
         self,
         tenant: str,

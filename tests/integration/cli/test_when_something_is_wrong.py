@@ -1,6 +1,7 @@
 """What an operator is told when something is wrong: real processes, embedded stores."""
 
 import json
+import shutil
 import stat
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -74,6 +75,35 @@ def test_a_site_of_the_wrong_tenant_is_told_writes_nothing_and_leaves_the_comman
     house.run("apply")
     assert "Ada L." in house.run("agents", "list")
     assert degraded(house) == ["site"]  # that of the settings at its start is still not there
+
+
+def test_a_tenant_that_only_the_last_store_had_is_told_and_forgotten_on_demand(
+    house: House,
+) -> None:
+    house.up()
+    wait_for((house.folder / "data/directory.json").exists, "the picture to be kept")
+    house.down()
+    shutil.rmtree(house.folder / "data/store")  # another store
+    house.change("tenant: acme", "tenant: corp")
+    house.change("id: main", "id: front")
+    house.up()
+    wait_for(lambda: degraded(house) == ["directory"], "the tenant to be missed")
+    said = house.run("doctor", code=1)
+    assert "tenant acme" in said
+    assert "crosspoint tenants forget acme" in said
+    assert "LOST" in house.run("tenants", "list")
+    assert "remove those first" in house.run("tenants", "forget", "corp", code=2)
+    assert "there is no tenant acne" in house.run("tenants", "forget", "acne", code=2)
+    house.run("tenants", "forget", "acme")
+    wait_for(lambda: degraded(house) == [], "the tenant to be forgotten")
+    assert "crosspoint tenants forget" not in house.run("doctor", code=0)
+    assert [
+        (one["tenant"], one["is_lost"])
+        for one in json.loads(house.run("tenants", "list", "--json"))
+    ] == [
+        ("acme", False),
+        ("corp", False),
+    ]
 
 
 def test_a_site_that_was_not_applied_is_well_once_somebody_has(house: House) -> None:

@@ -23,6 +23,7 @@ from router.site.file import Site
 from router.site.keeper import DirectoryKeeper, KeeperState
 from router.site.resources import (
     AgentConfig,
+    Kind,
     Membership,
     QueueConfig,
     Resource,
@@ -539,6 +540,52 @@ async def test_a_store_that_is_gone_or_comes_back_empty_changes_nothing(
         await store.apply(SITE)
         await _until(lambda: keeper.state is KeeperState.FRESH)
         task.cancel()
+
+
+async def test_a_tenant_that_is_lost_for_good_is_forgotten_when_somebody_says_so(
+    store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "directory.json"
+    before = keeper_of(store, file)
+    await store.apply(SITE)
+    await store.apply(msgspec.structs.replace(SITE, tenant="old", routers=()))
+    await before.refresh(in_s(5))
+    described = [keys.resources("old", kind) for kind in Kind]
+    lost = [*described, keys.version("old"), keys.changes("old")]
+    await store.links.link_for("old").call("DEL", *lost, deadline=in_s(5))
+    tenants = store.links.link_for_key(keys.TENANTS)
+    await tenants.call("SREM", keys.TENANTS, "old", deadline=in_s(5))
+
+    running, started = keeper_of(store, file), keeper_of(store, file)
+    running.load_file()
+    await running.refresh(in_s(5))
+    assert running.state is KeeperState.LOST
+    assert running.directory.agent("old", "ada") == ADA
+    with pytest.raises(ConflictError):
+        await store.resources.declare_empty(TENANT, deadline=in_s(5))
+
+    await store.resources.declare_empty("old", deadline=in_s(5))
+    await running.refresh(in_s(5))
+    assert (running.state, running.directory.agent("old", "ada")) == (KeeperState.FRESH, None)
+    assert running.directory.agent(TENANT, "ada") == ADA
+    started.load_file()
+    assert started.directory.agent("old", "ada") is None
+    await store.apply(msgspec.structs.replace(SITE, tenant="old", routers=()))
+    await running.refresh(in_s(5))
+    assert running.directory.agent("old", "ada") == ADA
+
+
+async def test_of_what_a_store_has_lost_only_what_is_applied_again_comes_back(store: Store) -> None:
+    """Also over the same connection, where only changes are read otherwise."""
+    await store.apply(msgspec.structs.replace(SITE, agents=(ADA, agent("ben", "2"))))
+    keeper = keeper_of(store)
+    await keeper.refresh(in_s(5))
+    await store.links.link_for(TENANT).call("FLUSHALL", deadline=in_s(5))
+    await keeper.refresh(in_s(5))
+    assert keeper.directory.agent(TENANT, "ben") is not None
+    await store.apply(SITE)
+    await keeper.refresh(in_s(5))
+    assert (keeper.state, keeper.directory.agent(TENANT, "ben")) == (KeeperState.FRESH, None)
 
 
 async def test_a_store_that_is_down_is_said_to_be(tmp_path: Path) -> None:

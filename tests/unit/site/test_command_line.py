@@ -57,7 +57,7 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
-    groups = {"rules", "agents", "queues", "routers", "calls", "callbacks"}
+    groups = {"rules", "agents", "queues", "routers", "tenants", "calls", "callbacks"}
     assert "Example" in result.output or groups & set(command)
 
 
