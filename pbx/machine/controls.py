@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from ivr.prompts import Fixed, Sound
-from ivr.steps import Music, SetTimer, TimedOut, Timer
-from pbx.machine.acting import Next, act, carry_out, hang_up, settle_recording
+from ivr.steps import Music
+from pbx.machine.acting import Next, act, hang_up, settle_recording
 from pbx.machine.commands import (
     Cancel,
     EnterConference,
@@ -30,9 +29,8 @@ from pbx.machine.events import (
     SplitFailed,
     Supervise,
     TransferTo,
-    UnparkTo,
 )
-from pbx.machine.plans import EndPlan
+from pbx.machine.parking import park_now
 from pbx.machine.queueing import join
 from pbx.machine.recording import end_recording, may_interrupt
 from pbx.machine.state import CallState, Intent, Leg, Phase, Supervision
@@ -48,8 +46,6 @@ from pbx.machine.talking import (
 
 MOST_MEMBERS = 10
 """Of a conference, besides the caller."""
-LONGEST_PARKED_S = 300.0
-"""A parked caller whom nobody takes hears an apology after that time, not silence for ever."""
 
 
 def hold(state: CallState, _event: HoldCall) -> Next:
@@ -113,24 +109,6 @@ def drop(state: CallState, event: DropParty) -> Next:
         if leg is not None and leg.id == event.leg:
             return state, (_end(leg), Note(what="dropped", leg=leg.id, agent=leg.agent))
     return state, ()
-
-
-def unpark(state: CallState, event: UnparkTo) -> Next:
-    if state.third is not None:
-        return state, (Note(what="unpark_refused"),)
-    third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
-    return replace(state, third=third), (
-        Ring(leg=third.id, endpoint=third.endpoint, ring_s=event.ring_s),
-    )
-
-
-def parked_too_long(state: CallState, event: TimedOut) -> Next:
-    if event != TimedOut(Timer.LONGEST_WAIT):
-        return state, ()
-    cancel = (Cancel(state.third.id),) if state.third is not None else ()
-    sorry = EndPlan(prompts=(Fixed(Sound.TRY_LATER), Fixed(Sound.GOODBYE)))
-    then, steps = carry_out(replace(state, third=None), sorry)
-    return then, (*cancel, Note(what="parked_too_long"), *steps)
 
 
 def supervise(state: CallState, event: Supervise) -> Next:
@@ -217,7 +195,7 @@ def split_done(state: CallState, _event: SplitDone) -> Next:
         Intent.HOLD: _held,
         Intent.CONSULT: _consulted,
         Intent.TRANSFER: _transfer_now,
-        Intent.PARK: _park_now,
+        Intent.PARK: park_now,
         Intent.COMPLETE: _complete_now,
         Intent.RECORD: _record_now,
         Intent.REJOIN: _rejoin_now,
@@ -265,14 +243,6 @@ def _transfer_now(state: CallState) -> Next:
     else:
         then, more = act(replace(state, intent=None), action)
     return then, (Note(what="transferred"), *ended, Music(on=True), *steps, *more)
-
-
-def _park_now(state: CallState) -> Next:
-    state, ended = end_recording(state)
-    state, steps = let_agent_go(state, hang_up_leg=True)
-    parked = replace(state, phase=Phase.PARKED, intent=None)
-    limit = SetTimer(timer=Timer.LONGEST_WAIT, after_s=LONGEST_PARKED_S)
-    return parked, (Note(what="parked"), *ended, *steps, Music(on=True), limit)
 
 
 def _complete_now(state: CallState) -> Next:

@@ -15,7 +15,7 @@ from ivr.hold import Hold
 from ivr.login import Login
 from ivr.steps import Music, SetTimer, Timer
 from ivr.voicemail import Voicemail, go_on
-from pbx.machine import controls, queueing, talking
+from pbx.machine import controls, parking, queueing, talking
 from pbx.machine.acting import Next, act, ask_rules, begin, carry_out, hang_up
 from pbx.machine.commands import (
     Answer,
@@ -169,7 +169,7 @@ def _consult(state: CallState, event: Recovered) -> Next:
 
 
 def _park(state: CallState, _event: Recovered) -> Next:
-    limit = SetTimer(timer=Timer.LONGEST_WAIT, after_s=controls.LONGEST_PARKED_S)
+    limit = SetTimer(timer=Timer.LONGEST_WAIT, after_s=parking.LONGEST_PARKED_S)
     return state, (Music(on=True), limit)
 
 

@@ -102,7 +102,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     asked. `on_demand`: a recording was asked for during the talk. `typed` are keys nobody has used yet. `rounds` counts
     the questions asked. `recording`: one is made; `is_muted`: what is said is silence in it. `is_joined`: caller and agent have heard each other. `recording_file`,
     `message_file`: where Asterisk writes, so that whoever takes over can hand the files over. `mailbox`: a
-    message was left for it, and is being kept.
+    message was left for it, and is being kept. `parker`: the agent to whom a parked caller whom nobody takes comes back.
     """
 
     id: str
@@ -147,6 +147,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     recording_file: str = ""
     message_file: str = ""
     mailbox: str = ""
+    parker: str = ""
     is_joined: bool = False
     play: int = 0
     rounds: int = 0

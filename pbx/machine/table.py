@@ -18,7 +18,7 @@ from ivr.steps import (
     TimedOut,
     Timer,
 )
-from pbx.machine import controls, dialing, queueing, talking
+from pbx.machine import controls, dialing, parking, queueing, talking
 from pbx.machine.acting import (
     Next,
     Step,
@@ -184,10 +184,6 @@ def _decided(state: CallState, event: Decided) -> Next:
     return then, (Note(what="decided", detail=event.decision), *steps)
 
 
-def _planned(state: CallState, event: Planned) -> Next:
-    return carry_out(state, event.plan)
-
-
 def _promise_kept(state: CallState, event: CallbackPromised) -> Next:
     return promised(state) if event.ok else not_promised(state)
 
@@ -225,8 +221,8 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.RINGING_CUSTOMER, LegGone): dialing.first_agent_gone,
     (Phase.ANSWERING, Answered): _answered,
     (Phase.DECIDING, Decided): _decided,
-    (Phase.DECIDING, Planned): _planned,  # a feature number: no rules are asked
-    (Phase.PLANNING, Planned): _planned,
+    (Phase.DECIDING, Planned): parking.planned,  # a feature number: no rules are asked
+    (Phase.PLANNING, Planned): parking.planned,
     **{(phase, kind): hear for phase in _IN_DIALOGUE for kind in _DIALOGUE},
     (Phase.PLACING, Placed): queueing.placed,
     (Phase.HOLDING, Placed): queueing.placed,
@@ -270,8 +266,8 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.HELD, ResumeCall): controls.resume,
     (Phase.CONSULTING, ResumeCall): controls.resume,
     (Phase.CONSULTING, CompleteTransfer): controls.complete,
-    (Phase.PARKED, UnparkTo): controls.unpark,
-    (Phase.PARKED, TimedOut): controls.parked_too_long,
+    (Phase.PARKED, UnparkTo): parking.unpark,
+    (Phase.PARKED, TimedOut): parking.parked_too_long,
     (Phase.ENDING, Played): hear,
     (Phase.ENDING, TimedOut): _hang_up_again,
     (Phase.ENDING, LegPlayed): dialing.agent_told,

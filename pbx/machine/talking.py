@@ -103,6 +103,12 @@ def _waits_still(state: CallState) -> bool:
     return state.phase is Phase.TALKING and not state.is_joined
 
 
+def has_elsewhere(state: CallState) -> bool:
+    """Whether `serve_anew` has more for the caller than a word."""
+    plan = state.plan
+    return state.queue is not None or (isinstance(plan, DialPlan) and plan.otherwise is not None)
+
+
 def serve_anew(state: CallState) -> Next:
     """A caller without anybody, in the middle of a call: to what comes when nobody answers, to the head of
     the line that the call came from, or at the least a word."""
@@ -197,7 +203,7 @@ def confer(state: CallState) -> Next:
 def _unparked(state: CallState) -> Next:
     if state.third is None:
         return state, ()
-    then, steps = join(replace(state, agent=state.third, third=None))
+    then, steps = join(replace(state, agent=state.third, third=None, parker=""))
     return then, (*steps, Note(what="resumed"))
 
 

@@ -161,6 +161,12 @@ class World:
                 return DialPlan(offers=(Offer(endpoint=self.target, leg=leg),), ring_s=self.ring_s)
             case End():
                 return EndPlan(prompts=(Fixed(Sound.GOODBYE),) if action.message else ())
+            case Route(target=Target(type=TargetType.USER, id=agent)) if agent in self.endpoints:
+                rung = Offer(
+                    endpoint=self.endpoints[agent], leg=LegId(new_channel_id()), agent=agent
+                )
+                mailbox = Voicemail(target=action.target)
+                return DialPlan(offers=(rung,), ring_s=self.ring_s, otherwise=mailbox)
             case Route() | Ask() | Menu():
                 return EndPlan()
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.asterisk.instance import Instance
+from deploy.asterisk.instance import Instance, free_udp_port
 from ivr.collect import Collect
 from ivr.collect import Phase as Asking
 from ivr.hold import HoldPolicy
 from ivr.prompts import Fixed, Sound
+from pbx.machine import parking
 from pbx.machine.events import (
     AddParticipant,
     ChangeRecording,
@@ -31,7 +32,7 @@ from tests.integration.asterisk.capture import Tone
 from tests.integration.asterisk.conftest import PHONES
 from tests.integration.asterisk.ear import Ear
 from tests.integration.asterisk.outside import World
-from tests.integration.asterisk.phones import phone
+from tests.integration.asterisk.phones import phone, register
 from tests.integration.asterisk.talks import Talk, click_to_call, new_leg, talk, third_phone
 from tests.integration.asterisk.whole_calls import (
     AGENT_HZ,
@@ -374,3 +375,36 @@ async def test_of_two_who_leave_a_conference_at_once_none_leaves_the_caller_alon
         )
         await until_over(world)
     await until(lambda: channels_of(asterisk) == 0, "Asterisk to have no channel")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["answers", "is busy"])
+async def test_a_parked_caller_whom_nobody_takes_comes_back(
+    asterisk: Instance,
+    world: World,
+    phones_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_there: bool,
+):
+    """To who has parked the call; who does not take it leaves it to the next agent of the queue."""
+    monkeypatch.setattr(parking, "LONGEST_PARKED_S", 1.0)
+    scenario, hz = ("phone_answers", AGENT_HZ) if is_there else ("phone_refuses", THIRD_HZ)
+    async with talk(asterisk, world, phones_folder) as one:
+        one.session.post(ParkCall())
+        await one.until(Phase.PARKED)
+        register(
+            asterisk, "6001", port := free_udp_port()
+        )  # the first one is still being told of its end
+        async with (
+            phone(phones_folder, scenario, port=port, says=[Tone(AGENT_HZ, 30)]) as parker,
+            third_phone(phones_folder),
+        ):
+            if not is_there:
+                world.set_free("eve")
+            await one.caller.until_hears(hz, never=())
+            await one.until(Phase.TALKING)
+            assert one.session.state.agent is not None
+            assert one.session.state.agent.agent == ("ada" if is_there else "eve")
+            one.session.post(HangUpCall())
+            await parker.ended()
+    assert world.what().count("parked_too_long") == 1

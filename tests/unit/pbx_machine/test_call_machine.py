@@ -686,11 +686,6 @@ def test_a_parked_caller_is_taken_by_whoever_answers() -> None:
     assert state.agent.agent == "ben"
 
 
-def test_a_parked_caller_whom_nobody_takes_is_told() -> None:
-    parked = (*TO_TALK, ParkCall(), SplitDone(), TimedOut(Timer.LONGEST_WAIT))
-    assert isinstance(after(INBOUND, *parked)[1][-1], Play)
-
-
 def test_a_supervisor_listens_and_changes_the_mode_without_a_new_leg() -> None:
     watch = Supervise(endpoint="PJSIP/7", leg=BOSS, mode="listen")
     state, steps = after(INBOUND, *TO_TALK, watch)

@@ -6,6 +6,7 @@ import pytest
 from ivr.prompts import Fixed, Sound
 from ivr.steps import Music, Play, Played, TimedOut, Timer
 from pbx.machine.commands import (
+    AskRules,
     Bridge,
     Cancel,
     Command,
@@ -50,10 +51,10 @@ from pbx.machine.events import (
     TransferTo,
     UnparkTo,
 )
-from pbx.machine.plans import QueuePlan, RecordingPolicy
-from pbx.machine.state import CallState, Phase
+from pbx.machine.plans import DialPlan, Offer, QueuePlan, RecordingPolicy, VoicemailPlan
+from pbx.machine.state import CallState, Leg, Phase
 from pbx.machine.table import on
-from rules.actions import Forward
+from rules.actions import End, Forward, Route, Target, TargetType, Voicemail
 from tests.unit.pbx_machine.one_call import (
     ADA,
     ADA_OFFER,
@@ -345,6 +346,69 @@ def test_whoever_does_not_take_a_parked_caller_leaves_them_parked() -> None:
     parked = (*TO_TALK, ParkCall(), SplitDone(), UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben"))
     state, steps = after(INBOUND, *parked, gone(BEN, Gone.BUSY))
     assert (state.phase, state.third, steps) == (Phase.PARKED, None, ())
+
+
+# --- a parked caller whom nobody takes ----------------------------------------------------------------
+
+PARKED_TOO_LONG = (ParkCall(), SplitDone(), TimedOut(Timer.LONGEST_WAIT))
+BACK_TO_ADA = MakePlan(Route(target=Target(type=TargetType.USER, id="ada")))
+TO_ADA = DialPlan(
+    offers=(Offer(agent="ada", endpoint="PJSIP/1", leg=BEN),),
+    ring_s=30,
+    otherwise=Voicemail(target=Target(type=TargetType.USER, id="ada")),
+)
+
+
+def test_a_parked_caller_whom_nobody_takes_is_put_through_to_the_parker() -> None:
+    state, steps = after(INBOUND, *TO_TALK, *PARKED_TOO_LONG)
+    assert steps == (BACK_TO_ADA,)
+    assert after(state, Recovered(alive=frozenset({state.channel})))[1] == (BACK_TO_ADA,)
+    state, steps = after(state, Planned(TO_ADA), LegUp(BEN), Bridged())
+    assert (state.phase, state.agent, state.parker) == (Phase.TALKING, replace_up(TO_ADA), "")
+
+
+def replace_up(plan: DialPlan) -> Leg:
+    (offer,) = plan.offers
+    return Leg(id=offer.leg, endpoint=offer.endpoint, agent=offer.agent, is_up=True)
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        (Planned(TO_ADA), gone(BEN, Gone.NO_ANSWER)),
+        (Planned(VoicemailPlan(mailbox="ada")),),  # busy, or at no phone
+    ],
+)
+def test_a_parker_who_does_not_answer_leaves_the_caller_to_the_head_of_the_line(
+    then: tuple[Event, ...],
+) -> None:
+    state, steps = after(INBOUND, *TO_TALK, *PARKED_TOO_LONG, *then)
+    assert steps == (Music(on=True), StandInLine(state.queue))
+    assert (state.phase, state.goes_first, state.in_line) == (Phase.PLACING, True, True)
+
+
+def test_without_a_line_the_mailbox_of_the_parker_is_left() -> None:
+    arrived = (Begin(), Decided(rule="r", action=BACK_TO_ADA.action), Planned(TO_ADA))
+    talks = (*arrived, LegUp(BEN), Answered(), Bridged())
+    again = msgspec.structs.replace(
+        TO_ADA, offers=(Offer(agent="ada", endpoint="PJSIP/1", leg=THIRD),)
+    )
+    back = (*PARKED_TOO_LONG, Planned(again), gone(THIRD, Gone.NO_ANSWER))
+    assert after(INBOUND, *talks, *back)[1] == (MakePlan(TO_ADA.otherwise),)
+
+
+def test_a_caller_whom_nobody_can_be_rung_for_is_asked_the_rules_about_again() -> None:
+    arrived = (Begin(), Decided(rule="r", action=Forward(number="+1")), Planned(DIAL))
+    talks = (*arrived, LegUp(THIRD), Answered(), Bridged())
+    state, steps = after(INBOUND, *talks, *PARKED_TOO_LONG)
+    assert (state.phase, steps) == (Phase.DECIDING, (AskRules(),))
+
+
+def test_a_plan_after_a_parked_caller_was_taken_is_carried_out_as_it_is() -> None:
+    parked = (*TO_TALK, ParkCall(), SplitDone(), UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben"))
+    taken = (*parked, LegUp(BEN), Bridged(), TransferTo(End()), SplitDone(), Planned(TO_ADA))
+    state, _ = after(INBOUND, *taken)
+    assert state.plan == TO_ADA
 
 
 def test_a_hang_up_that_has_not_happened_is_asked_for_again() -> None:
