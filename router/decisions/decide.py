@@ -20,7 +20,7 @@ from router.decisions import dialogue, fallback
 from router.decisions.dialogue import MadeBy, Memory, Remembered
 from router.decisions.kept import KeptByNames
 from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Outcome, Taken, Why
-from router.decisions.rungs import Rungs, Ways, request_id_of
+from router.decisions.rungs import Rungs, Ways, request_id_of, straight_to
 from router.decisions.seatbelt import Seatbelts
 from router.errors import CrosspointError, RememberedError
 from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
@@ -130,14 +130,22 @@ class Begun(msgspec.Struct, frozen=True):
     """A decision that has to ask somebody: the store, or (without a ruleset) a foreign routing_url.
 
     `decision` is what the rules say without live facts; None where earlier digits may be missing.
-    `reserving` is the agent that it wants, if the store was asked for one already, on the first of
-    `rungs`, as `request_id`.
     """
 
     ruleset: Ruleset | None
     decision: Decision | None
     memory: Memory
-    rungs: Rungs | None = None
+
+
+class Straight(Begun, frozen=True):
+    """A decision for an agent, whatever the store may know of the call.
+
+    `reserving` is that agent, if the store was asked for one already, as `request_id` and with `first`.
+    """
+
+    ruleset: Ruleset
+    decision: Decision
+    first: MadeBy | None
     request_id: str = ""
     reserving: Reserving | None = None
 
@@ -179,16 +187,15 @@ class Decider:
         except Exception as ours:  # noqa: BLE001 - the boundary: a call is answered, whatever we did
             return _failed(asked, ErrorCode.EXCEPTION, ours)
 
-    def at_hand(self, begun: "Begun") -> Outcome | None:
+    def at_hand(self, asked: Asked, begun: "Begun") -> Outcome | None:
         """The outcome, if the reply to `begun.reserving` says it all; None: `finish` finds it."""
-        rungs, reserving, decision = begun.rungs, begun.reserving, begun.decision
-        if rungs is None or reserving is None or decision is None:
+        if not isinstance(begun, Straight) or begun.reserving is None:
             return None
         try:
-            taken = reserving.at_hand()
-            if taken is None or not isinstance(decision.action, ReserveAgent):
+            taken = begun.reserving.at_hand()
+            if taken is None:
                 return None
-            return rungs.to_agent(decision.action, taken)
+            return straight_to(taken, asked, begun.ruleset, begun.decision, begun.first)
         except Exception:  # noqa: BLE001 - `finish` meets it again, and answers all the same
             return None
 
@@ -243,17 +250,16 @@ class Decider:
             return Begun(ruleset, decision, memory)
         # Without an id the call has no memory.
         first = MadeBy(decision.rule, ruleset.digest) if asked.call.call_id else None
-        rungs = Rungs(asked, ruleset, decision, memory, self._ways, first)
         if not self._reserves:
-            return Begun(ruleset, decision, memory, rungs)
+            return Straight(ruleset, decision, memory, first)
         request_id = request_id_of(asked, decision.action)
         try:
             reserving = self.store.reserve(
                 asked, decision.action, request_id, _store_deadline(deadline), first=first
             )
         except CrosspointError:
-            return Begun(ruleset, decision, memory, rungs)  # `finish` meets it again
-        return Begun(ruleset, decision, memory, rungs, request_id, reserving)
+            return Straight(ruleset, decision, memory, first)  # `finish` meets it again
+        return Straight(ruleset, decision, memory, first, request_id, reserving)
 
     def _told_before(self, asked: Asked, ruleset: Ruleset, decision: Decision) -> Outcome | None:
         """The outcome of a decision that comes to the same for every call.
@@ -283,9 +289,10 @@ class Decider:
         self, asked: Asked, ruleset: Ruleset, begun: "Begun", deadline: Deadline
     ) -> Outcome:
         decision, memory = begun.decision, begun.memory
-        if begun.rungs is not None:
+        if isinstance(begun, Straight):
+            rungs = Rungs(asked, ruleset, begun.decision, memory, self._ways, begun.first)
             try:
-                return await self._carry_out(begun.rungs, deadline, begun)
+                return await self._carry_out(rungs, deadline, begun)
             except RememberedError:
                 pass  # by another process, or it would have been repeated from this one's memory
         live: LiveFacts = {}
@@ -318,7 +325,7 @@ class Decider:
         )
 
     async def _carry_out(
-        self, rungs: Rungs, deadline: Deadline, begun: "Begun | None" = None
+        self, rungs: Rungs, deadline: Deadline, begun: "Straight | None" = None
     ) -> Outcome:
         """RememberedError, if the first reservation was to be the call's first answer.
 

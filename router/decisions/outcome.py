@@ -1,7 +1,7 @@
 """What came of one routing request: the answer, how good it is, and why it is this one."""
 
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -93,7 +93,7 @@ class RouterView(msgspec.Struct, frozen=True, kw_only=True):
     needs_signature: bool = False
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True):
     """An agent who is reserved for a call; `token` proves it."""
 
     agent: str

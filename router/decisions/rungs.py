@@ -121,7 +121,7 @@ class Rungs:
             self._say(Why.NO_AGENT, wanted.queue)
             self._go_down(wanted)
             return None
-        if outcome := self.to_agent(wanted, taken):
+        if outcome := self._to_agent(wanted, taken):
             return outcome
         self._give_back += (taken,)
         # The store remembers this agent now; what comes instead it is told later.
@@ -130,7 +130,7 @@ class Rungs:
         self._go_down(wanted)
         return None
 
-    def to_agent(self, wanted: ReserveAgent, taken: Taken) -> Outcome | None:
+    def _to_agent(self, wanted: ReserveAgent, taken: Taken) -> Outcome | None:
         """The answer that this agent is; None, and nothing else, when there is no way to say so."""
         agent = self.asked.names.agent(taken.agent)
         body = self.asked.dialect.express(wanted, self.asked.names, agent)
@@ -236,6 +236,30 @@ class Rungs:
     def _say(self, why: Why, subject: str | None = None) -> None:
         # Not `.value`: a member of a StrEnum is its value, and that costs a call.
         self._reasons.append(str(why) if subject is None else f"{why}:{subject}")
+
+
+def straight_to(
+    taken: Taken, asked: Asked, ruleset: Ruleset, decision: Decision, first: MadeBy | None
+) -> Outcome | None:
+    """What `Rungs.reserved` says of the first agent asked for, at a third of the cost.
+
+    Nearly every call that wants an agent gets this one. None: there is no way to say so.
+    """
+    agent = taken.agent
+    body = asked.dialect.express(decision.action, asked.names, asked.names.agent(agent))
+    if body is None:
+        return None
+    return Outcome(
+        body=body,
+        level=Level.FULL,
+        rule=decision.rule,
+        digest=ruleset.digest,
+        reasons=(f"{Why.RESERVED}:{agent}",),
+        agent=agent,
+        call=asked.call,
+        asks_for=ruleset.asked_attributes,
+        is_remembered=first is not None,
+    )
 
 
 def request_id_of(asked: Asked, wanted: ReserveAgent | Callback) -> str:

@@ -10,7 +10,7 @@ from router.deadline import Deadline
 from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory
 from router.decisions.kept import KeptByNames
 from router.decisions.outcome import Asked, Taken
-from router.errors import NotFoundError
+from router.errors import NotFoundError, StoreRefusedError
 from router.store import keys
 from router.store.agents import Agents
 from router.store.callbacks import ID_PREFIX, Callbacks
@@ -18,7 +18,6 @@ from router.store.facts import queue_facts
 from router.store.link import Reply
 from router.store.links import Links
 from router.store.memory import read_memory, remembering, scope_of
-from router.store.operations import text_of
 from router.store.reserving import Asker, Reserving, Wanted, Wish
 from rules.actions import ReserveAgent, Strategy
 from rules.facts import LiveFacts
@@ -34,7 +33,10 @@ def callback_id(request_id: str) -> str:
 
 
 def _taken_of(reply: Sequence[Reply]) -> Taken:
-    return Taken(text_of(reply[2]), text_of(reply[1]))
+    _, token, agent, *_ = reply
+    if isinstance(agent, bytes) and isinstance(token, bytes):
+        return Taken(agent.decode(), token.decode())
+    raise StoreRefusedError("a reservation is unreadable")
 
 
 class CallStore:

@@ -6,7 +6,7 @@ long as the call's memory and go into no log.
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -41,7 +41,7 @@ class Remember(msgspec.Struct, frozen=True, kw_only=True):
     digits: Mapping[str, str] = {}
 
 
-class Remembering(NamedTuple):
+class Remembering(msgspec.Struct, frozen=True):
     """What a reservation leaves in the memory of its call: whose memory, and the answer in two pieces,
     between which the agent's id belongs."""
 
@@ -118,20 +118,22 @@ class CallMemory:
 
     def of(self, asked: Asked) -> Memory:
         """What is remembered of the call and not older than LIFETIME_S."""
-        key = (asked.router.id, asked.dialect.address, asked.call.call_id)
+        return self._of((asked.router.id, asked.dialect.address, asked.call.call_id), asked.now_s)
+
+    def _of(self, key: "_Call", now_s: float) -> Memory:
         kept = self._young.get(key) or self._old.get(key)
         if kept is None:
             return NOTHING_KNOWN
         memory = kept if isinstance(kept, Memory) else _unpacked(*kept)
         latest_s = max((answer.at_s for answer in memory.answers.values()), default=0.0)
-        return memory if latest_s + LIFETIME_S >= asked.now_s else NOTHING_KNOWN
+        return memory if latest_s + LIFETIME_S >= now_s else NOTHING_KNOWN
 
     def keep(self, asked: Asked, outcome: Outcome) -> None:
         """Remember it here; the store is told in a batch."""
         if not is_memorable(asked, outcome):
             return
         key = (asked.router.id, asked.dialect.address, asked.call.call_id)
-        known = self.of(asked) if key in self._young or key in self._old else NOTHING_KNOWN
+        known = self._of(key, asked.now_s)
         if len(self._young) >= self._most_young:
             self._old, self._young = self._young, {}
         keyed = (outcome.call or asked.call).digits

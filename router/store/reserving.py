@@ -6,7 +6,7 @@ task or a future wait for the answer: `Reserving` is told it by the link itself.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from router.store.link import Link, Reply
 from router.store.memory import LIFETIME_S, Remembering
 from router.store.operations import list_of, raise_refusal
 from router.store.scripts import Prepared, Script, opening_of, prepare, run_prepared
+from router.store.wire import packed
 from rules.actions import Strategy
 from rules.requirements import Requirement
 
@@ -36,7 +37,7 @@ WORDS_EACH: Final = 9
 ASK_ALONE: Final = 0
 """The reply to one of several, when it has to be asked for by itself."""
 
-_VARYING_FORMAT: Final = b"$%d\r\n%b\r\n" * WORDS_EACH
+_BEFORE_WORDS: Final = len(b"*%d\r\n" % WORDS_EACH)
 _FORGETTING: Final = Remembering(b"", b"", b"")
 
 
@@ -65,7 +66,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Whether several of it may be asked for in one command."""
 
 
-class Asker(NamedTuple):
+class Asker(msgspec.Struct, frozen=True):
     """Which call wants somebody; see `Agents.reserve`."""
 
     request_id: str
@@ -243,15 +244,21 @@ def want(script: Script, wish: Wish) -> Wanted:
 
 def rest_of(asker: Asker, deadline_ms: int, draw: float) -> bytes:
     """What differs from call to call; `draw` in [0, 1) is for the strategy `random`."""
-    limit, by_chance = b"%d" % deadline_ms, b"%r" % draw
-    request, call, token = asker.request_id.encode(), asker.call.encode(), asker.token.encode()
-    caller = asker.caller.encode() if asker.caller else b""
-    scope, before, after = asker.remember or _FORGETTING
-    return _VARYING_FORMAT % (
-        *(len(limit), limit, len(by_chance), by_chance, len(request), request, len(call), call),
-        *(len(token), token, len(caller), caller, len(scope), scope),
-        *(len(before), before, len(after), after),
+    remember = asker.remember or _FORGETTING
+    varying = packed(
+        (
+            deadline_ms,
+            draw,
+            asker.request_id,
+            asker.call,
+            asker.token,
+            asker.caller or "",
+            remember.scope,
+            remember.before,
+            remember.after,
+        )
     )
+    return varying[_BEFORE_WORDS:]
 
 
 def check(is_right: bool, field: str, allowed: str) -> None:  # noqa: FBT001 - reads as a sentence

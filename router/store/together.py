@@ -21,42 +21,46 @@ _SPREAD_S: Final = 0.02
 _LONGEST: Final = 16 * 1024
 """Bytes that one command may come to, about."""
 
+_FULL: Final = -1
+
 
 class Together:
     """Some reservations of one wish, of any who want it; grows until it is written."""
 
+    __slots__ = ("_is_told", "_link", "_members", "_room", "_until", "_wanted")
+
     def __init__(self, first: "Reserving[Any]") -> None:
         self._members = [first]
-        self._size = len(first.rest)
-        self._is_open = True
+        self._link = first.link
+        self._wanted = first.wanted
+        self._until = first.deadline
+        self._room = _LONGEST - len(first.rest)
         self._is_told = False
 
     def send(self) -> None:
         """Put it into the line of what is to be written."""
-        first = self._members[0]
-        first.link.send_for(self, self, first.deadline, self._late, _LONGEST)
+        self._link.send_for(self, self, self._until, self._late, _LONGEST)
 
     def takes(self, another: "Reserving[Any]") -> bool:
         """Take in another one, if that may be."""
-        first = self._members[0]
+        room = self._room - len(another.rest)
         if (
-            not self._is_open
-            or another.wanted is not first.wanted
-            or another.link is not first.link
-            or len(self._members) >= MOST_TOGETHER
-            or self._size + len(another.rest) > _LONGEST
-            or not 0 <= another.deadline - first.deadline <= _SPREAD_S
+            room < 0
+            or another.wanted is not self._wanted
+            or another.link is not self._link
+            or not 0 <= another.deadline - self._until <= _SPREAD_S
         ):
             return False
-        self._members.append(another)
-        self._size += len(another.rest)
+        members = self._members
+        members.append(another)
+        self._room = room if len(members) < MOST_TOGETHER else _FULL
         return True
 
     # as a command that grows
 
     def written(self) -> bytes:
         """The whole command."""
-        self._is_open = False
+        self._room = _FULL
         members = self._members
         words = WORDS_EACH * len(members)
         rests = [member.rest for member in members]
@@ -80,7 +84,7 @@ class Together:
     def set_exception(self, error: CrosspointError, /) -> None:
         """The store has not answered, or with an error: tell each."""
         self._is_told = True
-        self._is_open = False
+        self._room = _FULL
         for member in self._members:
             if not member.done():
                 member.set_exception(error)

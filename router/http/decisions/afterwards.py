@@ -42,8 +42,6 @@ _FOREIGN: Final = {
     ErrorCode.STATUS: ForeignAsk.STATUS,
     ErrorCode.UNREADABLE: ForeignAsk.UNREADABLE,
 }
-_RESERVED: Final = f"{Why.RESERVED.value}:"
-_NO_AGENT: Final = f"{Why.NO_AGENT.value}:"
 _log = structlog.get_logger(__name__)
 
 
@@ -255,9 +253,10 @@ class Afterwards:
             asked_how = None if outcome.error is None else _FOREIGN.get(outcome.error)
             self._observer.foreign_ask(asked_how or ForeignAsk.ANSWERED)
         for reason in outcome.reasons:
-            if reason.startswith(_RESERVED):
+            step = reason.partition(":")[0]
+            if step == Why.RESERVED:
                 self._observer.reservation(Reservation.RESERVED)
-            elif reason.startswith(_NO_AGENT):
+            elif step == Why.NO_AGENT:
                 self._observer.reservation(_nobody(outcome))
         for _ in outcome.give_back:
             self._observer.reservation(Reservation.GIVEN_BACK)

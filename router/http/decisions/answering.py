@@ -8,7 +8,7 @@ import msgspec
 
 from router.deadline import Deadline
 from router.decisions import dialogue, fallback
-from router.decisions.decide import Begun, Decider, Reserving
+from router.decisions.decide import Begun, Decider, Reserving, Straight
 from router.decisions.outcome import Asked, Level, Outcome, Why
 from router.decisions.views import View
 from router.platforms.dialpad.dialect import DialpadDialect
@@ -115,7 +115,7 @@ class Answering:
         """The reply, if what `half.awaited` has brought is all it takes; None: `finish`."""
         if not isinstance(half.begun, Begun):
             return None
-        outcome = self._decider.at_hand(half.begun)
+        outcome = self._decider.at_hand(half.asked, half.begun)
         return None if outcome is None else self._done(half, outcome)
 
     async def finish(self, half: "Half") -> Reply:
@@ -159,4 +159,4 @@ class Half(msgspec.Struct, frozen=True):
     @property
     def awaited(self) -> Reserving | None:
         """What the store was asked for already, after whose answer the reply may be `at_hand`."""
-        return self.begun.reserving if isinstance(self.begun, Begun) else None
+        return self.begun.reserving if isinstance(self.begun, Straight) else None

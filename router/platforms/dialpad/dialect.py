@@ -1,11 +1,10 @@
 """What each of our actions is on a Dialpad call router."""
 
-import functools
 from typing import assert_never
 
 from router.decisions.dialogue import most_digits
 from router.decisions.outcome import Names
-from router.platforms.dialpad.wire import TARGET_TYPES, Answer, write_answer
+from router.platforms.dialpad.wire import TARGET_TYPES, Answer, write_answer, write_to_user
 from router.site.resources import AgentConfig
 from rules.actions import (
     Action,
@@ -30,15 +29,10 @@ class DialpadDialect:
 
     def express(self, action: Action, names: Names, agent: AgentConfig | None) -> bytes | None:
         if isinstance(action, ReserveAgent):
-            return None if agent is None or agent.user_id is None else _to_user(agent.user_id)
+            user_id = None if agent is None else agent.user_id
+            return None if user_id is None else write_to_user(user_id)
         answer = _answer(action, names)
         return None if answer is None else write_answer(answer)
-
-
-@functools.lru_cache(maxsize=4096)
-def _to_user(user_id: str) -> bytes:
-    """The one answer that is different from call to call, and the same for each agent."""
-    return write_answer(Route(target=Target(type=TargetType.USER, id=user_id)))
 
 
 def _answer(action: Action, names: Names) -> Answer | None:

@@ -145,6 +145,15 @@ def write_answer(answer: Answer) -> bytes:
     return _encode_json(fields)
 
 
+_TO_NOBODY: Final = write_answer(Route(target=Target(type=TargetType.USER, id="")))
+_TO_USER, _END = _TO_NOBODY[:-3], _TO_NOBODY[-1:]
+
+
+def write_to_user(user_id: str) -> bytes:
+    """As write_answer, for the answer that is different from call to call."""
+    return _TO_USER + _encode_json(user_id) + _END
+
+
 def read_answer(body: bytes) -> Answer:
     """An answer as somebody else's routing_url gave it; strict: UnreadableError for anything odd."""
     fields = read_json(body)

@@ -484,7 +484,7 @@ async def test_what_the_first_reservation_brings_may_be_all_it_takes(
     begun = with_it.decider.begin(asked(), in_s(1))
     assert isinstance(begun, Begun)
     assert len(with_it.store.wanted) == 1
-    outcome = with_it.decider.at_hand(begun)
+    outcome = with_it.decider.at_hand(asked(), begun)
     assert (outcome is not None) is is_at_hand
     outcome = outcome or await with_it.decider.finish(asked(), begun, in_s(1))
     assert outcome == await without.ask()
