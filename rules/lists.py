@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from rules.document import NumberList
 from rules.fields import Fields, UnreadableError, Value, list_of, one_of
-from rules.numbers import is_normal, parse_number
+from rules.numbers import can_exist, is_normal, length_wanted, parse_number
 from rules.parse_numbers import PhoneNumber
 from rules.problems import Mark, ProblemList, shorten
 from rules.scalars import Text
@@ -88,14 +88,17 @@ class _Table:
     def numbers(self, column: str, number: PhoneNumber) -> frozenset[str]:
         """The numbers in one column; raises UnreadableError if any cell is none."""
         before = len(self._problems)
+        message = f"no phone number in column {shorten(column)!r}"
         found: set[str] = set()
         for line, cell in self._cells(column):
             if is_normal(cell):
                 found.add(cell)
+                if not can_exist(cell):
+                    form = f"+ and {len(cell) - 1} digits"
+                    self._note(line, "not-a-number", f"{message}: {form}", length_wanted(cell))
             elif (e164 := parse_number(cell, number.country)) is not None:
                 found.add(e164)
             elif not number.is_country_unreadable:
-                message = f"no phone number in column {shorten(column)!r}"
                 self._note(line, "not-a-number", message, "+ and digits")
         if len(self._problems) > before:
             raise UnreadableError

@@ -43,6 +43,10 @@ _DIALLED_WITHIN = (
 )
 _E164 = re.compile(rf"\+(?!{_DIALLED_WITHIN})[1-9][0-9]{{6,14}}")
 _LONGEST_CALLING_CODE = 3
+_START = 1 + _LONGEST_CALLING_CODE
+"""Characters by which it is known which calling code a number has."""
+
+_REGIONS = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
 _NO_COUNTRY = "001"  # international toll-free and the like
 _URI = re.compile(r"<?(?:sips?|tel):([^@;>]*)[^>]*>?", re.IGNORECASE)
 _ANONYMOUS = frozenset(
@@ -87,6 +91,24 @@ def normalise(text: str | None, country: str | None) -> str | None:
     return None if len(text) > _LONGEST_SPELLING else _normalise(text, country)
 
 
+def can_exist(e164: str) -> bool:
+    """Whether there can be such a number (a normal one): it is as long as those of its country are.
+
+    Costs a look into a table for those that can; libphonenumber is asked about the others.
+    """
+    return len(e164) in _lengths(e164[:_START]) or parse_number(e164, None) is not None
+
+
+def length_wanted(e164: str) -> str:
+    """How a number that begins so goes on, in words."""
+    lengths = sorted(_lengths(e164[:_START]))
+    if not lengths:
+        return "+ and a calling code that there is"
+    code = _calling_code(e164[:_START])
+    some = " or ".join(str(length - 1 - len(code)) for length in lengths)
+    return f"+{code} and {some} digits"
+
+
 def parse_number(text: str, country: str | None) -> str | None:
     """Like `normalise`, for numbers in files: also None where no such number can exist."""
     return None if len(text) > _LONGEST_SPELLING else _to_e164(text, country)
@@ -103,11 +125,31 @@ def country_of(e164: str) -> str | None:
 @lru_cache(_REMEMBERED)
 def countries_sharing(start: str) -> frozenset[str]:
     """The countries that numbers which begin so (in E.164) can belong to; none: too short to tell."""
+    code = _calling_code(start)
+    return frozenset(_REGIONS[int(code)] if code else ()) - {_NO_COUNTRY}
+
+
+def _calling_code(start: str) -> str:
+    """The digits of the calling code that numbers which begin so have; none: there is none, or not yet."""
     for length in range(1, min(_LONGEST_CALLING_CODE, len(start) - 1) + 1):
         code = start[1 : 1 + length]
-        if code.isdigit() and int(code) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
-            return frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]) - {_NO_COUNTRY}
-    return frozenset()
+        if code.isdigit() and int(code) in _REGIONS:
+            return code
+    return ""
+
+
+@lru_cache(_REMEMBERED)
+def _lengths(start: str) -> frozenset[int]:
+    """How long numbers that begin so (`_START` characters) can be, `+` included; none: there are none."""
+    code = _calling_code(start)
+    if not code:
+        return frozenset()
+    facts = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(
+        int(code), _REGIONS[int(code)][0]
+    )
+    general = None if facts is None else facts.general_desc
+    possible = () if general is None else general.possible_length
+    return frozenset(1 + len(code) + length for length in possible if length > 0)
 
 
 @lru_cache(_REMEMBERED)

@@ -731,6 +731,33 @@ def test_csv_problems_carry_the_line_of_the_csv_file_and_no_private_text():
     ]
 
 
+def test_a_csv_number_that_cannot_exist_is_told_by_line_and_form_however_plain_it_is():
+    csv = b"number\n+12125550111\n+1212555\n+999123456789\n+4912345\n+12125550111222\n"
+    with pytest.raises(FileError) as caught:
+        vip_numbers(csv)
+    assert [(p.mark.line, p.code, p.message, p.expected) for p in caught.value.problems] == [
+        (
+            3,
+            "not-a-number",
+            "no phone number in column 'number': + and 7 digits",
+            "+1 and 10 digits",
+        ),
+        (
+            4,
+            "not-a-number",
+            "no phone number in column 'number': + and 12 digits",
+            "+ and a calling code that there is",
+        ),
+        (
+            6,
+            "not-a-number",
+            "no phone number in column 'number': + and 14 digits",
+            "+1 and 10 digits",
+        ),
+    ]
+    assert "2125550111" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("csv", "code", "line"),
     [

@@ -9,6 +9,7 @@ from rules import numbers
 from rules.numbers import (
     COUNTRIES,
     NumberKind,
+    can_exist,
     country_of,
     is_anonymous,
     is_normal,
@@ -140,3 +141,13 @@ def test_any_text_is_a_number_or_none(text: str, country: str | None):
     country_of(text)
     type_of(text)
     is_anonymous(text)
+
+
+@given(
+    st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)),
+    st.from_regex(r"[0-9]{4,14}", fullmatch=True),
+)
+def test_a_normal_number_can_exist_exactly_where_libphonenumber_says_so(code: int, rest: str):
+    text = f"+{code}{rest}"
+    if is_normal(text):
+        assert can_exist(text) == (parse_number(text, None) is not None)
