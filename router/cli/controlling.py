@@ -238,6 +238,24 @@ def start(  # noqa: PLR0917 - click's order
 # --- callbacks -----------------------------------------------------------------------------------
 
 
+@calls.command("give-up", epilog="\b\nExample:\n  crosspoint calls give-up pbx2")
+@click.argument("pbx")
+@tenant_option
+@click.pass_obj
+def give_up(shell: Shell, pbx: str, tenant: str | None) -> None:
+    """End on record the calls of a PBX that nobody runs any more, at once; their agents are free."""
+    from router.telephony.given_up import GivenUp  # noqa: PLC0415 - start-up time
+
+    settings = shell.settings.pbx
+
+    async def work(store: Store) -> int:
+        name = await tenant_of(store, tenant)
+        keep_days = 90 if settings is None else settings.keep_records_days
+        return await GivenUp(store.links, store.agents, name, keep_days=keep_days).end_calls_of(pbx)
+
+    click.echo(f"{shell.with_store(work)} calls of {pbx} are ended")
+
+
 @click.group(cls=Boundary)
 def callbacks() -> None:
     """Promise callbacks, list them, give them up."""

@@ -51,12 +51,29 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
             found = f"agents without a state, who get no calls: {_some(lifeless)}"
             todo = "crosspoint apply --force puts those in the site right"
             findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
+        findings += await _left_alone(store, tenant)
     for tenant in await lost(store, settings):
         found = f"is in {settings.directory_file}, and the store has lost it: it goes on as it was"
         todo = (
             f"crosspoint apply its site; if it is gone for good: crosspoint tenants forget {tenant}"
         )
         findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
+    return findings
+
+
+async def _left_alone(store: Store, tenant: str) -> list[Finding]:
+    """PBXs that have calls and no controller."""
+    from router.store.live_calls import LiveCalls  # noqa: PLC0415 - start-up time
+    from router.store.pbx_commands import PbxCommands  # noqa: PLC0415
+
+    commands, findings = PbxCommands(store.links), list[Finding]()
+    at_work = await commands.pbxs_at_work(tenant, soon())
+    for pbx in (await commands.pbxs(tenant, soon())).keys() - at_work:
+        calls = len(await LiveCalls(store.links).load(tenant, pbx, soon()))
+        if calls:
+            found = f"no controller, {calls} calls are live"
+            todo = f"start crosspoint pbx for it; if it is gone for good: crosspoint calls give-up {pbx}"
+            findings.append(Finding(what=f"PBX {pbx} of {tenant}", found=found, todo=todo))
     return findings
 
 

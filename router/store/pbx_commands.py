@@ -107,6 +107,11 @@ class PbxCommands(Operations):
         found = await self.pbxs(tenant, deadline)
         return [name for name, looked_ms in found.items() if looked_ms >= now_ms - GONE_AFTER_MS]
 
+    async def forget(self, tenant: str, pbx: str, deadline: Deadline) -> None:
+        """A PBX that there is no more; one whose controller looks again is known again."""
+        link = self._links.link_for(tenant)
+        await link.call("ZREM", keys.pbxs(tenant), pbx, deadline=deadline)
+
     # the controller
 
     async def take(

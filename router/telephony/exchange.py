@@ -39,6 +39,7 @@ from router.telephony.by_name import ByName
 from router.telephony.commands import RemoteControl
 from router.telephony.deciding import Afterwards, RuleDeciding, Views
 from router.telephony.dialler import Dialler
+from router.telephony.given_up import GivenUp
 from router.telephony.holding import Holding
 from router.telephony.journal import LiveJournal
 from router.telephony.leading import Leading
@@ -230,6 +231,7 @@ class Exchange:
             pbx=pbx,
             token=given.token,
         )
+        self.given_up = GivenUp(links, given.agents, tenant, keep_days=settings.keep_records_days)
         self.standing = Standing(PbxStates(links), self._state, tenant=tenant, pbx=pbx)
         self.holding.on_foreign_wake = self.dialler.poke
         self.records.on_closed = self._closed
@@ -250,6 +252,7 @@ class Exchange:
                     self.by_name.run,
                     self.phones_seen.run,
                     self.standing.run,
+                    self.given_up.run,
                 ):
                     tasks.create_task(forever(work), name=work.__qualname__)
         finally:

@@ -16,9 +16,11 @@ from router.deadline import in_s
 from router.settings import PbxSettings
 from router.site.keeper import DirectoryKeeper
 from router.site.resources import AgentConfig, QueueConfig, resolve_secret
+from router.store import keys
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
+from router.store.live_calls import LiveCalls
 from router.store.live_parts import AgentsAndQueues
 from router.store.resources import Resources
 from tests.integration.http.pbx_double import PbxDouble, at_work, talking
@@ -35,8 +37,9 @@ pbx: {{tenant: acme, country: DE, trunk_endpoint: "PJSIP/{{number}}@trunk"}}
 class Terminal:
     """Somebody at a command line beside a running PBX."""
 
-    def __init__(self, folder: Path, pbx: PbxDouble) -> None:
+    def __init__(self, folder: Path, pbx: PbxDouble, links: Links) -> None:
         self.pbx = pbx
+        self.links = links
         self._folder = folder
 
     async def run(self, *arguments: str, code: int = 0) -> str:
@@ -71,7 +74,7 @@ async def terminal(redis_url: str, tmp_path: Path) -> AsyncIterator[Terminal]:
         await keeper.refresh(in_s(5))
         double = PbxDouble(links, lambda: keeper.directory, PBX)
         async with at_work(double, links, redis_url):
-            yield Terminal(tmp_path, double)
+            yield Terminal(tmp_path, double, links)
         await double.close()
 
 
@@ -131,6 +134,22 @@ async def test_what_cannot_be_done_says_why_and_ends_with_its_code(terminal: Ter
     terminal.pbx.is_ready = False
     await terminal.run("calls", "hangup", "c1", code=3)
     assert terminal.pbx.sessions["c1"].state == talking()
+
+
+async def test_calls_of_a_pbx_without_a_controller_are_named_and_ended_on_demand(
+    terminal: Terminal,
+):
+    links = terminal.links
+    written = msgspec.json.encode(talking())
+    await LiveCalls(links).save("acme", "gone", {"c1": written}, in_s(5))
+    await links.link_for("acme").call("ZADD", keys.pbxs("acme"), 1, "gone", deadline=in_s(5))
+    told = await terminal.run("doctor", code=1)
+    assert "PBX gone of acme" in told
+    assert f"PBX {PBX.id} of" not in told
+    assert "a controller runs" in await terminal.run("calls", "give-up", PBX.id, code=2)
+    assert "1 calls of gone are ended" in await terminal.run("calls", "give-up", "gone")
+    assert "no calls" in await terminal.run("calls", "list")
+    assert "PBX gone" not in await terminal.run("doctor", code=1)
 
 
 async def test_a_call_is_begun_with_the_agent_first(terminal: Terminal):
