@@ -12,8 +12,8 @@ from router.store.link import Reply
 from router.store.reserving import WORDS_EACH, Reserving
 from router.store.scripts import opening_of
 
-MOST_TOGETHER: Final = 32
-"""More would keep the store from others for longer than a millisecond."""
+MOST_TOGETHER: Final = 8
+"""Most of what there is to save is saved with so many; more would only wait longer for each other."""
 
 _SPREAD_S: Final = 0.02
 """The first one's deadline counts for all: who joins loses no more than this of their own."""
