@@ -264,6 +264,7 @@ class Exchange:
     def _adopt(self, states: Sequence[CallState]) -> None:
         self.queueing.adopt(states)
         self.dialler.adopt(states)
+        self.recordings.adopt(states)
 
     def _find(self, call: str) -> CallState | None:
         session = self.controller.find(call)

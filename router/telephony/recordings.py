@@ -58,6 +58,15 @@ class RecordingFiles:
         self._keep_s = keep_days * 86_400.0
         self.is_live = is_live
         self._clock = clock
+        self._adopted: dict[str, CallState] = {}
+        self._adopted_s = 0.0
+        self._has_adopted = asyncio.Event()
+
+    def adopt(self, states: Iterable[CallState]) -> None:
+        """Calls taken over from the controller before: it may have died with a recording not handed over yet."""
+        self._adopted = {state.id: state for state in states}
+        self._adopted_s = self._clock()
+        self._has_adopted.set()
 
     def begin(self, state: CallState) -> RecordingStarted:
         """A name that nobody can guess, and that tells us the call."""
@@ -104,8 +113,31 @@ class RecordingFiles:
         Not at once: the calls of the controller before are only just being taken over.
         """
         while True:
-            await asyncio.sleep(SWEEP_EVERY_S)
-            await self.sweep()
+            try:
+                async with asyncio.timeout(SWEEP_EVERY_S):
+                    await self._has_adopted.wait()
+            except TimeoutError:
+                await self.sweep()
+            else:
+                self._has_adopted.clear()
+                await self.take_over()
+
+    async def take_over(self) -> int:
+        """Hand over, on record, what calls taken over had recorded in talks before; of how many talks.
+
+        What rests since the controller before is gone, and is no file of the state: it was ended by that one.
+        """
+        adopted, self._adopted = self._adopted, {}
+        resting = await asyncio.to_thread(_left_behind, self._spool, self._adopted_s)
+        found = 0
+        for name in dict.fromkeys(map(_name_of, resting)):
+            state = adopted.get(name.partition(".")[0])
+            if state is not None and name not in _being_written(state):
+                started = RecordingStarted(
+                    folder=PurePosixPath(self._spool), name=name, is_momentary=True
+                )
+                found += await self.finish(state, started)
+        return found
 
     async def sweep(self) -> int:
         """Hand over recordings of calls that are over; how many were found. Remove those without sound,
@@ -165,6 +197,11 @@ def move(source: Path, folder: Path) -> str:
 
 EXDEV: Final = 18
 """The other folder is on another file system."""
+
+
+def _being_written(state: CallState) -> set[str]:
+    """Names of the files that whoever has the call sees to."""
+    return {PurePosixPath(file).name for file in (state.recording_file, state.message_file)}
 
 
 def _digests(files: Iterable[Path]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pbx.machine.commands import Note
 from pbx.machine.plans import LegId
@@ -80,6 +81,36 @@ async def test_what_was_handed_over_by_who_is_no_more_is_found_again(folders: Fo
     assert await folders.files.finish(STATE, started)  # asked again after a takeover
     first, second = folders.notes.noted
     assert first == second
+
+
+async def test_what_a_live_call_had_recorded_before_its_controller_died_is_put_on_its_record(
+    folders: Folders,
+):
+    """A talk was recorded, and the next one is; the controller died as it was about to hand the first over."""
+    first, now, begun, strange = (folders.files.begin(STATE).name for _ in range(4))
+    folders.put(f"{first}.wav", age_s=1)
+    folders.put(f"{now}.wav", age_s=1)  # paused, say
+    folders.put(f"{begun}.wav", age_s=-1)  # by whoever took over
+    folders.put(f"f{strange}.wav", age_s=1)
+    state = replace(STATE, recording_file=str(folders.spool / now))
+    folders.files.adopt([state])
+    assert await folders.files.take_over() == 1
+    checksum = hashlib.sha256(SOUND).hexdigest()
+    assert folders.notes.noted == [Note(what="recorded", detail=f"{first}.wav {checksum}")]
+    assert {file.name for file in folders.final.iterdir()} == {f"{first}.wav"}
+    assert await folders.files.take_over() == 0
+
+
+async def test_it_is_looked_for_as_soon_as_calls_are_taken_over(folders: Folders):
+    name = folders.files.begin(STATE).name
+    folders.put(f"{name}.wav", age_s=1)
+    task = asyncio.create_task(folders.files.run())
+    folders.files.adopt([STATE])
+    async with asyncio.timeout(5):
+        while not folders.notes.noted:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_file_that_still_grows_is_waited_for(folders: Folders):
