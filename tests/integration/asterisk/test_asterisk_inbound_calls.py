@@ -57,6 +57,23 @@ async def test_a_hangup_cause_is_a_sip_answer(
         await sipp.ended()
 
 
+@pytest.mark.parametrize("called", ["0", "s", "*"])
+async def test_a_number_of_one_character_arrives_once(
+    pbx: Pbx, asterisk: Instance, phones_folder: Path, called: str
+):
+    number = f"+49302{ord(called)}"
+    async with caller(
+        asterisk, phones_folder, "caller_hangs_up", number=number, called=called, hold_ms=300
+    ) as sipp:
+        call = await pbx.call_arrives(number)
+        assert call.exten == called
+        await pbx.run(call.channel, agi.answer())
+        await sipp.ended()
+    await pbx.until(events.HungUp, lambda one: one.uniqueid == call.uniqueid)
+    begun = [one for one in pbx.events if isinstance(one, events.AgiStarted)]
+    assert [one.uniqueid for one in begun].count(call.uniqueid) == 1
+
+
 async def test_a_prompt_is_played_and_a_key_ends_it(
     pbx: Pbx, asterisk: Instance, phones_folder: Path, prompt: str
 ):
