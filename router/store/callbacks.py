@@ -4,6 +4,7 @@ An attempt is counted before the number is dialled. After a crash the callback i
 whoever takes it over knows that an attempt of unknown outcome was made, and does not repeat it.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -12,14 +13,16 @@ import msgspec
 from router.deadline import Deadline
 from router.errors import ConflictError, NotFoundError
 from router.store import keys
-from router.store.operations import Operations, int_of, list_of, text_of, texts_of
+from router.store.operations import HasLinks, Operations, int_of, list_of, text_of, texts_of
+from router.store.scripts import Script
 from rules.actions import Relax
 
 MOST_OPEN: Final = 10_000
 MOST_CALLS: Final = 100
 """Of so many calls made for a callback it knows the ids."""
-KEPT_MS: Final = 30 * 24 * 3_600_000
-"""How long a callback that is over can be seen."""
+_DAY_MS: Final = 24 * 3_600_000
+MOST_KEPT_MS: Final = 30 * _DAY_MS
+"""How long a callback that is over can be seen at most. Its id alone stays as long as that in any case."""
 ID_PREFIX: Final = "cb-"
 """What the id of every callback begins with: it stands in line like a call's."""
 
@@ -82,6 +85,17 @@ _about = msgspec.json.Decoder(About).decode
 
 class Callbacks(Operations):
     """All callbacks of all tenants."""
+
+    def __init__(
+        self,
+        links: HasLinks,
+        scripts: Mapping[str, Script] | None = None,
+        *,
+        keep_days: int = 90,
+    ) -> None:
+        """One that is over is kept no longer than the records of its calls, which are for `keep_days`."""
+        super().__init__(links, scripts)
+        self._keep_ms = min(keep_days * _DAY_MS, MOST_KEPT_MS)
 
     async def create(
         self, tenant: str, about: About, deadline: Deadline, *, arrival_ms: int | None = None
@@ -163,8 +177,8 @@ class Callbacks(Operations):
             keys.callbacks(tenant),
         ]
         args = (
-            *(about.id, owner, status.value, reason, due_in_ms, _number(about), KEPT_MS),
-            "1" if is_uncounted else "0",
+            *(about.id, owner, status.value, reason, due_in_ms, _number(about), self._keep_ms),
+            *("1" if is_uncounted else "0", MOST_KEPT_MS),
         )
         return await self._run(tenant, "callback_settle", key_names, args, deadline) == 1
 

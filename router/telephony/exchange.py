@@ -90,7 +90,8 @@ class Exchange:
             endpoint=settings.trunk_endpoint, dialable=dialable, caller_id=settings.caller_id
         )
         line, pbx_line = Line(links), PbxLine(links)
-        live_calls, callbacks = LiveCalls(links), Callbacks(links)
+        live_calls = LiveCalls(links)
+        callbacks = Callbacks(links, keep_days=settings.keep_records_days)
         self.logins = LoginDesk(Phones(links), given.agents, given.directory, tenant)
         self.planner = Planner(
             given.directory,

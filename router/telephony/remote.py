@@ -56,11 +56,11 @@ class Telephony:
         self.commands = PbxCommands(links)
         self.control = control or CallControl(self.commands)
         self.records = CallRecords(links)
-        self.callbacks = Callbacks(links)
         self.line = Line(links)
         self.recordings_dir = recordings_dir
         self.shows_numbers = shows_numbers
         self.keep_records_days = 90 if settings is None else settings.keep_records_days
+        self.callbacks = Callbacks(links, keep_days=self.keep_records_days)
         self.labels = CallLabels(links, keep_days=self.keep_records_days)
         self._live = LiveCalls(links)
         self._directory = directory

@@ -3,7 +3,7 @@
 -- KEYS 1 callback:<id> 2 callbacks_due 3 callback_numbers 4 callbacks
 -- ARGV 1 deadline (ms on this clock) 2 id 3 owner ('': a person, who may cancel what is not under way)
 --      4 'waiting' | 'done' | 'failed' | 'cancelled' 5 reason 6 due in (ms) 7 `queue number` 8 kept for (ms)
---      9 '1': the attempt did not reach out to the customer and does not count
+--      9 '1': the attempt did not reach out to the customer and does not count 10 its id listed for (ms)
 -- Result 1 | 0: not ours, or over | 'EXPIRED'
 -- Keeps  What is over stays over, and its number may be called back anew.
 
@@ -31,5 +31,5 @@ else
 end
 if call('HGET', KEYS[3], ARGV[7]) == ARGV[2] then call('HDEL', KEYS[3], ARGV[7]) end
 call('PEXPIRE', KEYS[1], ARGV[8])
-call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[8])
+call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[10])
 return 1

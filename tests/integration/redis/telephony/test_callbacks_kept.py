@@ -14,7 +14,13 @@ from router.errors import ConflictError, InvalidInputError, NotFoundError, Store
 from router.settings import CallbackSettings
 from router.site.hours import OpeningHours
 from router.store import keys
-from router.store.callbacks import MOST_CALLS, Callback, DuplicateCallbackError, Status
+from router.store.callbacks import (
+    MOST_CALLS,
+    Callback,
+    Callbacks,
+    DuplicateCallbackError,
+    Status,
+)
 from router.store.scripts import Script, load_script, make_script
 from router.telephony.promises import ClosedError
 from router.telephony.way_out import LONGEST_S, WayOut
@@ -182,6 +188,21 @@ async def test_a_call_that_goes_on_is_taken_over_with_its_callback(
         assert after.begun == []
         after.dialler.closed(replace(board.begun[0], is_up=True), ("talking",))
         assert (await until_settled(after, about.id, Status.DONE)).attempts == 1
+
+
+@pytest.mark.parametrize(("keep_days", "kept_days"), [(1, 1), (90, 30)])
+async def test_what_is_over_is_kept_no_longer_than_call_records(
+    board: Switchboard, keep_days: int, kept_days: int
+):
+    about = await board.desk.create("support", CALLER, in_s(5))
+    await Callbacks(board.links, keep_days=keep_days).cancel(TENANT, about.id, in_s(5))
+    key = keys.callback(TENANT, about.id)
+    left_ms = await board.links.link_for(TENANT).call("PTTL", key, deadline=in_s(5))
+    assert isinstance(left_ms, int)
+    assert 0 <= kept_days * 24 * 3_600_000 - left_ms < 60_000
+    # What has lapsed leaves its id in the list, and harms nobody there.
+    await board.links.link_for(TENANT).call("DEL", key, deadline=in_s(5))
+    assert await board.callbacks.find(TENANT, in_s(5)) == []
 
 
 async def test_the_end_of_an_attempt_that_is_not_this_ones_settles_nothing(board: Switchboard):
