@@ -1,11 +1,13 @@
 """The recording of a call: begun, paused, ended, handed over."""
 
+import contextlib
 import math
 from pathlib import PurePosixPath
 
 from pbx.ami import agi
 from pbx.ami.actions import MixMonitorMute, StopMixMonitor
 from pbx.carriers.call import Call, Handlers
+from pbx.errors import RefusedError
 from pbx.machine.commands import Note, SetRecording
 from pbx.machine.events import FileBegan, RecordingFailed
 from pbx.ports import RecordingStarted
@@ -56,7 +58,8 @@ class RecordingCarrier:
             case "off":
                 name = self._call.name_of(self._call.state.channel)
                 if name is not None:
-                    await self._call.send(StopMixMonitor(channel=name))
+                    with contextlib.suppress(RefusedError):  # nothing is recorded, or it hangs up
+                        await self._call.send(StopMixMonitor(channel=name))
                 self.finish()
             case "pause" | "resume":
                 name = self._call.name_of(self._call.state.channel)

@@ -50,7 +50,7 @@ def begin_recording(state: CallState) -> tuple[CallState, Commands]:
         return state, ()
     noted = (Note(what="recording_on"),) if state.on_demand else ()
     on = SetRecording(to="on", stereo=policy.stereo)
-    return replace(state, recording=True), (on, *noted)
+    return replace(state, recording=True, was_recorded=False), (on, *noted)
 
 
 def end_recording(state: CallState) -> tuple[CallState, Commands]:
@@ -58,7 +58,7 @@ def end_recording(state: CallState) -> tuple[CallState, Commands]:
     state = replace(state, on_demand=False)
     if not state.recording:
         return state, ()
-    ended = replace(state, recording=False, is_muted=False, recording_file="")
+    ended = replace(state, recording=False, was_recorded=True, is_muted=False, recording_file="")
     return ended, (SetRecording(to="off"), Note(what="recording_off"))
 
 

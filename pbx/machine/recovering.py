@@ -43,6 +43,9 @@ def recovered(state: CallState, event: Recovered) -> Next:
         return state, ()
     was_recorded, is_muted = state.recording, state.is_muted
     then, steps = resume(state, event)
+    if state.was_recorded:
+        # Whoever has written that down has perhaps not lived to tell Asterisk.
+        return then, (SetRecording(to="off"), *steps)
     if not (was_recorded and then.recording):
         return then, steps
     # Asterisk knows whether it records silence, unless that was asked for just as nobody could ask.

@@ -100,7 +100,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     (`in_line`); `goes_first`: before all others, having had an agent already. `standing_due`: an announcement waits until the phones stop ringing. `is_told`: the
     caller knows that talks are recorded; `consent`: whether they agreed by key, None where they were not
     asked. `on_demand`: a recording was asked for during the talk. `typed` are keys nobody has used yet. `rounds` counts
-    the questions asked. `recording`: one is made; `is_muted`: what is said is silence in it. `is_joined`: caller and agent have heard each other. `recording_file`,
+    the questions asked. `recording`: one is made; `was_recorded`: the last one was ended; `is_muted`: what is said is silence in it. `is_joined`: caller and agent have heard each other. `recording_file`,
     `message_file`: where Asterisk writes, so that whoever takes over can hand the files over. `mailbox`: a
     message was left for it, and is being kept. `parker`: the agent to whom a parked caller whom nobody takes comes back.
     """
@@ -143,6 +143,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     consent: bool | None = None
     on_demand: bool = False
     recording: bool = False
+    was_recorded: bool = False
     is_muted: bool = False
     recording_file: str = ""
     message_file: str = ""

@@ -21,6 +21,7 @@ from pbx.carriers import phones, recording
 from pbx.carriers.call import Call
 from pbx.carriers.outside import OutsideCarrier
 from pbx.carriers.phones import PhoneCarrier
+from pbx.carriers.recording import RecordingCarrier
 from pbx.carriers.voice import VoiceCarrier
 from pbx.errors import (
     AmiBusyError,
@@ -30,7 +31,16 @@ from pbx.errors import (
     RefusedError,
 )
 from pbx.legs import Channels
-from pbx.machine.commands import Bridge, Command, KeepMessage, Ring, Say, Split, StandInLine
+from pbx.machine.commands import (
+    Bridge,
+    Command,
+    KeepMessage,
+    Ring,
+    Say,
+    SetRecording,
+    Split,
+    StandInLine,
+)
 from pbx.machine.events import (
     Begin,
     Decided,
@@ -329,6 +339,16 @@ async def test_a_talk_that_is_over_at_once_is_no_failed_recording(
         await scene.until(lambda: world.closed)
     assert [what for _, what in world.notes if what.startswith("recording_")] == [noted]
     assert [one.is_momentary for one in handed_over] == [moment_s > 0]
+
+
+async def test_a_recording_that_asterisk_has_ended_already_is_handed_over(world: World):
+    scene = Scene(world, replace(INBOUND, recording_file="/spool/a"))
+    carrier = RecordingCarrier(scene.session._call)
+    scene.asterisk.fails = lambda _: RefusedError()
+    await carrier.handlers[SetRecording](SetRecording(to="off"))
+    await scene.until(lambda: world.finished)
+    assert [str(file) for file in world.finished] == ["/spool/a.wav"]
+    await scene.session._call.lanes.close()
 
 
 async def test_a_call_that_is_cancelled_while_it_is_written_leaves_no_task(world: World):

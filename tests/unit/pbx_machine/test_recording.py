@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ivr.prompts import Fixed, Prompt, Sound
-from ivr.steps import Key, Play, Played, StopPlay
+from ivr.steps import Key, Music, Play, Played, StopPlay
 from pbx.machine.commands import Bridge, Command, HangUp, Note, SetRecording, StandInLine, WrapUp
 from pbx.machine.events import (
     AddParticipant,
@@ -22,8 +22,10 @@ from pbx.machine.events import (
     ParkCall,
     Placed,
     Planned,
+    Recovered,
     SplitDone,
     TransferTo,
+    UnparkTo,
 )
 from pbx.machine.plans import QueuePlan, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Phase
@@ -31,6 +33,7 @@ from pbx.machine.table import on
 from tests.unit.pbx_machine.one_call import (
     ADA,
     ADA_OFFER,
+    BEN,
     CALLER,
     CLICK,
     INBOUND,
@@ -40,6 +43,7 @@ from tests.unit.pbx_machine.one_call import (
     SUPPORT,
     THIRD,
     TO_CONSULT,
+    TO_QUEUE,
     TO_TALK,
     after,
     gone,
@@ -228,3 +232,16 @@ def test_a_recording_on_demand_may_be_ended_and_begun_again() -> None:
     assert steps == (SetRecording(to="off"),)
     state, _ = after(state, ChangeRecording("on"), SplitDone())
     assert state.recording
+
+
+def test_a_recording_that_was_ended_is_ended_again_by_whoever_takes_over() -> None:
+    """The one before may have been killed between writing it down and telling Asterisk."""
+    talking, _ = after(INBOUND, *TO_QUEUE[:2], Planned(recorded()), Answered(), *TO_TALK[4:])
+    assert talking.recording
+    parked, _ = after(talking, ParkCall(), SplitDone())
+    taken_over = Recovered(alive=frozenset({CALLER}))
+    assert after(parked, taken_over)[1][:2] == (SetRecording(to="off"), Music(on=True))
+    unparked, _ = after(parked, UnparkTo(endpoint="PJSIP/2", leg=BEN), LegUp(BEN), Bridged())
+    assert unparked.recording
+    steps = after(unparked, Recovered(alive=frozenset({CALLER, BEN})))[1]
+    assert SetRecording(to="off") not in steps
