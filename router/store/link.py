@@ -76,6 +76,10 @@ class Link(Protocol):
         """
         ...
 
+    def flush(self) -> None:
+        """Write now what has gathered, so that the store begins while this turn of the loop goes on."""
+        ...
+
     def redis_deadline_ms(self, deadline: Deadline) -> int:
         """That instant on Redis' own clock, ms since the epoch: exact or up to a round trip early."""
         ...
@@ -175,6 +179,11 @@ class RedisLink:
             fail(receiver, StoreDownError(f"{self._last_error}; nothing was sent"))
         else:
             self._wire.send_for(receiver, command, deadline, on_late, size)
+
+    def flush(self) -> None:
+        """See `Link.flush`."""
+        if self._wire is not None:
+            self._wire.flush()
 
     def redis_deadline_ms(self, deadline: Deadline) -> int:
         """See `Link.redis_deadline_ms`; 0 before the first connection."""

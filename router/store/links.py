@@ -159,6 +159,9 @@ class _DownLink:
     ) -> None:
         fail(receiver, StoreDownError(_NO_SERVER))
 
+    def flush(self) -> None:
+        """Nothing was sent."""
+
     def redis_deadline_ms(self, deadline: Deadline) -> int:  # noqa: ARG002
         return 0
 

@@ -53,7 +53,10 @@ class Together:
             return False
         members = self._members
         members.append(another)
-        self._room = room if len(members) < MOST_TOGETHER else _FULL
+        self._room = room
+        if len(members) >= MOST_TOGETHER:
+            self._room = _FULL
+            self._link.flush()  # the store can begin; nobody else gets in
         return True
 
     # as a command that grows

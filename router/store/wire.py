@@ -127,11 +127,20 @@ class Wire(asyncio.Protocol):
                 self._heard_at = now  # the wait begins
             self._line.append((receiver, deadline, on_late))
             if not self._unsent:
-                self._loop.call_soon(self._flush)
+                self._loop.call_soon(self.flush)
             self._unsent.append(command)
             self._unsent_bytes += size
             if deadline < self._sweep_at:
                 self._sweep_no_later_than(deadline)
+
+    def flush(self) -> None:
+        """Write what has gathered; at the end of each turn of the loop that happens by itself."""
+        if self._is_paused or not self._unsent or self._transport is None:
+            return
+        unsent, self._unsent = self._unsent, []
+        self._unsent_bytes = 0
+        parts = [each if isinstance(each, bytes) else each.written() for each in unsent]
+        self._transport.write(b"".join(parts))
 
     def leave(self) -> None:
         """Take no more calls and close as soon as the last reply is in."""
@@ -178,7 +187,7 @@ class Wire(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        self._flush()
+        self.flush()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.is_open = False
@@ -198,14 +207,6 @@ class Wire(asyncio.Protocol):
         self.attention.set()
 
     # private
-
-    def _flush(self) -> None:
-        if self._is_paused or not self._unsent or self._transport is None:
-            return
-        unsent, self._unsent = self._unsent, []
-        self._unsent_bytes = 0
-        parts = [each if isinstance(each, bytes) else each.written() for each in unsent]
-        self._transport.write(b"".join(parts))
 
     def _resolve_head(self, reply: Reply) -> None:
         receiver, _, on_late = self._line.popleft()

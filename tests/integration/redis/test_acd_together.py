@@ -1,6 +1,7 @@
 """Reservations that begin in the same turn of the loop are one command, and are answered one by one."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -58,6 +59,20 @@ def test_a_large_crowd_is_several_scripts(world: World):
     told = world.reserve_together(askers(*map(str, range(2 * MOST_TOGETHER + 1))))
     assert scripts_run(world) == before + 3
     assert [agent_of(each) for each in told[:5]] == [*NAMES, None]
+
+
+def test_the_store_begins_with_the_first_ones_while_others_are_still_coming(world: World):
+    async def ask() -> None:
+        wanted, requests = world.wanted(), [f"r{number}" for number in range(MOST_TOGETHER)]
+        begun = [
+            world.agents.begin(wanted, each, soon(), reserved_of) for each in askers(*requests)
+        ]
+        end = time.monotonic() + 5  # the loop gets no turn meanwhile
+        while not world.client.exists(keys.request(world.tenant, "r0")):
+            assert time.monotonic() < end, "nothing was written yet"
+        await asyncio.gather(*(each.taken() for each in begun))
+
+    world.run(ask())
 
 
 def test_the_same_request_twice_gets_the_same_agent(world: World):
