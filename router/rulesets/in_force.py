@@ -1,7 +1,7 @@
 """The rules in force: read from a folder, watched, replaced in one step, never by something worse.
 
-How it works. The folder is looked at four times a second (in a thread: a slow or network disk must not
-hold up calls). A file that has changed, and that is, with every list it names, the same in two looks, is
+How it works. The folder is looked at once a second, four times while something changes (in a thread: a
+slow or network disk must not hold up calls). A file that has changed, and that is, with every list it names, the same in two looks, is
 read, compiled and has its cases run, in that thread too; if all is well, it is swapped in. Otherwise the
 last good version stays and the findings are to be seen in `states`. So a half-written file is never
 taken, and one file that keeps changing holds up no other.
@@ -22,14 +22,17 @@ import structlog
 
 from router.rulesets import last_good as last_good_rules
 from router.rulesets.archive import Version
-from router.rulesets.folder import Look, Stamps, look_at
+from router.rulesets.folder import Folder, Look, Stamps
 from router.rulesets.reading import Loaded, load, problem_of
 from rules.actions import DEFAULT_RULE
 from rules.lint import lint
 from rules.problems import MOST_PROBLEMS, Problem
 from rules.ruleset import Ruleset
 
-LOOK_EVERY_S: Final = 0.25
+LOOK_EVERY_S: Final = 1.0
+LOOK_AGAIN_S: Final = 0.25
+"""While a file is not the same in two looks, or waits to be taken."""
+
 PREPARE_EVERY_S: Final = 3600.0
 """How often holidays around the present are worked out ahead of the calls that ask for them."""
 
@@ -87,7 +90,7 @@ class Rulesets:
         `in_use` names the rulesets that routers use; `last_good` is the folder for last good
         versions, None keeps none.
         """
-        self._folder = folder
+        self._folder = Folder(folder)
         self._clock = clock
         self._on_change = on_change
         self._in_use = in_use
@@ -100,6 +103,7 @@ class Rulesets:
         self._taken: dict[Path, Stamps] = {}
         self._sought: frozenset[str] = frozenset()
         self._last = Look()
+        self._is_settled = False
 
     def get(self, name: str) -> Ruleset | None:
         """The version in force; None when there never was a good one."""
@@ -150,7 +154,7 @@ class Rulesets:
         """Follow changes until cancelled."""
         prepared_s = self._clock()
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_S if self._is_settled else LOOK_AGAIN_S)
             await self.look()
             if self._clock() - prepared_s > PREPARE_EVERY_S:
                 prepared_s = self._clock()
@@ -159,8 +163,14 @@ class Rulesets:
 
     async def look(self) -> None:
         """Look once; take what has changed and is the same as at the last look."""
-        before = self._last
+        before, was_settled = self._last, self._is_settled
         look = await self._look()
+        if look is not before or not was_settled:
+            await self._follow(before, look)
+        known = self._states.keys() | self._in_use()
+        await self._miss(known - look.names - before.names)
+
+    async def _follow(self, before: Look, look: Look) -> None:
         for path, stamps in sorted(look.files.items()):
             if stamps != self._taken.get(path) and stamps == before.files.get(path):
                 loaded = await asyncio.to_thread(load, path, self._clock())
@@ -169,12 +179,11 @@ class Rulesets:
                 else:  # it names lists that nobody has looked at: have them looked at twice too
                     self._taken[path] = dict.fromkeys(loaded.stamps)
         self._taken = {path: self._taken[path] for path in look.files if path in self._taken}
-        known = self._states.keys() | self._in_use()
-        await self._miss(known - look.names - before.names)
+        self._is_settled = look is before and self._taken == look.files
 
     async def _look(self) -> Look:
-        before, known = self._last, {path: list(stamps) for path, stamps in self._taken.items()}
-        self._last = look = await asyncio.to_thread(look_at, self._folder, known)
+        before = self._last
+        self._last = look = await asyncio.to_thread(self._folder.look, self._taken)
         for name in look.ignored.keys() - before.ignored.keys():
             _log.warning("rules_file_ignored", ruleset=name, file=look.ignored[name].name)
         if look.left_out and not before.left_out:

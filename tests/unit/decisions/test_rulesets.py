@@ -1,13 +1,21 @@
 """A rules folder that is watched: what is better goes live, what is worse does not."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from router.rulesets import folder as looked_at
 from router.rulesets.folder import MOST_FILES
-from router.rulesets.in_force import LoadState, Rulesets, RulesetState
+from router.rulesets.in_force import (
+    LOOK_AGAIN_S,
+    LOOK_EVERY_S,
+    LoadState,
+    Rulesets,
+    RulesetState,
+)
 
 GOOD = """
 version: 1
@@ -377,6 +385,55 @@ async def test_nothing_changed_is_nothing_read(folder: Folder) -> None:
     await folder.rulesets.load()
     await folder.look_twice()
     assert len(folder.told) == 1
+
+
+async def test_a_folder_at_rest_is_looked_at_less_often_than_one_that_changes(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            folder.write("a.yaml", GOOD % 2)
+        if len(pauses) == 5:
+            raise asyncio.CancelledError
+
+    folder.write("a.yaml", GOOD % 1)
+    await folder.rulesets.load()
+    before = folder.digest()
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await folder.rulesets.watch()
+    assert pauses == [LOOK_AGAIN_S, LOOK_AGAIN_S, LOOK_EVERY_S, LOOK_AGAIN_S, LOOK_EVERY_S]
+    assert folder.digest() != before
+
+
+async def test_where_nothing_has_changed_a_look_is_the_same_and_any_change_makes_another(
+    tmp_path: Path,
+) -> None:
+    rules, vip = tmp_path / "a.yaml", tmp_path / "lists/vip.csv"
+    vip.parent.mkdir()
+    write(rules, "x")
+    watched, known = looked_at.Folder(tmp_path), {rules: [rules, vip]}
+    first = watched.look(known)
+    assert watched.look(known) is first
+    seen = [first]
+    for change in (
+        lambda: write(vip, "number"),
+        lambda: write(vip, "number\n+12125550142"),
+        lambda: write(rules, "xy"),
+        lambda: write(tmp_path / "b.yml", "x"),
+        vip.unlink,
+    ):
+        change()
+        seen.append(watched.look(known))
+        assert seen[-1] == looked_at.look_at(tmp_path, known)
+        assert seen[-1] != seen[-2]
+
+
+def write(file: Path, text: str) -> None:
+    file.write_text(text)
 
 
 def started_anew(folder: Folder, last_good: Path) -> Folder:
