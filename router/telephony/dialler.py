@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from pbx.machine.dialing import TRUNK_UNREACHABLE
-from pbx.machine.state import CallState
+from pbx.machine.state import CallState, Kind
 from router.deadline import in_s
 from router.errors import CrosspointError
 from router.settings import CallbackSettings
@@ -120,6 +120,9 @@ class Dialler:
 
     def closed(self, state: CallState, words: tuple[str, ...]) -> None:
         """A call is over; `words` were noted during it."""
+        has_rung_out = any(word.startswith(_CUSTOMER) for word in words)
+        if state.kind is not Kind.INBOUND and (state.is_up or has_rung_out):
+            self._way_out.works()
         callback = state.callback
         if callback is not None and self._live.get(callback) == state.id:
             task = asyncio.get_running_loop().create_task(self._settle(callback, state, words))
@@ -316,11 +319,9 @@ class Dialler:
         if callback is None:
             return
         if TRUNK_UNREACHABLE in words:
-            self._way_out.fails()
-            await self._until_it_is_back(callback, self._way_out.wait_s())
+            await self._not_out(callback)
             return
         if state.is_up:
-            self._way_out.works()
             reason = "talked" if "talking" in words else "reached"
             await self._over(callback, Status.DONE, reason)
             return
@@ -328,8 +329,6 @@ class Dialler:
         if not reached_out and any(word.startswith(_NOBODY_DIALLED) for word in words):
             await self._again(callback, "agent_not_there", SOON_MS, is_uncounted=True)
             return
-        if reached_out:
-            self._way_out.works()
         reason = reached_out[-1].removeprefix(_CUSTOMER) if reached_out else "unknown"
         await self._not_reached(callback, reason)
 
@@ -339,8 +338,16 @@ class Dialler:
         else:
             await self._again(callback, reason, self._settings.retry_seconds * 1000)
 
+    async def _not_out(self, callback: Callback) -> None:
+        """The trunk did not take the call: nobody has dialled the customer, unless it takes those of others."""
+        if self._way_out.refuses_only(callback.about.id):
+            await self._not_reached(callback, TRUNK_UNREACHABLE)
+            return
+        self._way_out.fails()
+        await self._until_it_is_back(callback, self._way_out.wait_s())
+
     async def _until_it_is_back(self, callback: Callback, wait_s: float) -> None:
-        """Nobody has dialled the customer, and nobody can now: that is no try."""
+        """Nobody can be dialled now: that is no try."""
         due_in_ms = int(wait_s * 1000)
         await self._again(callback, TRUNK_UNREACHABLE, due_in_ms, is_uncounted=True)
 

@@ -143,6 +143,27 @@ async def test_a_trunk_that_takes_no_calls_costs_no_attempt_and_holds_all_of_the
     assert not board.dialler._way_out.is_failing
 
 
+async def test_a_number_that_the_trunk_refuses_while_others_get_out_uses_up_its_tries(
+    board: Switchboard,
+):
+    now_s = time.time()
+    board.dialler._way_out = WayOut(lambda: now_s)
+    about = await board.desk.create("support", CALLER, in_s(5))
+    for tried, counted in ((1, 0), (2, 1), (3, 2)):
+        await until_begun(board, tried)
+        state = board.begun[-1]
+        assert await board.queueing.confirm(state, "ada", state.token) is True
+        await board.queueing.wrap_up("ada")
+        board.dialler.closed(state, ("answered", "trunk_unreachable"))
+        status = Status.FAILED if counted == POLICY.tries else Status.WAITING
+        found = await until_settled(board, about.id, status)
+        assert (found.attempts, found.reason) == (counted, "trunk_unreachable")
+        somebody = replace(state, id="f" * 32, callback=None, is_up=True)
+        board.dialler.closed(somebody, ("answered", "customer_answered", "talking"))
+        now_s += LONGEST_S
+        await board.dialler._see_to(about.id)
+
+
 async def test_a_callback_whose_time_is_over_while_the_trunk_is_away_ends_with_that_reason(
     board: Switchboard,
 ):
