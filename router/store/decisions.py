@@ -39,23 +39,31 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     next_before: str | None = None
 
 
-def written(entry: Entry) -> bytes:
-    """An entry as the log holds it."""
-    return _encode(entry)
+class Line(msgspec.Struct, frozen=True):
+    """An entry as the log holds it, and when it was decided, in seconds since the epoch."""
+
+    at_s: float
+    text: bytes
+
+
+def written(entry: Entry) -> Line:
+    """An entry, to be appended."""
+    return Line(entry.at_s, _encode(entry))
 
 
 async def append_decisions(
-    link: Link, tenant: str, entries: Sequence[bytes], *, kept: int, deadline: Deadline
+    link: Link, tenant: str, lines: Sequence[Line], *, kept: int, deadline: Deadline
 ) -> None:
-    """Write `written` entries, oldest first, many per operation; the log keeps about `kept`."""
+    """Write entries, oldest first, many per operation; the log keeps about `kept`."""
     script = load_script("decisions_append")
-    for at in range(0, len(entries), _PER_SCRIPT):
-        texts = entries[at : at + _PER_SCRIPT]
+    for start in range(0, len(lines), _PER_SCRIPT):
+        part = lines[start : start + _PER_SCRIPT]
+        times_ms = [line.at_s * 1000 for line in part]
         await run_script(
             link,
             script,
             [keys.decisions(tenant), keys.decisions_off(tenant)],
-            [kept, _NEAR_MS, *texts],
+            [kept, _NEAR_MS, min(times_ms), max(times_ms), *(line.text for line in part)],
             deadline,
         )
 

@@ -26,8 +26,8 @@ from router.store import decisions, errors, memory
 from router.store.link import Link
 
 MOST_WAITING: Final = 10_000
-BATCH: Final = 128
-"""Decisions handled in one go; more would hold up routing requests for longer than a millisecond."""
+BATCH: Final = 32
+"""Decisions told in one go; more would keep the store from the routing requests that come meanwhile."""
 
 AT_ONCE: Final = 4
 """Batches on their way: one answer of the store takes several turns of a busy loop."""
@@ -57,7 +57,7 @@ class Written(msgspec.Struct, frozen=True):
     """What the store is to be told of one decision: the log's entry, and more where there is any."""
 
     tenant: str
-    entry: bytes
+    line: decisions.Line
     item: memory.Remember | None
     unsure: str | None
     unsure_callback: str | None
@@ -201,10 +201,10 @@ class Afterwards:
     async def _tell(
         self, link: Link, tenant: str, batch: Sequence[Written], deadline: Deadline
     ) -> None:
-        entries = [written.entry for written in batch]
-        with self._or_drop(AfterAnswer.DECISION_LOG, len(entries)):
+        lines = [written.line for written in batch]
+        with self._or_drop(AfterAnswer.DECISION_LOG, len(lines)):
             await decisions.append_decisions(
-                link, tenant, entries, kept=self._kept, deadline=deadline
+                link, tenant, lines, kept=self._kept, deadline=deadline
             )
         wanted = [written.item for written in batch if written.item is not None]
         if wanted:

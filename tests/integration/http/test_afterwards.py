@@ -87,7 +87,7 @@ async def test_an_entry_of_another_version_does_not_end_a_list(main: Running) ->
     entry = entry_of(asked(), Outcome(body=b"{}", level=Level.FULL), 1, with_full_numbers=False)
     oldest = msgspec.structs.replace(entry, rule="oldest")
     texts = [decisions.written(each) for each in (oldest, *[entry] * 600)]
-    texts[400] = b'{"of another": "version"}'
+    texts[400] = decisions.Line(texts[400].at_s, b'{"of another": "version"}')
     await decisions.append_decisions(link, "log", texts, kept=1000, deadline=in_s(5))
     found = await decisions.list_decisions(
         link, "log", Filters(rule="oldest"), limit=1, deadline=in_s(5)
