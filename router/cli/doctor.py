@@ -142,14 +142,18 @@ def _site(settings: "Settings") -> Iterator[Finding]:
 def _tokens(settings: "Settings") -> Iterator[Finding]:
     from router.settings import secret_source  # noqa: PLC0415 - start-up time
 
-    yield secret_finding("secret for tokens", secret_source(settings), settings.tokens.secret)
-    path = settings.data_dir / (settings.tokens.secret.file or "")
-    if settings.tokens.secret.file and path.exists():
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            what = "secret for tokens"
+    tokens = settings.tokens
+    for what, reference in (
+        ("secret for tokens", tokens.secret),
+        ("previous secret for tokens", tokens.previous_secret),
+    ):
+        if reference is None:
+            continue
+        yield secret_finding(what, secret_source(settings), reference)
+        path = settings.data_dir / (reference.file or "")
+        if reference.file and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding(what=what, found=f"others may read {path}", todo=f"chmod 600 {path}")
-    jwks = settings.tokens.jwks_file
+    jwks = tokens.jwks_file
     if jwks is not None and not os.access(jwks, os.R_OK):
         todo = "put the key set there, or take jwks_file out of the settings"
         yield Finding(what="JWKS file", found=f"{jwks} cannot be read", todo=todo)

@@ -216,6 +216,21 @@ def test_a_doctor_without_anything_running_says_what_to_do(folder: Path) -> None
     assert findings["store embedded"]["todo"] is None
 
 
+def test_the_doctor_looks_at_both_secrets_for_tokens(folder: Path) -> None:
+    with (folder / "crosspoint.yaml").open("a") as settings:
+        settings.write("tokens: {previous_secret: {file: secrets/before}}\n")
+    (folder / "data/secrets").mkdir(parents=True)
+    (folder / "data/secrets/tokens").write_text("t" * 43)
+    (folder / "data/secrets/tokens").chmod(0o644)
+    findings = json.loads(run("doctor", "--json").stdout)
+    told = [
+        (one["what"], one["found"]) for one in findings if one["todo"] and "token" in one["what"]
+    ]
+    assert [what for what, _ in told] == ["secret for tokens", "previous secret for tokens"]
+    assert "others may read" in told[0][1]
+    assert "secrets/before cannot be read" in told[1][1]
+
+
 def test_the_site_may_only_name_rules_that_are_there(folder: Path) -> None:
     (folder / "site.yaml").write_text(SITE.replace("rules: main", "rules: mane"))
     result = run("apply", "--dry-run")
