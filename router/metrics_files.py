@@ -81,6 +81,17 @@ def _locked(folder: Path) -> int | None:
     return descriptor
 
 
+def share(folder: Path | None) -> None:
+    """Have a process that is started now keep its values in this folder; None: to itself.
+
+    Of whoever is no worker nobody would take them out again.
+    """
+    if folder is None:
+        os.environ.pop(DIRECTORY_VARIABLE, None)
+    else:
+        os.environ[DIRECTORY_VARIABLE] = str(folder)
+
+
 def count_in(place: str) -> None:
     """Keep this worker's values in the files of its place. Before the first metric is made.
 

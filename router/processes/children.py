@@ -25,7 +25,7 @@ async def keep_alive(
 ) -> None:
     """Until cancelled; then the process is asked to end, and killed after `stop_s`.
 
-    `make` makes a process that was not started. `on_end` is told of each one that has ended.
+    `make` makes a process, which is started at once. `on_end` is told of each one that has ended.
     """
     loop, backoff_s = asyncio.get_running_loop(), BACKOFF_S[0]
     while True:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from router import metrics_files
 from router.errors import InvalidInputError
 from router.logs import configure
 from router.processes.children import keep_alive
@@ -28,6 +29,7 @@ async def pbx_beside(settings: Settings, store_url: str) -> AsyncIterator[None]:
     spawn = multiprocessing.get_context("spawn")
 
     def make() -> multiprocessing.process.BaseProcess:
+        metrics_files.share(None)
         arguments = (settings, store_url)
         return spawn.Process(target=_take_calls, args=arguments, name="crosspoint-pbx")
 

@@ -218,7 +218,6 @@ class _Workers:
         """Start them, keep them alive until `stop`, then end them."""
         reader, writer = self._spawn.Pipe(duplex=False)
         with metrics_files.folder_of_service(self._settings.data_dir) as folder, reader, writer:
-            os.environ[metrics_files.DIRECTORY_VARIABLE] = str(folder)
             async with asyncio.TaskGroup() as group:
                 kept = [
                     group.create_task(
@@ -233,6 +232,7 @@ class _Workers:
 
     async def _keep(self, place: _Place) -> None:
         def make() -> BaseProcess:
+            metrics_files.share(place.metrics_in)
             arguments = (*self._arguments, place)
             name = f"crosspoint-{place.name}"
             return self._spawn.Process(target=_worker, args=arguments, name=name)

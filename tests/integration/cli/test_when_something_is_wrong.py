@@ -77,6 +77,25 @@ def test_a_site_of_the_wrong_tenant_is_told_writes_nothing_and_leaves_the_comman
     assert degraded(house) == ["site"]  # that of the settings at its start is still not there
 
 
+def test_the_controller_beside_several_workers_keeps_its_metrics_to_itself(house: House) -> None:
+    """Its values would outlive it in the workers' folder."""
+    house.env["CROSSPOINT_HTTP__WORKERS"] = "2"
+    with (house.folder / "crosspoint.yaml").open("a") as settings:
+        settings.write(f"pbx: {{tenant: acme, port: {free_port()}}}\n")
+    (house.folder / "data/secrets").mkdir(parents=True)
+    (house.folder / "data/secrets/ami").write_text("a" * 40)
+    house.up()
+
+    def is_in_charge() -> bool:
+        with urllib.request.urlopen(f"{house.url}/readyz", timeout=5) as answer:
+            parts = json.load(answer)["data"]["parts"]
+        return any(part.get("detail") == "Asterisk is away" for part in parts)
+
+    wait_for(is_in_charge, "the controller to be in charge")
+    files = list((house.folder / "data/metrics").rglob("*.db"))
+    assert {file.stem.rpartition("_")[2] for file in files} == {"0", "1"}
+
+
 def test_a_tenant_that_only_the_last_store_had_is_told_and_forgotten_on_demand(
     house: House,
 ) -> None:
