@@ -100,6 +100,6 @@ class Together:
 
     def _each(self, reply: Reply) -> "list[tuple[Reserving[Any], Reply]]":
         members = self._members
-        if len(members) == 1 or not isinstance(reply, list):
-            return [(member, reply) for member in members]
-        return list(zip(members, reply, strict=True))
+        if len(members) > 1 and isinstance(reply, list) and len(reply) == len(members):
+            return list(zip(members, reply, strict=True))
+        return [(member, reply) for member in members]

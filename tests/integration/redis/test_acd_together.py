@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from router.deadline import Deadline
-from router.errors import CrosspointError, OutcomeUnknownError, RememberedError, StoreDownError
+from router.errors import (
+    CrosspointError,
+    OutcomeUnknownError,
+    RememberedError,
+    StoreDownError,
+    StoreRefusedError,
+)
 from router.store import keys
 from router.store.agents import Reserved, reserved_of
 from router.store.memory import Remembering
@@ -209,6 +215,21 @@ def test_without_a_connection_each_is_told_so_at_once(world: World):
         return await asyncio.gather(*(each.taken() for each in begun), return_exceptions=True)
 
     assert [type(each) for each in world.run(ask())] == [StoreDownError] * 2
+
+
+def test_a_reply_that_makes_no_sense_is_an_error_for_each(world: World):
+    async def ask() -> Sequence[Reserved | BaseException | None]:
+        wanted = world.wanted()
+        begun = [
+            world.agents.begin(wanted, each, soon(), reserved_of) for each in askers("r0", "r1")
+        ]
+        together = world.agents._together
+        assert together is not None
+        together.set_result([[b"1", b"token", b"ada"], None, None])
+        return await asyncio.gather(*(each.taken() for each in begun), return_exceptions=True)
+
+    assert [type(each) for each in world.run(ask())] == [StoreRefusedError] * 2
+    world.wait_for(lambda: [world.state(name) for name in NAMES] == ["available"] * 4)
 
 
 def test_going_on_that_fails_is_reported_and_harms_nobody_else(world: World):
