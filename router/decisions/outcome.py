@@ -80,7 +80,10 @@ class Dialect(Protocol):
 
 
 class RouterView(msgspec.Struct, frozen=True, kw_only=True):
-    """A call router as a decision sees it. `budget_s` counts from arrival to answer."""
+    """A call router as a decision sees it. `budget_s` counts from arrival to answer.
+
+    `needs_signature`: nobody may ask it unsigned. `signs`: its routing_url is not asked unsigned.
+    """
 
     id: str
     tenant: str
@@ -91,6 +94,7 @@ class RouterView(msgspec.Struct, frozen=True, kw_only=True):
     budget_s: float = 0.8
     is_enabled: bool = True
     needs_signature: bool = False
+    signs: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True):

@@ -123,5 +123,6 @@ class Views:
             budget_s=config.budget_ms / 1000,
             is_enabled=entry.enabled,
             needs_signature=entry.is_signed and config.routing_url is None,
+            signs=entry.is_signed and config.routing_url is not None,
         )
         return View(router, names)

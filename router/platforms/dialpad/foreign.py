@@ -54,7 +54,12 @@ class ForeignRouters:
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, asked: Asked, deadline: Deadline) -> Action:
-        """The answer as an action; ForeignError says what counts against the router."""
+        """The answer as an action; ForeignError says what counts against the router.
+
+        Without the secret that it is to be signed with nobody is asked.
+        """
+        if asked.router.signs and not asked.router.secrets:
+            raise ForeignError(ErrorCode.CONNECT)
         try:
             async with asyncio.timeout_at(deadline):
                 return read_answer(await self._post(asked, deadline))

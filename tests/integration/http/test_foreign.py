@@ -5,6 +5,7 @@ import ipaddress
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -56,7 +57,7 @@ async def ask(url: str, *, budget_s: float = 2.0, **changes: object) -> object:
         await foreign.close()
 
 
-async def code_of(url: str, **kwargs: float) -> ErrorCode:
+async def code_of(url: str, **kwargs: Any) -> ErrorCode:
     with pytest.raises(ForeignError) as failure:
         await ask(url, **kwargs)
     return failure.value.error
@@ -83,8 +84,21 @@ async def test_with_a_secret_the_question_is_signed(serve: Serve) -> None:
         seen.append(await request.read())
         return web.json_response(GOOD)
 
-    await ask(await serve(good), secrets=(SECRET,))
+    await ask(await serve(good), secrets=(SECRET,), signs=True)
     assert verify(seen[0], [SECRET], 0)["call_id"] == "c1"
+
+
+async def test_without_the_secret_that_it_has_to_be_signed_with_nobody_is_asked(
+    serve: Serve,
+) -> None:
+    seen: list[bytes] = []
+
+    async def good(request: web.Request) -> web.Response:
+        seen.append(await request.read())
+        return web.json_response(GOOD)
+
+    assert await code_of(await serve(good), signs=True) is ErrorCode.CONNECT
+    assert seen == []
 
 
 async def test_a_slow_server_costs_the_budget_and_no_more(serve: Serve) -> None:
