@@ -29,7 +29,7 @@ MOST_WAITING: Final = 10_000
 BATCH: Final = 32
 """Decisions told in one go; more would keep the store from the routing requests that come meanwhile."""
 
-AT_ONCE: Final = 4
+AT_ONCE: Final = 16
 """Batches on their way: one answer of the store takes several turns of a busy loop."""
 
 EVERY_S: Final = 0.02
