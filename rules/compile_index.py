@@ -73,34 +73,36 @@ class Index:
 
     def candidates(self, e: Evaluation) -> Sequence[int]:
         """Positions of filed rules that may match, in order, each once."""
-        found = [*self._by_number(e), *self._by_text(e)]
+        found: list[Positions] = []
+        self._find_by_number(e, found)
+        self._find_by_text(e, found)
         if len(found) > 1:
             return sorted(set().union(*found))
         return found[0] if found else ()
 
-    def _by_number(self, e: Evaluation) -> Iterable[Positions]:
+    def _find_by_number(self, e: Evaluation, found: list[Positions]) -> None:
         for which, table in self._numbers:
             if positions := table.get(getattr(e, which)):
-                yield positions
+                found.append(positions)
         for which, members, positions in self._lists:
             if getattr(e, which) in members:
-                yield positions
+                found.append(positions)
         for which, length, table in self._prefixes:
             number = getattr(e, which)
             if number is not None and (positions := table.get(number[:length])):
-                yield positions
+                found.append(positions)
 
-    def _by_text(self, e: Evaluation) -> Iterable[Positions]:
+    def _find_by_text(self, e: Evaluation, found: list[Positions]) -> None:
         if positions := self._router.get(e.router):
-            yield positions
+            found.append(positions)
         for field, table in self._contact:
             if positions := table.get(getattr(e.contact, field)):
-                yield positions
+                found.append(positions)
         if self._digits:
-            yield from _found_in(self._digits, e.digits)
+            found.extend(_found_in(self._digits, e.digits))
         if self._attributes:
             keys = self._attributes.keys() & e.attributes.keys()  # walks the shorter one
-            yield from _found_in(self._attributes, {k: text_of(e.attributes[k]) for k in keys})
+            found.extend(_found_in(self._attributes, {k: text_of(e.attributes[k]) for k in keys}))
 
 
 def choose_entries(conditions: Sequence[Condition]) -> dict[int, AbstractSet[Entry]]:

@@ -151,7 +151,7 @@ def masked(
     return CallFacts(
         call_id=call.call_id,
         caller=_masked_number(call.caller),
-        called=_masked_number(call.called),
+        called=_masked_called(call.called),
         router=call.router,
         contact=None if contact is None else _masked_contact(contact, call.caller),
         digits={name: mask_digits(keys) for name, keys in call.digits.items()}
@@ -170,6 +170,10 @@ def _masked_number(text: str | None) -> str | None:
     if is_plain_e164(text):
         return mask(normalise(text, None) or text)  # as the rules see it
     return text if is_anonymous(text) else HIDDEN
+
+
+_masked_called: Final = functools.lru_cache(maxsize=1024)(_masked_number)
+"""The numbers that are called are few."""
 
 
 def _masked_contact(contact: Contact, caller: str | None) -> Contact:

@@ -114,8 +114,8 @@ class Afterwards:
         """Take over a decision that was answered; never waits, never fails."""
         if not self._fresh:
             asyncio.get_running_loop().call_soon(self._write_up)
+            self._news.set()
         self._fresh.append(Done(asked, outcome, duration_s))
-        self._news.set()
         self._observer.decided(outcome.level, duration_s, asked.router.rules, outcome.rule)
         self._calls.keep(asked, outcome)
         error = outcome.error or (ErrorCode.TIMEOUT if is_late else None)
