@@ -2,8 +2,8 @@
 
 How it works. `put` only appends to a list. In the loop's next turn, when the answers of this one have
 gone out and what they were made of is still in the processor's caches, each is reduced to what the
-store is to be told, in a bounded line (the oldest goes, and is counted). A few tasks take what has
-gathered every few milliseconds and tell the store, each part with its own deadline. While the store
+store is to be told, in a bounded line (the oldest goes, and is counted). What has gathered is taken
+every few milliseconds, in small batches, and told the store, each with its own deadline. While the store
 is away the line waits for it.
 """
 
@@ -32,7 +32,7 @@ BATCH: Final = 32
 AT_ONCE: Final = 16
 """Batches on their way: one answer of the store takes several turns of a busy loop."""
 
-EVERY_S: Final = 0.02
+EVERY_S: Final = 0.005
 STORE_S: Final = 1.0
 ERRORS_EVERY_S: Final = 0.25
 
@@ -108,6 +108,8 @@ class Afterwards:
         self._waiting: deque[Written] = deque()
         self._tenants: dict[str, str] = {}
         self._errors_at = 0.0
+        self._gets_on = True
+        """Whether the store could be told the last time."""
         self._news = asyncio.Event()
 
     def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
@@ -130,19 +132,19 @@ class Afterwards:
         return len(self._fresh) + len(self._waiting)
 
     async def run(self) -> None:
-        """Work until cancelled: a few batches may be on their way at the same time."""
+        """Work until cancelled: some batches may be on their way at the same time."""
+        room = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(self._keep_flushing())
-
-    async def _keep_flushing(self) -> None:
-        is_behind = False
-        while True:
-            await self._news.wait()
-            await asyncio.sleep(0 if is_behind else EVERY_S)
-            is_behind = await self.flush(in_s(STORE_S)) == BATCH
-            if not len(self) and not self._budget.pending():
-                self._news.clear()  # nobody wakes up again before there is something to tell
+            while True:
+                await self._news.wait()  # nobody wakes up before there is something to tell
+                is_behind = self._gets_on and len(self) >= BATCH
+                await asyncio.sleep(0 if is_behind else EVERY_S)
+                await room.acquire()
+                task = group.create_task(self.flush(in_s(STORE_S)))
+                task.add_done_callback(lambda _: room.release())
+                await asyncio.sleep(0)  # now it has taken its batch
+                if not len(self) and not self._budget.pending():
+                    self._news.clear()
 
     async def close(self, deadline: Deadline) -> None:
         """Tell the store what is left, as far as the time allows."""
@@ -163,6 +165,7 @@ class Afterwards:
         for tenant in {written.tenant for written in batch}:
             mine = [written for written in batch if written.tenant == tenant]
             link = self._links.link_for(tenant)
+            self._gets_on = link.is_open
             if link.is_open:
                 await self._tell(link, tenant, mine, deadline)
                 told += len(mine)
