@@ -32,7 +32,7 @@ BATCH: Final = 32
 AT_ONCE: Final = 16
 """Batches on their way: one answer of the store takes several turns of a busy loop."""
 
-EVERY_S: Final = 0.005
+EVERY_S: Final = 0.002
 STORE_S: Final = 1.0
 ERRORS_EVERY_S: Final = 0.25
 
