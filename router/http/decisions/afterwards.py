@@ -108,9 +108,9 @@ class Afterwards:
         self._waiting: deque[Written] = deque()
         self._tenants: dict[str, str] = {}
         self._errors_at = 0.0
-        self._gets_on = True
-        """Whether the store could be told the last time."""
         self._news = asyncio.Event()
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._under_way: set[asyncio.Task[None]] = set()
 
     def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
         """Take over a decision that was answered; never waits, never fails."""
@@ -133,21 +133,31 @@ class Afterwards:
 
     async def run(self) -> None:
         """Work until cancelled: some batches may be on their way at the same time."""
-        room = asyncio.Semaphore(AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._news.wait()  # nobody wakes up before there is something to tell
-                is_behind = self._gets_on and len(self) >= BATCH
-                await asyncio.sleep(0 if is_behind else EVERY_S)
-                await room.acquire()
-                task = group.create_task(self.flush(in_s(STORE_S)))
-                task.add_done_callback(lambda _: room.release())
-                await asyncio.sleep(0)  # now it has taken its batch
-                if not len(self) and not self._budget.pending():
-                    self._news.clear()
+        while True:
+            await self._news.wait()  # nobody wakes up before there is something to tell
+            await asyncio.sleep(EVERY_S)
+            self._write_up()
+            for _ in range(1 + len(self._waiting) // BATCH):
+                await self._room.acquire()
+                batch = self._take()
+                task = asyncio.create_task(self._tell_batch(batch, in_s(STORE_S)))
+                self._under_way.add(task)
+                task.add_done_callback(self._over)
+                if not batch:
+                    break
+            if not len(self) and not self._budget.pending():
+                self._news.clear()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._room.release()
+        if not task.cancelled() and (ours := task.exception()):
+            _log.error("telling_failed", exc_info=ours)
 
     async def close(self, deadline: Deadline) -> None:
-        """Tell the store what is left, as far as the time allows."""
+        """Once nothing runs any more: tell the store what is left, as far as the time allows."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=max(0.0, left_s(deadline)))
         self._errors_at = 0.0
         self._write_up()
         while self._waiting and left_s(deadline) > 0:
@@ -159,23 +169,30 @@ class Afterwards:
 
     async def flush(self, deadline: Deadline) -> int:
         """Handle one batch, and errors that the store has not been told yet; how many were handled."""
-        told = 0
         self._write_up()
-        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        batch = self._take()
+        await self._tell_batch(batch, deadline)
+        return len(batch)
+
+    def _take(self) -> Sequence[Written]:
+        """The oldest that the store can be told now; those for a store that is away stay in line."""
+        oldest = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        if all(self._is_open(written) for written in oldest):
+            return oldest
+        self._waiting.extendleft(each for each in reversed(oldest) if not self._is_open(each))
+        return [written for written in oldest if self._is_open(written)]
+
+    def _is_open(self, written: Written) -> bool:
+        return self._links.link_for(written.tenant).is_open
+
+    async def _tell_batch(self, batch: Sequence[Written], deadline: Deadline) -> None:
         for tenant in {written.tenant for written in batch}:
             mine = [written for written in batch if written.tenant == tenant]
-            link = self._links.link_for(tenant)
-            self._gets_on = link.is_open
-            if link.is_open:
-                await self._tell(link, tenant, mine, deadline)
-                told += len(mine)
-            else:
-                self._waiting.extendleft(reversed(mine))
+            await self._tell(self._links.link_for(tenant), tenant, mine, deadline)
         now = asyncio.get_running_loop().time()
         if now >= self._errors_at:
             self._errors_at = now + ERRORS_EVERY_S
-            await self._tell_errors(deadline)  # by one of those that flush: the time was set before
-        return told
+            await self._tell_errors(deadline)  # by one of those that tell: the time was set before
 
     def _write_up(self) -> None:
         fresh, self._fresh = self._fresh, []
