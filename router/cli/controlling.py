@@ -235,9 +235,6 @@ def start(  # noqa: PLR0917 - click's order
         click.echo(f"{agent}'s phone rings; the call is {command.call}")
 
 
-# --- callbacks -----------------------------------------------------------------------------------
-
-
 @calls.command("give-up", epilog="\b\nExample:\n  crosspoint calls give-up pbx2")
 @click.argument("pbx")
 @tenant_option
@@ -254,6 +251,9 @@ def give_up(shell: Shell, pbx: str, tenant: str | None) -> None:
         return await GivenUp(store.links, store.agents, name, keep_days=keep_days).end_calls_of(pbx)
 
     click.echo(f"{shell.with_store(work)} calls of {pbx} are ended")
+
+
+# --- callbacks -----------------------------------------------------------------------------------
 
 
 @click.group(cls=Boundary)

@@ -232,7 +232,9 @@ class Exchange:
             pbx=pbx,
             token=given.token,
         )
-        self.given_up = GivenUp(links, given.agents, tenant, keep_days=settings.keep_records_days)
+        self.given_up = GivenUp(
+            links, given.agents, tenant, keep_days=settings.keep_records_days, own=pbx
+        )
         self.standing = Standing(PbxStates(links), self._state, tenant=tenant, pbx=pbx)
         self.holding.on_foreign_wake = self.dialler.poke
         self.records.on_closed = self._closed
