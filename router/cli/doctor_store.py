@@ -44,7 +44,8 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
         _eviction(info),
         _persistence(info),
     ]
-    for tenant, known in (await in_store(store)).items():
+    here = await in_store(store)
+    for tenant, known in here.items():
         findings += _tenant(tenant, known, settings)
         living = {view.record.id for view in await views_of(store, tenant)}
         if lifeless := known.agents.keys() - living:
@@ -52,7 +53,7 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
             todo = "crosspoint apply --force puts those in the site right"
             findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
         findings += await _left_alone(store, tenant)
-    for tenant in await lost(store, settings):
+    for tenant in lost(here, settings):
         found = f"is in {settings.directory_file}, and the store has lost it: it goes on as it was"
         todo = (
             f"crosspoint apply its site; if it is gone for good: crosspoint tenants forget {tenant}"

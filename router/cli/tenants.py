@@ -16,6 +16,8 @@ from router.cli.shell import (
 from router.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from router.settings import Settings
     from router.site.directory import TenantResources
 
@@ -32,7 +34,8 @@ def list_tenants(shell: Shell, as_json: bool) -> None:
     """Show every tenant, also those that are only in the last picture kept on this machine."""
 
     async def work(store: Store) -> "tuple[dict[str, TenantResources], dict[str, TenantResources]]":
-        return await in_store(store), await lost(store, shell.settings)
+        here = await in_store(store)
+        return here, lost(here, shell.settings)
 
     here, gone = shell.with_store(work)
     forms = [_form(name, known, is_lost=name in gone) for name, known in (here | gone).items()]
@@ -81,11 +84,12 @@ async def in_store(store: Store) -> "dict[str, TenantResources]":
     return {name: await store.resources.load(name, deadline=soon()) for name in names}
 
 
-async def lost(store: Store, settings: "Settings") -> "dict[str, TenantResources]":
-    """What tenants had when this machine last saw it, and have lost in the store."""
+def lost(
+    here: "Mapping[str, TenantResources]", settings: "Settings"
+) -> "dict[str, TenantResources]":
+    """What tenants had when this machine last saw it, and have lost in the store, which has `here`."""
     from router.site.keeper import has_lost  # noqa: PLC0415 - start-up time
 
-    here = await in_store(store)
     return {
         name: before
         for name, before in picture(settings).items()
