@@ -30,6 +30,9 @@ FILE_NAME: Final = "crosspoint.yaml"
 PREFIX: Final = "CROSSPOINT_"
 """What the environment variables that override a setting begin with."""
 
+KEEP_RECORDS_DAYS: Final = 90
+"""How long records of calls are kept where nothing is said of it."""
+
 _LONGEST_SECRET_FILE: Final = 4096
 _MISTYPED: Final = "(store.url is no URL)"
 _HOST: Final = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?"
@@ -176,7 +179,7 @@ class PbxSettings(msgspec.Struct, frozen=True, kw_only=True):
     longest_call_seconds: Annotated[int, Meta(ge=60, le=86_400)] = 14_400
     message_seconds: Annotated[int, Meta(ge=5, le=3600)] = 180
     lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 10
-    keep_records_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    keep_records_days: Annotated[int, Meta(ge=1, le=3650)] = KEEP_RECORDS_DAYS
     keep_recordings_days: Annotated[int, Meta(ge=1, le=3650)] = 90
     callbacks: CallbackSettings = CallbackSettings()
 

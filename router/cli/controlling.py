@@ -241,13 +241,14 @@ def start(  # noqa: PLR0917 - click's order
 @click.pass_obj
 def give_up(shell: Shell, pbx: str, tenant: str | None) -> None:
     """End on record the calls of a PBX that nobody runs any more, at once; their agents are free."""
-    from router.telephony.given_up import GivenUp  # noqa: PLC0415 - start-up time
+    from router.settings import KEEP_RECORDS_DAYS  # noqa: PLC0415 - start-up time
+    from router.telephony.given_up import GivenUp  # noqa: PLC0415
 
     settings = shell.settings.pbx
 
     async def work(store: Store) -> int:
         name = await tenant_of(store, tenant)
-        keep_days = 90 if settings is None else settings.keep_records_days
+        keep_days = KEEP_RECORDS_DAYS if settings is None else settings.keep_records_days
         return await GivenUp(store.links, store.agents, name, keep_days=keep_days).end_calls_of(pbx)
 
     click.echo(f"{shell.with_store(work)} calls of {pbx} are ended")

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from router.deadline import Deadline
+from router.deadline import Deadline, in_s
 from router.errors import ConflictError, InvalidInputError, NotFoundError
 from router.site.resources import (
     AgentConfig,
@@ -182,8 +182,7 @@ class Resources(ResourceReader):
             raise ConflictError(message)
         await self._need_tenant(tenant, deadline)
         link = self._links.link_for(tenant)
-        seconds, micros = map(int, texts_of(await link.call("TIME", deadline=deadline)))
-        now_ms = seconds * 1000 + micros // 1000
+        now_ms = link.redis_deadline_ms(in_s(0))
         await link.call("SET", keys.version(tenant), now_ms, "NX", deadline=deadline)
 
     async def exchange_names(

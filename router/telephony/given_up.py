@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from pbx.controller import BROKEN
 from pbx.machine.commands import Note
 from pbx.machine.state import CallState
 from router.call_record import LOST_AFTER_MS
@@ -30,8 +31,6 @@ SILENT_MS: Final = LOST_AFTER_MS
 LOOK_S: Final = 600.0
 STORE_S: Final = 2.0
 LEASE_MS: Final = 30_000
-TEMPORARY_FAILURE: Final = 41
-"""Q.850, of a call of which nobody saw how it ended."""
 
 _decode = msgspec.json.Decoder(CallState).decode
 _log = structlog.get_logger(__name__)
@@ -126,7 +125,7 @@ class GivenUp:
                 await self._let_go(leg.agent, call, state.token or leg.id)
         await self._pbx_line.abandon(self._tenant, call, in_s(STORE_S))
         records.note(state, Note(what="pbx_given_up"))
-        records.close(state, cause=TEMPORARY_FAILURE)
+        records.close(state, cause=BROKEN)
         await records.write(call, Stands(None), in_s(STORE_S))
 
     async def _let_go(self, agent: str, call: str, token: str) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from pbx.machine.state import CallState
 from router.deadline import Deadline
-from router.settings import PbxSettings
+from router.settings import KEEP_RECORDS_DAYS, PbxSettings
 from router.site.directory import Directory
 from router.store.call_labels import CallLabels
 from router.store.call_records import CallRecords
@@ -59,7 +59,9 @@ class Telephony:
         self.line = Line(links)
         self.recordings_dir = recordings_dir
         self.shows_numbers = shows_numbers
-        self.keep_records_days = 90 if settings is None else settings.keep_records_days
+        self.keep_records_days = (
+            KEEP_RECORDS_DAYS if settings is None else settings.keep_records_days
+        )
         self.callbacks = Callbacks(links, keep_days=self.keep_records_days)
         self.labels = CallLabels(links, keep_days=self.keep_records_days)
         self._live = LiveCalls(links)
