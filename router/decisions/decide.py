@@ -187,9 +187,9 @@ class Decider:
         except Exception as ours:  # noqa: BLE001 - the boundary: a call is answered, whatever we did
             return _failed(asked, ErrorCode.EXCEPTION, ours)
 
-    def at_hand(self, asked: Asked, begun: "Begun") -> Outcome | None:
+    def at_hand(self, asked: Asked, begun: "Straight") -> Outcome | None:
         """The outcome, if the reply to `begun.reserving` says it all; None: `finish` finds it."""
-        if not isinstance(begun, Straight) or begun.reserving is None:
+        if begun.reserving is None:
             return None
         try:
             taken = begun.reserving.at_hand()

@@ -132,24 +132,22 @@ class CallMemory:
         """Remember it here; the store is told in a batch."""
         if not is_memorable(asked, outcome):
             return
-        young, now_s = self._young, asked.now_s
         key = (asked.router.id, asked.dialect.address, asked.call.call_id)
-        known = self._of(key, now_s)
-        if len(young) >= self._most_young:
-            self._old, self._young = young, {}
-            young = self._young
+        known = self._of(key, asked.now_s)
+        if len(self._young) >= self._most_young:
+            self._old, self._young = self._young, {}
         keyed = (outcome.call or asked.call).digits
         if not (known.answers or asked.fingerprint or outcome.asked or keyed):
-            young[key] = (
+            self._young[key] = (
                 outcome.body,
                 outcome.level,
-                now_s,
+                asked.now_s,
                 outcome.rule,
                 outcome.digest,
                 outcome.agent,
             )
         else:
-            young[key] = known.merged(_memory_of(asked, outcome))
+            self._young[key] = known.merged(_memory_of(asked, outcome))
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

@@ -113,7 +113,7 @@ class Answering:
 
     def at_hand(self, half: "Half") -> Reply | None:
         """The reply, if what `half.awaited` has brought is all it takes; None: `finish`."""
-        if not isinstance(half.begun, Begun):
+        if not isinstance(half.begun, Straight):
             return None
         outcome = self._decider.at_hand(half.asked, half.begun)
         return None if outcome is None else self._done(half, outcome)

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from router.deadline import Deadline, in_s
-from router.decisions.decide import Begun, Decider, ForeignError
+from router.decisions.decide import Decider, ForeignError, Straight
 from router.decisions.dialogue import Memory, Remembered
 from router.decisions.outcome import Asked, ErrorCode, Level, Outcome
 from router.errors import (
@@ -482,7 +482,7 @@ async def test_what_the_first_reservation_brings_may_be_all_it_takes(
     with_it, without = Service(rule("all", agent())), Service(rule("all", agent()))
     with_it.store.free, without.store.free = [*free], [*free]
     begun = with_it.decider.begin(asked(), in_s(1))
-    assert isinstance(begun, Begun)
+    assert isinstance(begun, Straight)
     assert len(with_it.store.wanted) == 1
     outcome = with_it.decider.at_hand(asked(), begun)
     assert (outcome is not None) is is_at_hand
