@@ -63,28 +63,28 @@ async def code_of(url: str, **kwargs: Any) -> ErrorCode:
     return failure.value.error
 
 
+def good(seen: list[bytes]) -> Handler:
+    """Gives a good answer to every question, and keeps it."""
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(await request.read())
+        return web.json_response(GOOD)
+
+    return answer
+
+
 async def test_a_good_answer_is_taken_and_the_question_looks_like_the_platforms(
     serve: Serve,
 ) -> None:
     seen: list[bytes] = []
-
-    async def good(request: web.Request) -> web.Response:
-        seen.append(await request.read())
-        return web.json_response(GOOD)
-
-    answer = await ask(await serve(good))
+    answer = await ask(await serve(good(seen)))
     assert answer == Route(target=Target(type=TargetType.DEPARTMENT, id="9"))
     assert json.loads(seen[0])["external_number"] == "+12125550142"
 
 
 async def test_with_a_secret_the_question_is_signed(serve: Serve) -> None:
     seen: list[bytes] = []
-
-    async def good(request: web.Request) -> web.Response:
-        seen.append(await request.read())
-        return web.json_response(GOOD)
-
-    await ask(await serve(good), secrets=(SECRET,), signs=True)
+    await ask(await serve(good(seen)), secrets=(SECRET,), signs=True)
     assert verify(seen[0], [SECRET], 0)["call_id"] == "c1"
 
 
@@ -92,12 +92,7 @@ async def test_without_the_secret_that_it_has_to_be_signed_with_nobody_is_asked(
     serve: Serve,
 ) -> None:
     seen: list[bytes] = []
-
-    async def good(request: web.Request) -> web.Response:
-        seen.append(await request.read())
-        return web.json_response(GOOD)
-
-    assert await code_of(await serve(good), signs=True) is ErrorCode.CONNECT
+    assert await code_of(await serve(good(seen)), signs=True) is ErrorCode.CONNECT
     assert seen == []
 
 

@@ -111,6 +111,7 @@ class Asterisk:
 
 class Scene:
     def __init__(self, world: World, state: CallState = INBOUND) -> None:
+        self.world = world
         self.asterisk = Asterisk()
         self.gate = Gate()
         self.gate.open()
@@ -122,6 +123,16 @@ class Scene:
             channels=self.channels,
             outside=world.outside(),
             gate=self.gate,
+        )
+
+    def call(self, post: Callable[[Event], None], state: CallState = INBOUND) -> Call:
+        """For a carrier by itself, without a session."""
+        return Call(
+            state,
+            client=self.asterisk,  # type: ignore[arg-type]  # stands for it
+            channels=self.channels,
+            outside=self.world.outside(),
+            post=post,
         )
 
     @contextlib.asynccontextmanager
@@ -501,13 +512,7 @@ async def test_a_hang_up_that_is_not_carried_out_is_asked_for_again(
 async def test_a_stop_is_repeated_until_the_sound_has_stopped_and_reports_no_end(world: World):
     scene = Scene(world)
     heard: list[Event] = []
-    call = Call(
-        INBOUND,
-        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
-        channels=scene.channels,
-        outside=world.outside(),
-        post=heard.append,
-    )
+    call = scene.call(heard.append)
     voice = VoiceCarrier(call)
     scene.asterisk.goes_on.clear()
     await voice.handlers[Play](Play(play=1, prompts=(Speech("a"), Speech("b"))))
@@ -535,13 +540,7 @@ async def test_a_voice_that_breaks_costs_the_prompt_and_never_holds_up_the_call(
     monkeypatch.setattr(world, "speak", speak)
     scene = Scene(world)
     heard: list[Event] = []
-    call = Call(
-        INBOUND,
-        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
-        channels=scene.channels,
-        outside=world.outside(),
-        post=heard.append,
-    )
+    call = scene.call(heard.append)
     voice, agent = VoiceCarrier(call), LegId("pbx1-1.2")
     await voice.handlers[Play](Play(play=1, prompts=(Speech("a"),)))
     await scene.until(lambda: heard)
@@ -554,13 +553,7 @@ async def test_a_voice_that_breaks_costs_the_prompt_and_never_holds_up_the_call(
 async def test_a_prompt_that_breaks_off_with_the_connection_was_not_heard(world: World):
     scene = Scene(world)
     heard: list[Event] = []
-    call = Call(
-        INBOUND,
-        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
-        channels=scene.channels,
-        outside=world.outside(),
-        post=heard.append,
-    )
+    call = scene.call(heard.append)
     voice = VoiceCarrier(call)
     scene.asterisk.fails = lambda _: OutcomeUnknownError()
     with structlog.testing.capture_logs() as lines:
@@ -579,13 +572,7 @@ async def test_a_message_is_kept_by_whoever_took_over(world: World):
     """The file that the controller before began is in the state."""
     scene = Scene(world)
     state = CallState(id="c1", kind=Kind.INBOUND, channel=CALLER, message_file="/spool/m")
-    call = Call(
-        state,
-        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
-        channels=scene.channels,
-        outside=world.outside(),
-        post=lambda _: None,
-    )
+    call = scene.call(lambda _: None, state)
     await VoiceCarrier(call).handlers[KeepMessage](KeepMessage("1"))
     await scene.until(lambda: world.kept_messages)
     assert [str(file) for file in world.kept_messages] == ["/spool/m.wav"]
@@ -637,13 +624,7 @@ async def test_a_second_question_for_the_line_waits_for_the_first(world: World):
     plan = await world.plan(INBOUND, Enqueue(queue="support"))
     assert isinstance(plan, QueuePlan)
     state = CallState(id="c1", kind=Kind.INBOUND, channel=CALLER, in_line=True, queue=plan)
-    call = Call(
-        state,
-        client=scene.asterisk,  # type: ignore[arg-type]  # stands for it
-        channels=scene.channels,
-        outside=world.outside(),
-        post=heard.append,
-    )
+    call = scene.call(heard.append, state)
     carrier = OutsideCarrier(call)
     for _ in range(3):
         await carrier.handlers[StandInLine](StandInLine(plan))
