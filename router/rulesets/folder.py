@@ -60,9 +60,8 @@ class Folder:
 
     def look(self, known: Mapping[Path, Collection[Path]]) -> Look:
         """See `look_at`; the very same Look as the last time where nothing has changed."""
-        glance = _glance_at(
-            self._path, known
-        )  # before the look: what changes meanwhile shows next time
+        # Before the look: what changes meanwhile shows next time.
+        glance = _glance_at(self._path, known)
         if glance != self._glance:
             self._last, self._glance = look_at(self._path, known), glance
         return self._last

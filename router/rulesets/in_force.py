@@ -1,10 +1,10 @@
 """The rules in force: read from a folder, watched, replaced in one step, never by something worse.
 
 How it works. The folder is looked at once a second, four times while something changes (in a thread: a
-slow or network disk must not hold up calls). A file that has changed, and that is, with every list it names, the same in two looks, is
-read, compiled and has its cases run, in that thread too; if all is well, it is swapped in. Otherwise the
-last good version stays and the findings are to be seen in `states`. So a half-written file is never
-taken, and one file that keeps changing holds up no other.
+slow or network disk must not hold up calls). A file that has changed, and that is, with every list it
+names, the same in two looks, is read, compiled and has its cases run, in that thread too; if all is
+well, it is swapped in. Otherwise the last good version stays and the findings are to be seen in `states`.
+So a half-written file is never taken, and one file that keeps changing holds up no other.
 
 The last good version is also kept on disk, for a process that is started while its file is broken or
 gone. A ruleset whose file is gone stays as long as a router uses it, and is forgotten otherwise.
