@@ -8,7 +8,7 @@ Scalar = str | int | float | bool | None
 """A value of an attribute; objects and lists are flattened or dropped at the border."""
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True):
+class Contact(msgspec.Struct, frozen=True):
     """Who the platform says is calling; a field it did not send is None."""
 
     id: str | None = None
@@ -17,7 +17,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None = None
 
 
-class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
+class CallFacts(msgspec.Struct, frozen=True):
     """One call as it asks for a decision.
 
     Numbers are as the platform sent them (E.164 as a rule); None is an anonymous caller. `digits`

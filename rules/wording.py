@@ -77,7 +77,7 @@ _JOINTS = str.maketrans("", "", "-_")
 
 def mask(text: str) -> str:
     """Hide most of a number, `+1212…42`, and all of anything else."""
-    if text.startswith("+") and len(text) > 9:
+    if text[:1] == "+" and len(text) > 9:
         return f"{text[:-7]}{HIDDEN}{text[-2:]}"
     return HIDDEN
 
@@ -91,8 +91,9 @@ def mask_if_telling(text: str) -> str:
 
 def mask_unless_id(text: str) -> str:
     """Leave what looks like an id of a platform; mask what could be a number or an address."""
-    is_id = len(text) <= LONGEST_ID and text.isascii()
-    return text if is_id and text.translate(_JOINTS).isalnum() else mask(text)
+    if len(text) > LONGEST_ID or not text.isascii():
+        return mask(text)
+    return text if text.isalnum() or text.translate(_JOINTS).isalnum() else mask(text)
 
 
 def mask_digits(digits: str) -> str:

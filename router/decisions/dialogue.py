@@ -7,7 +7,7 @@ time-out alone.
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -36,7 +36,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     again_after_s: float = 0.0
 
 
-class MadeBy(NamedTuple):
+class MadeBy(msgspec.Struct, frozen=True):
     """What an answer was made by: a rule, of this version of the rules."""
 
     rule: str | None

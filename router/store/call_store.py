@@ -48,7 +48,7 @@ class CallStore:
         self._callbacks = Callbacks(links)
         self._lease_ms = lease_ms
         self._known: KeptByNames[tuple[ReserveAgent, Wanted]] = KeptByNames(MOST_KNOWN)
-        self._seal = secrets.token_bytes(16)
+        self._sealed = blake2b(key=secrets.token_bytes(16), digest_size=16)
 
     def is_open(self, tenant: str) -> bool:
         """False when asking would fail at once."""
@@ -136,4 +136,6 @@ class CallStore:
 
     def _token(self, request_id: str) -> str:
         """Made from the request, so that it can be taken back without having been written down."""
-        return blake2b(request_id.encode(), key=self._seal, digest_size=16).hexdigest()
+        token = self._sealed.copy()
+        token.update(request_id.encode())
+        return token.hexdigest()

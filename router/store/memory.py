@@ -57,15 +57,20 @@ _AT: Final = b'"at_s":'
 def remembering(asked: Asked, made_by: MadeBy, queue: str) -> Remembering:
     """What to remember of a call to which an agent of `queue` is the answer, whoever that will be."""
     scope, before, since, after = _form(scope_of(asked), made_by, queue)
-    return Remembering(scope, b"%b%b%b" % (before, repr(asked.now_s).encode(), since), after)
+    return Remembering(scope, b"%b%b%b" % (before, _encode(asked.now_s), since), after)
 
 
 @functools.lru_cache(maxsize=4096)
 def _form(scope: str, made_by: MadeBy, queue: str) -> tuple[bytes, bytes, bytes, bytes]:
     """The scope, and such an answer written down, with gaps where instant and agent belong."""
-    rule, digest = made_by
     answer = Remembered(
-        body=b"", level=Level.FULL, at_s=0.0, rule=rule, digest=digest, agent="", queue=queue
+        body=b"",
+        level=Level.FULL,
+        at_s=0.0,
+        rule=made_by.rule,
+        digest=made_by.digest,
+        agent="",
+        queue=queue,
     )
     before, found, after = _encode(answer).partition(_AGENT)
     before, at, since = before.partition(_AT)
@@ -132,22 +137,26 @@ class CallMemory:
         """Remember it here; the store is told in a batch."""
         if not is_memorable(asked, outcome):
             return
-        key = (asked.router.id, asked.dialect.address, asked.call.call_id)
-        known = self._of(key, asked.now_s)
-        if len(self._young) >= self._most_young:
-            self._old, self._young = self._young, {}
-        keyed = (outcome.call or asked.call).digits
-        if not (known.answers or asked.fingerprint or outcome.asked or keyed):
-            self._young[key] = (
-                outcome.body,
-                outcome.level,
-                asked.now_s,
-                outcome.rule,
-                outcome.digest,
-                outcome.agent,
-            )
-        else:
-            self._young[key] = known.merged(_memory_of(asked, outcome))
+        call = asked.call
+        key = (asked.router.id, asked.dialect.address, call.call_id)
+        young = self._young
+        if len(young) >= self._most_young:
+            self._old, self._young = young, {}
+            young = self._young
+        keyed = (outcome.call or call).digits
+        if asked.fingerprint or outcome.asked or keyed or key in young or key in self._old:
+            known = self._of(key, asked.now_s)
+            if known.answers or asked.fingerprint or outcome.asked or keyed:
+                young[key] = known.merged(_memory_of(asked, outcome))
+                return
+        young[key] = (
+            outcome.body,
+            outcome.level,
+            asked.now_s,
+            outcome.rule,
+            outcome.digest,
+            outcome.agent,
+        )
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

@@ -109,19 +109,34 @@ class _DocumentedAttributes(LateAttributes):
 
     def nested(self, *, is_masked: bool) -> Attributes:
         request = self._request
-        contact = request.contact
+        contact, target, entry = request.contact, request.target, request.entry_point_target
+        proxy, master, point = (
+            request.proxy_target,
+            request.master_call_id,
+            request.entry_point_call_id,
+        )
+        operator, state, direction = request.operator_call_id, request.state, request.direction
+        if is_masked:
+            target = _shown(target) if target else target
+            entry = _shown(entry) if entry else entry
+            proxy = _shown(proxy) if proxy else proxy
+            master = _id(master) if master else master
+            point = _id(point) if point else point
+            operator = _id(operator) if operator else operator
+            state = mask_if_telling(state) if state else state
+            direction = mask_if_telling(direction) if direction else direction
         # By position, in the order of the fields: half as dear as by name.
         return Attributes(
             request.date_started,
             _rest_of_contact(contact, is_masked) if isinstance(contact, Party) else UNSET,
-            _id(request.master_call_id) if is_masked else request.master_call_id,
-            _id(request.entry_point_call_id) if is_masked else request.entry_point_call_id,
-            _id(request.operator_call_id) if is_masked else request.operator_call_id,
-            _shown(request.target) if is_masked else request.target,
-            _shown(request.entry_point_target) if is_masked else request.entry_point_target,
-            _shown(request.proxy_target) if is_masked else request.proxy_target,
-            _word(request.state) if is_masked else request.state,
-            _word(request.direction) if is_masked else request.direction,
+            master,
+            point,
+            operator,
+            target,
+            entry,
+            proxy,
+            state,
+            direction,
             request.iat,
             request.exp,
             request.nbf,

@@ -1,6 +1,7 @@
 """The verifier of our own gives PyJWT's verdict, or a stricter one where that is documented."""
 
 import base64
+import binascii
 import hmac
 import json
 import random
@@ -8,10 +9,17 @@ import time
 
 import jwt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from router.platforms.dialpad.signature import LONGEST_TOKEN, BadSignatureError, sign, verify
+from router.platforms.dialpad.signature import (
+    LONGEST_TOKEN,
+    BadSignatureError,
+    payload_of,
+    sign,
+    unsigned_payload_of,
+    verify,
+)
 
 SECRET = b"0123456789abcdef0123456789abcdef-a"
 OTHER = b"0123456789abcdef0123456789abcdef-b"
@@ -187,6 +195,36 @@ def test_pyjwt_is_laxer_about_several_spellings_of_one_signature() -> None:
     lax = [token for token in padded if token != TOKEN and pyjwts(token) is not None]
     assert lax
     assert [token for token in lax if ours(token) is not None] == []
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=24).map(segment), st.integers(0, 32), st.binary(max_size=2))
+@example(b"eyJhIjoxfQ", 3, b"+")
+@example(b"eyJhIjoxfQ", 3, b"/")
+@example(b"eyJhIjoxfQ", 10, b"==")
+@example(b"eyJhIjoxfQ", 4, b"\n")
+def test_a_payload_is_of_base64url_and_nothing_else(text: bytes, at: int, more: bytes) -> None:
+    """As the strict decoder of the standard library reads it, in the alphabet of RFC 4648, section 5."""
+    spelled = text[:at] + more + text[at:]
+    token = segment(b'{"alg":"HS256"}') + b"." + spelled
+    token += b"." + segment(hmac.digest(SECRET, token, "sha256"))
+    try:
+        wanted = strictly_decoded(spelled)
+    except ValueError:
+        wanted = None
+    for read in (lambda: payload_of(token, [SECRET]), lambda: unsigned_payload_of(token)):
+        if wanted is None:
+            with pytest.raises(BadSignatureError):
+                read()
+        else:
+            assert read() == wanted
+
+
+def strictly_decoded(text: bytes) -> bytes:
+    if set(text) & set(b"+/=."):
+        raise ValueError
+    standard = text.translate(bytes.maketrans(b"-_", b"+/"))
+    return binascii.a2b_base64(standard + b"=" * (-len(text) % 4), strict_mode=True)
 
 
 def test_either_of_two_secrets_is_good_during_a_rotation() -> None:
