@@ -213,7 +213,8 @@ def _lose_try(now: Collect, why: Outcome) -> Next:
 
 def _ask(now: Collect, first: tuple[Prompt, ...] = ()) -> Next:
     asked = replace(now, phase=Phase.PLAYING, entry="", ahead="", play=now.play + 1)
-    return asked, (Play(play=asked.play, prompts=first + now.question.prompts),)
+    prompts = first + now.question.prompts
+    return asked, (Play(play=asked.play, prompts=prompts, until_key=True),)
 
 
 def _finish(now: Collect, outcome: Outcome, value: str = "") -> Next:

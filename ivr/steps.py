@@ -101,10 +101,14 @@ Event = (
 
 
 class Play(msgspec.Struct, frozen=True, kw_only=True):
-    """Play these prompts, then report `Played(play)`."""
+    """Play these prompts, then report `Played(play)`.
+
+    `until_key`: the caller need not hear them out. Any of `KEYS` ends them, whoever hears of it when.
+    """
 
     play: int
     prompts: tuple[Prompt, ...]
+    until_key: bool = False
 
 
 class StopPlay(msgspec.Struct, frozen=True):

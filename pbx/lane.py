@@ -1,7 +1,7 @@
 """Work that must happen one after the other: the commands of one channel, the store calls of one call."""
 
 import asyncio
-import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -15,30 +15,76 @@ MOST_WAITING = 100
 """Work beyond this many is refused: a channel that does not move must not pile up memory."""
 
 Work = Callable[[], Awaitable[object]]
+Step = Callable[[], None]
 
 
 class Lane:
-    """Runs what it is given in order, in one task that whoever owns the lane keeps."""
+    """Does what it is given in order, in a task of its own while there is anything to wait for.
+
+    What fails is reported and holds up nothing of what comes after it.
+    """
 
     def __init__(self, name: str, on_full: Callable[[], object] = lambda: None) -> None:
         self.name = name
         self._on_full = on_full
-        self._work: asyncio.Queue[Work] = asyncio.Queue(MOST_WAITING)
+        self._waiting: deque[Work | Step] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.is_closed = False
+        """Nothing more is begun."""
 
     def add(self, work: Work) -> bool:
-        """Put work in line; False when the lane is full."""
-        if self._work.full():
+        """Put work in line; False when the lane is full, or closed."""
+        return self._put(work)
+
+    def do(self, step: Step) -> bool:
+        """As `add`, for what is done in no time: at once, unless something goes before it."""
+        if self._task is not None or self.is_closed:
+            return self._put(step)
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - a boundary, see `_report`
+            _report(error, self.name)
+        return True
+
+    async def is_empty(self, limit_s: float) -> bool:
+        """Wait until all is done, at most so long; whether it is."""
+        if self._task is None:
+            return True
+        done, _ = await asyncio.wait({self._task}, timeout=limit_s)
+        return bool(done)
+
+    async def close(self) -> None:
+        """Stop; nothing of it is left running."""
+        self.is_closed = True
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _put(self, work: Work | Step) -> bool:
+        if self.is_closed:
+            return False
+        if len(self._waiting) >= MOST_WAITING:
             log.error("lane_full", lane=self.name)
             self._on_full()
             return False
-        self._work.put_nowait(work)
+        self._waiting.append(work)
+        if self._task is None:
+            self._task = asyncio.create_task(self._work_off())
         return True
 
-    async def run(self) -> None:
-        """Work until cancelled. What fails is reported and does not stop the lane."""
-        while True:
-            work = await self._work.get()
-            await _guarded(work, self.name)
+    async def _work_off(self) -> None:
+        try:
+            while self._waiting:
+                work = self._waiting.popleft()
+                try:
+                    under_way = work()
+                    if under_way is not None:
+                        await under_way
+                except Exception as error:  # noqa: BLE001 - a boundary, see `_report`
+                    _report(error, self.name)
+        finally:
+            self._task = None
 
 
 class Lanes:
@@ -50,7 +96,7 @@ class Lanes:
     def __init__(self, on_full: Callable[[], object] = lambda: None) -> None:
         self._on_full = on_full
         self._lanes: dict[str, Lane] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     @property
     def caller(self) -> Lane:
@@ -71,38 +117,26 @@ class Lanes:
         """The commands of another leg's channel."""
         return self._lane(f"leg:{leg}")
 
-    async def store_is_empty(self, limit_s: float) -> bool:
-        """Wait until the store has heard everything, at most so long; whether it has."""
-        done = asyncio.Event()
-
-        async def last() -> None:
-            done.set()
-
-        self.store.add(last)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                await done.wait()
-        return done.is_set()
-
     async def close(self) -> None:
         """Stop all of them; nothing of them is left running."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for lane in self._lanes.values():
+            await lane.close()
+        self._lanes.clear()
+        self._is_closed = True
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
             # Named without the leg: an id belongs to a call, not into every line of a log.
-            lane = self._lanes[name] = Lane(name.partition(":")[0], self._on_full)
-            self._tasks.add(asyncio.create_task(lane.run()))
+            lane = Lane(name.partition(":")[0], self._on_full)
+            lane.is_closed = self._is_closed
+            self._lanes[name] = lane
         return lane
 
 
-async def _guarded(work: Work, lane: str) -> None:
-    try:
-        await work()
-    except PbxError as error:
+def _report(error: Exception, lane: str) -> None:
+    """One failed step must not end the call."""
+    if isinstance(error, PbxError):
         log.info("lane_work_failed", lane=lane, code=error.code)
-    except Exception as error:  # noqa: BLE001 - a boundary: one failed step must not end the call
-        log.error("lane_work_broke", lane=lane, error=type(error).__name__)  # noqa: TRY400 - stacks hold values
+    else:
+        log.error("lane_work_broke", lane=lane, error=type(error).__name__)

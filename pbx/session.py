@@ -12,11 +12,11 @@ is asked for anew.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import structlog
 
-from ivr.steps import CancelTimer, SetTimer, TimedOut, Timer
+from ivr.steps import CancelTimer, Key, SetTimer, StopPlay, TimedOut, Timer
 from pbx.ami.client import Client
 from pbx.carriers.bridges import BridgeCarrier
 from pbx.carriers.call import Call, Handlers
@@ -28,6 +28,7 @@ from pbx.errors import AmiBusyError, AmiDownError, OutcomeUnknownError, PbxError
 from pbx.inbox import Inbox, Posted
 from pbx.legs import Channels
 from pbx.machine.commands import (
+    AskRules,
     Command,
     Commands,
     ConfirmAgent,
@@ -45,8 +46,10 @@ from pbx.ports import Outside
 
 log = structlog.get_logger(__name__)
 
-ANSWERED_SOON = frozenset({ConfirmAgent, MakePlan, StandInLine})
+ANSWERED_SOON = frozenset({AskRules, ConfirmAgent, MakePlan, StandInLine})
 """Questions that whoever takes over asks again, to the same effect. The state is written with the answer."""
+SOON_S = 0.01
+"""Or after so long, when there is no answer by then."""
 LAST_WORDS_S = 30.0
 """The store is given so long to hear the last of a call that has ended."""
 
@@ -102,15 +105,17 @@ class Session:
         )
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._writing: asyncio.Task[None] | None = None
+        self._to_write: asyncio.TimerHandle | None = None
         self._cause = 16
         self._store = OutsideCarrier(self._call)
         self._bridges = BridgeCarrier(self._call)
         self._recording = RecordingCarrier(self._call)
+        self._voice = VoiceCarrier(self._call)
         self._by_asterisk: Handlers = {
             **self._bridges.handlers,
             **self._recording.handlers,
             **PhoneCarrier(self._call).handlers,
-            **VoiceCarrier(self._call).handlers,
+            **self._voice.handlers,
         }
         self._by_us: Handlers = {
             **self._store.handlers,
@@ -173,12 +178,13 @@ class Session:
                         continue
                     event = event.control
                 await self._take(event)
-            if not await self._call.lanes.store_is_empty(LAST_WORDS_S):
+            if not await self._call.lanes.store.is_empty(LAST_WORDS_S):
                 log.error("store_not_told", after_s=LAST_WORDS_S)
         finally:
             for timer in self._timers.values():
                 timer.cancel()
             self._bridges.close()
+            self._write_no_more()
             if self._writing is not None:
                 self._writing.cancel()
                 await asyncio.gather(self._writing, return_exceptions=True)
@@ -203,27 +209,52 @@ class Session:
         self.on_moved(self)
         for note in (one for one in commands if isinstance(one, Note)):
             await self._note(note)
-        await self._write_down(commands)
+        await self._write_down(event, commands)
         for command in commands:
             if not isinstance(command, Note):
                 await self._carry_out(command, era)
 
-    async def _write_down(self, commands: Commands) -> None:
+    async def _write_down(self, event: Event, commands: Commands) -> None:
         """One after the other: what was sent first and repeated must not undo what came after it."""
         kinds, is_over = set(map(type, commands)), self.state.phase is Phase.ENDED
+        if isinstance(event, Key) and self._voice.ends_by_key:
+            kinds.discard(StopPlay)  # that is done: Asterisk needs not be told
         is_seen = not kinds.isdisjoint(self._by_asterisk)
         if not is_over and not is_seen and not kinds.isdisjoint(ANSWERED_SOON):
+            self._write_soon()
             return
+        self._write_no_more()
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await writing
         if is_over:
             return
-        saving = self._outside.journal.save(to_write_down(self.state))
+        saving = self._save()
         if is_seen:
             await saving
         else:
             self._writing = asyncio.create_task(saving)
+
+    def _save(self) -> Coroutine[None, None, None]:
+        return self._outside.journal.save(to_write_down(self.state))
+
+    def _write_soon(self) -> None:
+        """Write where the call stands by then, unless it is written before."""
+
+        def now() -> None:
+            self._to_write = None
+            if self._writing is None or self._writing.done():
+                self._writing = asyncio.create_task(self._save())
+            else:
+                self._write_soon()
+
+        if self._to_write is None:
+            self._to_write = asyncio.get_running_loop().call_later(SOON_S, now)
+
+    def _write_no_more(self) -> None:
+        if self._to_write is not None:
+            self._to_write.cancel()
+            self._to_write = None
 
     async def _carry_out(self, command: Command, era: int) -> None:
         kind = type(command)

@@ -72,8 +72,4 @@ class RecordingCarrier:
         self._began_s = call.in_s(0)
         path = PurePosixPath(self._file)
         record = agi.mix_monitor(path.parent, path.name, per_side=stereo)
-
-        async def work() -> None:
-            call.tell(call.state.channel, record)
-
-        call.lanes.caller.add(work)
+        call.lanes.caller.do(lambda: call.tell(call.state.channel, record))

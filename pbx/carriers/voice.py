@@ -8,7 +8,16 @@ from pathlib import PurePosixPath
 import structlog
 
 from ivr.prompts import Prompt
-from ivr.steps import AwaitRecorded, Music, Play, Played, Record, Recorded, StopPlay
+from ivr.steps import (
+    KEYS,
+    AwaitRecorded,
+    Music,
+    Play,
+    Played,
+    Record,
+    Recorded,
+    StopPlay,
+)
 from pbx.ami import agi
 from pbx.ami.actions import ControlPlayback, Playback
 from pbx.ami.client import LinkState
@@ -29,12 +38,16 @@ MOST_SOUNDS_CHARS = 800
 """Of names in one command: Asterisk takes a thousand bytes of one line."""
 STOP_PLAY_S = 2.0
 STOP_AGAIN_S = 0.02
+KEY_STOPS_S = 0.05
+"""A sound that a key ends is over within a few milliseconds of it, unless it had not begun then."""
+ANY_KEY = "".join(sorted(KEYS))
 
 
 class _Playing:
-    """A play under way."""
+    """A play under way. `until_key`: Asterisk ends it by itself when a key is pressed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, until_key: bool) -> None:
+        self.until_key = until_key
         self.is_stopped = False
         self.over = asyncio.Event()
 
@@ -58,6 +71,11 @@ class VoiceCarrier:
             StopPlay: self._stop_play,
         }
 
+    @property
+    def ends_by_key(self) -> bool:
+        """Whether Asterisk has ended what it plays when a key is heard of."""
+        return self._playing is not None and self._playing.until_key
+
     async def _answer(self, _: Answer) -> None:
         call = self._call
 
@@ -72,24 +90,21 @@ class VoiceCarrier:
     async def _ringback(self, command: Ringback) -> None:
         leg = command.leg or self._call.state.channel
 
-        async def work() -> None:
-            self._call.tell(leg, agi.ringing())
-
-        self._call.lane_of(leg).add(work)
+        self._call.lane_of(leg).do(lambda: self._call.tell(leg, agi.ringing()))
 
     async def _music(self, command: Music) -> None:
         call = self._call
         self._musics += 1
         this = self._musics
 
-        async def work() -> None:
+        def step() -> None:
             if this == self._musics:  # of several that wait only the last is heard
                 call.tell(call.state.channel, agi.music(on=command.on))
 
-        call.lanes.caller.add(work)
+        call.lanes.caller.do(step)
 
     async def _play(self, command: Play) -> None:
-        playing = self._playing = _Playing()
+        playing = self._playing = _Playing(until_key=command.until_key)
 
         async def work() -> None:
             try:
@@ -103,8 +118,16 @@ class VoiceCarrier:
 
     async def _stop_play(self, _: StopPlay) -> None:
         playing = self._playing
-        if playing is not None and not playing.is_stopped:
-            playing.is_stopped = True
+        if playing is None or playing.is_stopped:
+            return
+        playing.is_stopped = True
+        if not playing.until_key:
+            self._stop_now(playing)
+        elif not playing.over.is_set():
+            asyncio.get_running_loop().call_later(KEY_STOPS_S, self._stop_now, playing)
+
+    def _stop_now(self, playing: _Playing) -> None:
+        if not playing.over.is_set():
             self._call.lanes.stop.add(lambda: self._stop(playing))
 
     async def _stop(self, playing: _Playing) -> None:
@@ -137,9 +160,15 @@ class VoiceCarrier:
         for sounds in _parts(spoken.sounds, can_be_stopped=playing is not None):
             if playing is not None and playing.is_stopped:
                 return
+            escape = ANY_KEY if playing is not None and playing.until_key else ""
             try:
-                play = agi.stream_file(*sounds) if len(sounds) == 1 else agi.playback(sounds)
-                await self._call.agi(leg, play, LONGEST_PROMPT_S)
+                if len(sounds) == 1:
+                    play = agi.stream_file(*sounds, escape=escape)
+                else:
+                    play = agi.playback(sounds)
+                result = await self._call.agi(leg, play, LONGEST_PROMPT_S)
+                if escape and result.key is not None:
+                    return  # nor is the rest heard out
             except (ChannelGoneError, AmiDownError):
                 raise
             except PbxError as error:

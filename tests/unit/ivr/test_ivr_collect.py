@@ -42,7 +42,7 @@ def typed(keys: str) -> list[Event]:
 
 
 def test_a_menu_starts_by_playing_its_prompt() -> None:
-    assert after(MENU, Started())[1] == (Play(play=1, prompts=MENU.prompts),)
+    assert after(MENU, Started())[1] == (Play(play=1, prompts=MENU.prompts, until_key=True),)
 
 
 def test_a_key_stops_the_prompt_and_an_unambiguous_choice_is_taken_at_once() -> None:
@@ -65,14 +65,17 @@ def test_a_choice_that_may_grow_waits_for_the_next_key() -> None:
 
 def test_a_wrong_key_costs_a_try_and_the_prompt_is_played_again_after_a_word() -> None:
     now, steps = after(MENU, Started(), Key("9"))
-    assert steps == (StopPlay(), Play(play=2, prompts=(*MENU.invalid, *MENU.prompts)))
+    assert steps == (
+        StopPlay(),
+        Play(play=2, prompts=(*MENU.invalid, *MENU.prompts), until_key=True),
+    )
     assert now.lost == 1
 
 
 def test_silence_costs_a_try_and_the_last_try_ends_the_question() -> None:
     now, _ = after(PIN, Started(), Played(1))
     now, steps = now.on(TimedOut(Timer.FIRST_KEY))
-    assert steps == (Play(play=2, prompts=(Fixed(Sound.NO_INPUT), *PIN.prompts)),)
+    assert steps == (Play(play=2, prompts=(Fixed(Sound.NO_INPUT), *PIN.prompts), until_key=True),)
     now, _ = now.on(Played(2))
     assert now.on(TimedOut(Timer.FIRST_KEY))[1] == (Finish(outcome=Outcome.NO_INPUT),)
 
@@ -91,7 +94,7 @@ def test_too_few_digits_are_invalid() -> None:
 
 def test_a_terminator_alone_is_no_input() -> None:
     _, steps = after(PIN, Started(), Key("#"))
-    assert steps[-1] == Play(play=2, prompts=(*PIN.no_input, *PIN.prompts))
+    assert steps[-1] == Play(play=2, prompts=(*PIN.no_input, *PIN.prompts), until_key=True)
 
 
 def test_keys_typed_ahead_answer_without_a_prompt_and_the_rest_is_handed_on() -> None:
@@ -108,7 +111,7 @@ def test_keys_typed_ahead_are_bounded() -> None:
 def test_a_wrong_key_typed_ahead_throws_the_rest_away() -> None:
     now, steps = after(MENU, Started("911"))
     assert now.phase is Phase.PLAYING
-    assert steps == (Play(play=1, prompts=(*MENU.invalid, *MENU.prompts)),)
+    assert steps == (Play(play=1, prompts=(*MENU.invalid, *MENU.prompts), until_key=True),)
 
 
 def test_the_repeat_key_replays_without_costing_a_try_but_not_for_ever() -> None:

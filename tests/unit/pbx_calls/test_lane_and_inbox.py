@@ -44,17 +44,43 @@ async def test_a_full_lane_refuses_work():
     taken = [lane.add(lambda: asyncio.sleep(0)) for _ in range(MOST_WAITING + 1)]
     assert taken == [True] * MOST_WAITING + [False]
     assert refused == [True]
+    await lane.close()
 
 
 async def test_the_last_words_for_the_store_are_waited_for_but_not_for_ever():
     lanes = Lanes()
     heard = list[str]()
     lanes.store.add(lambda: asyncio.sleep(0, heard.append("all")))
-    assert await lanes.store_is_empty(5)
+    assert await lanes.store.is_empty(5)
     assert heard == ["all"]
     lanes.store.add(asyncio.Event().wait)
-    assert not await lanes.store_is_empty(0.01)
+    assert not await lanes.store.is_empty(0.01)
     await lanes.close()
+
+
+async def test_what_takes_no_time_is_done_at_once_but_never_ahead_of_what_was_there_before():
+    lane, done = Lane("caller"), list[str]()
+    goes_on = asyncio.Event()
+
+    async def wait() -> None:
+        await goes_on.wait()
+        done.append("waited")
+
+    def fail() -> None:
+        done.append("failed")
+        raise ChannelGoneError
+
+    assert lane.do(fail)
+    assert lane.do(lambda: done.append("at once"))
+    assert done == ["failed", "at once"]
+    assert await lane.is_empty(0)
+    lane.add(wait)
+    lane.do(lambda: done.append("behind"))
+    assert not await lane.is_empty(0.001)
+    goes_on.set()
+    assert await lane.is_empty(5)
+    assert done == ["failed", "at once", "waited", "behind"]
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_closed_lanes_leave_no_task():
@@ -62,6 +88,8 @@ async def test_closed_lanes_leave_no_task():
     lanes.leg(ADA).add(asyncio.Event().wait)
     await asyncio.sleep(0)
     await lanes.close()
+    assert not lanes.leg(ADA).add(asyncio.Event().wait)
+    assert not lanes.stop.add(asyncio.Event().wait)
     assert len(asyncio.all_tasks()) == 1
 
 

@@ -17,7 +17,7 @@ from pbx.ami import agi
 from pbx.ami.actions import Action, ControlPlayback, Hangup, Originate, PlayDtmf, Redirect
 from pbx.ami.client import LinkState
 from pbx.ami.values import ChannelName, UniqueId
-from pbx.carriers import phones, recording
+from pbx.carriers import phones, recording, voice
 from pbx.carriers.call import Call
 from pbx.carriers.outside import OutsideCarrier
 from pbx.carriers.phones import PhoneCarrier
@@ -79,6 +79,7 @@ class Asterisk:
         self.fails: Callable[[object], PbxError | None] = lambda _: None
         self.goes_on = asyncio.Event()
         self.goes_on.set()
+        self.result = "0"
 
     async def send(self, action: Action, deadline: float) -> dict[str, str]:
         self.sent.append(action)
@@ -106,7 +107,7 @@ class Asterisk:
             raise error
         if command.text.startswith(("STREAM FILE", "EXEC Bridge")):
             await self.goes_on.wait()
-        return agi.AgiResult(result="0")
+        return agi.AgiResult(result=self.result)
 
 
 class Scene:
@@ -238,7 +239,7 @@ async def test_asterisk_is_told_nothing_before_it_is_written_while_the_store_is_
 
     async def save(state: CallState) -> None:
         written.append(state.phase)
-        if state.phase in {Phase.DECIDING, Phase.ANSWERING}:
+        if state.phase in {Phase.HOLDING, Phase.ANSWERING}:
             await is_written.setdefault(state.phase, asyncio.Event()).wait()
         await journal(state)
 
@@ -252,12 +253,27 @@ async def test_asterisk_is_told_nothing_before_it_is_written_while_the_store_is_
         session.post(Begin())
         await scene.until(lambda: session.state.phase is Phase.ANSWERING)  # the rules were asked
         await nothing_more_happens()
-        assert written == [Phase.DECIDING]  # the next one waits for it
-        is_written[Phase.DECIDING].set()
-        await scene.until(lambda: written[-1] is Phase.ANSWERING)
-        await nothing_more_happens()
+        assert written == [Phase.ANSWERING]
         is_written[Phase.ANSWERING].set()
         await scene.until(lambda: scene.asterisk.commands)
+
+
+async def test_a_question_that_is_not_answered_soon_is_written_without_its_answer(world: World):
+    scene, has_answered = Scene(world), asyncio.Event()
+    decide = world.decide
+
+    async def slowly(state: CallState) -> Decided:
+        await has_answered.wait()
+        return await decide(state)
+
+    world.decide = slowly  # type: ignore[method-assign]  # seen from outside
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: "c1" in world.saved)
+        assert world.saved["c1"].phase is Phase.DECIDING
+        has_answered.set()
+        await scene.until(lambda: world.saved["c1"].phase is Phase.HOLDING)
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_question_that_is_asked_again_by_whoever_takes_over_is_written_with_its_answer(
@@ -277,15 +293,77 @@ async def test_a_question_that_is_asked_again_by_whoever_takes_over_is_written_w
         await scene.until(lambda: session.state.offers)
         session.post(LegUp(session.state.offers[0].id))
         await scene.until(lambda: Phase.TALKING in written)
-    phases = list(dict.fromkeys(written))[:4]
-    assert phases == [Phase.DECIDING, Phase.ANSWERING, Phase.HOLDING, Phase.TALKING]
+    phases = list(dict.fromkeys(written))[:3]
+    assert phases == [Phase.ANSWERING, Phase.HOLDING, Phase.TALKING]
 
 
-async def test_a_key_is_written_before_the_prompt_is_stopped_though_a_question_goes_with_it(
-    world: World,
+async def test_a_prompt_that_a_key_ends_is_stopped_without_a_word_and_the_key_is_written_with_what_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(voice, "KEY_STOPS_S", 0.001)
     support = Enqueue(queue="support")
     world.action = Menu(name="main", prompt="menu", choices={"1": support}, otherwise=support)
+    scene, written = Scene(world), list[Phase]()
+    journal = world.save
+
+    async def save(state: CallState) -> None:
+        written.append(state.phase)
+        await journal(state)
+
+    world.save = save  # type: ignore[method-assign]  # seen from outside
+    scene.asterisk.goes_on.clear()
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: any("STREAM" in text for text in scene.asterisk.commands))
+        (played,) = [text for text in scene.asterisk.commands if "STREAM" in text]
+        assert played.endswith('"#*0123456789"')
+        session.post(Key("1"))
+        scene.asterisk.goes_on.set()  # Asterisk has heard the key as well
+        await scene.until(lambda: written[-1] is Phase.HOLDING)
+        await asyncio.sleep(0.01)
+    assert Phase.PLANNING not in written
+    assert not [one for one in scene.asterisk.sent if isinstance(one, ControlPlayback)]
+
+
+async def test_a_prompt_that_had_not_begun_when_the_key_came_is_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(voice, "KEY_STOPS_S", 0.001)
+    scene = Scene(world)
+    heard: list[Event] = []
+    call = scene.call(heard.append)
+    carrier = VoiceCarrier(call)
+    scene.asterisk.goes_on.clear()
+    await carrier.handlers[Play](Play(play=1, prompts=(Speech("a"),), until_key=True))
+    await scene.until(lambda: scene.asterisk.commands)
+    await carrier.handlers[StopPlay](StopPlay())
+    await scene.until(lambda: scene.asterisk.sent)
+    assert isinstance(scene.asterisk.sent[0], ControlPlayback)
+    scene.asterisk.goes_on.set()
+    await call.lanes.close()
+    assert heard == []
+
+
+async def test_of_a_prompt_that_a_key_ended_nothing_more_is_played_though_the_key_was_lost(
+    world: World,
+):
+    scene = Scene(world)
+    heard: list[Event] = []
+    call = scene.call(heard.append)
+    carrier = VoiceCarrier(call)
+    scene.asterisk.result = str(ord("2"))
+    both = (Speech("a"), Speech("b"))
+    await carrier.handlers[Play](Play(play=1, prompts=both, until_key=True))
+    await scene.until(lambda: heard)
+    assert heard == [Played(1)]
+    assert len(scene.asterisk.commands) == 1
+    await call.lanes.close()
+
+
+async def test_a_key_that_leaves_the_line_is_written_before_the_announcement_is_stopped(
+    world: World,
+):
+    world.hold = HoldPolicy(interval_s=1)
     scene, stopped_in = Scene(world), list[Phase]()
 
     def note(one: object) -> None:
@@ -297,7 +375,7 @@ async def test_a_key_is_written_before_the_prompt_is_stopped_though_a_question_g
     async with scene.running() as session:
         session.post(Begin())
         await scene.until(lambda: any("STREAM" in text for text in scene.asterisk.commands))
-        session.post(Key("1"))
+        session.post(Key("*"))
         await scene.until(lambda: stopped_in)
     assert stopped_in[0] is Phase.PLANNING
 
@@ -597,7 +675,7 @@ async def test_however_often_it_is_woken_a_call_asks_for_an_agent_once_at_a_time
         for _ in range(1000):
             session.wake()
         await scene.until(lambda: asked > before)
-        await session._call.lanes.store_is_empty(1)
+        await session._call.lanes.store.is_empty(1)
         assert asked == before + 1
 
 
@@ -628,7 +706,7 @@ async def test_a_second_question_for_the_line_waits_for_the_first(world: World):
     carrier = OutsideCarrier(call)
     for _ in range(3):
         await carrier.handlers[StandInLine](StandInLine(plan))
-    await call.lanes.store_is_empty(1)
+    await call.lanes.store.is_empty(1)
     assert len(heard) == 1
     await call.lanes.close()
 

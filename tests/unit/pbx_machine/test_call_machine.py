@@ -147,7 +147,7 @@ def test_a_menu_is_answered_played_and_its_choice_planned() -> None:
     state, steps = after(INBOUND, Begin(), Decided(rule="r", action=MENU))
     assert steps == (Answer(),)
     state, steps = after(state, Answered())
-    assert steps == (Play(play=1, prompts=(Speech("sales 1"),)),)
+    assert steps == (Play(play=1, prompts=(Speech("sales 1"),), until_key=True),)
     state, steps = after(state, Key("1"))
     assert steps == (StopPlay(), MakePlan(SUPPORT))
     assert state.digits == {"main": "1"}
@@ -173,7 +173,7 @@ def test_the_back_key_leads_to_the_menu_before() -> None:
     outer = Menu(name="outer", prompt="languages", choices={"1": MENU}, otherwise=End())
     state, _ = after(INBOUND, Begin(), Decided(rule="r", action=outer), Answered(), Key("1"))
     _, steps = after(state, Key("#"))
-    assert steps[-1] == Play(play=1, prompts=(Speech("languages"),))
+    assert steps[-1] == Play(play=1, prompts=(Speech("languages"),), until_key=True)
 
 
 def test_rules_that_ask_in_a_circle_end() -> None:
@@ -487,7 +487,7 @@ def test_a_feature_number_is_answered_without_rules_and_asks_for_number_and_pin(
     state, steps = after(INBOUND, Begin(), Planned(LoginPlan(on=True)))
     assert steps == (Answer(),)
     state, steps = after(state, Answered())
-    assert steps == (Play(play=1, prompts=(Fixed(Sound.LOGIN_AGENT),)),)
+    assert steps == (Play(play=1, prompts=(Fixed(Sound.LOGIN_AGENT),), until_key=True),)
     assert state.phase is Phase.LOGIN
     state, steps = after(state, *PAIR)
     assert steps[-1] == CheckPin(agent="42", pin="4711")
@@ -521,7 +521,7 @@ def test_whoever_takes_a_log_in_over_begins_it_anew_and_reads_no_pin() -> None:
     assert b"471" not in msgspec.json.encode(kept)
     for taken in (kept, state):
         again, steps = after(taken, Recovered(alive=frozenset({CALLER})))
-        assert steps == (Play(play=1, prompts=(Fixed(Sound.LOGIN_AGENT),)),)
+        assert steps == (Play(play=1, prompts=(Fixed(Sound.LOGIN_AGENT),), until_key=True),)
         assert after(again, *PAIR)[1][-1] == CheckPin(agent="42", pin="4711")
 
 
@@ -811,7 +811,9 @@ def test_an_outbound_menu_starts_when_the_customer_answers() -> None:
     call = CallState(
         id="c3", kind=Kind.OUTBOUND_IVR, channel=CALLER, customer_endpoint="PJSIP/x", action=MENU
     )
-    assert after(call, Begin(), LegUp(CALLER))[1] == (Play(play=1, prompts=(Speech("sales 1"),)),)
+    assert after(call, Begin(), LegUp(CALLER))[1] == (
+        Play(play=1, prompts=(Speech("sales 1"),), until_key=True),
+    )
 
 
 # --- all of it --------------------------------------------------------------------------------------
