@@ -8,6 +8,7 @@ has left behind is found by its name, which begins with the call's id.
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -24,6 +25,7 @@ from pbx.machine.commands import Note
 from pbx.machine.state import CallState
 from pbx.ports import RecordingStarted, Records
 from router.call_record import RECORDED
+from router.telephony.visits import Visits
 
 RESTS_S: Final = 0.3
 """A file whose size has not changed for so long is closed."""
@@ -32,6 +34,7 @@ HEADER_BYTES: Final = 44
 LEFT_BEHIND_S: Final = 600.0
 SWEEP_EVERY_S: Final = 300.0
 _MOST_SWEPT: Final = 500
+_AT_ONCE: Final = 50
 _NAME: Final = re.compile(r"([0-9a-z-]{1,64}\.[0-9a-f]{32})(?:-in|-out)?\.wav")
 _SIDES: Final = (".wav", "-in.wav", "-out.wav")
 
@@ -61,6 +64,7 @@ class RecordingFiles:
         self._adopted: dict[str, CallState] = {}
         self._adopted_s = 0.0
         self._has_adopted = asyncio.Event()
+        self._visits = Visits()
 
     def adopt(self, states: Iterable[CallState]) -> None:
         """Calls taken over from the controller before: it may have died with a recording not handed over yet."""
@@ -85,17 +89,17 @@ class RecordingFiles:
     async def hand_over(self, name: str) -> list[tuple[str, str]]:
         """(file name, SHA-256) of each file of that recording that is in its final place now.
 
-        Two visits of a thread for nearly every recording, of all files at once: each costs as much as
-        most of what a call does in this process.
+        Two visits of a thread for nearly every recording, of all files at once.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + LONGEST_CLOSE_S
-        sizes = await asyncio.to_thread(_sizes, [self._spool / f"{name}{side}" for side in _SIDES])
+        sizes = await self._visits.do(lambda: _sizes(_sides(self._spool, name)))
         kept: list[tuple[str, str]] = []
         while sizes:
             await asyncio.sleep(RESTS_S)
             is_last = loop.time() >= until
-            taken = await asyncio.to_thread(_take, sizes, self._final, is_last=is_last)
+            look = functools.partial(_take, sizes, self._final, is_last=is_last)
+            taken = await self._visits.do(look)
             for reason in taken.failed:
                 _log.error("recording_not_kept", reason=reason)
             kept += taken.kept
@@ -104,8 +108,7 @@ class RecordingFiles:
 
     async def handed_over(self, name: str) -> list[tuple[str, str]]:
         """As `hand_over`, of what is in its final place already: by a controller that died before it said so."""
-        files = [self._final / f"{name}{side}" for side in _SIDES]
-        return await asyncio.to_thread(_digests, files)
+        return await self._visits.do(lambda: _digests(_sides(self._final, name)))
 
     async def run(self) -> None:
         """Look for what was left behind and what is too old, until cancelled.
@@ -148,9 +151,10 @@ class RecordingFiles:
         left = [file for file in resting if not self.is_live(file.name.partition(".")[0])]
         sounding = await asyncio.to_thread(_remove_soundless, left)
         found = list(dict.fromkeys(map(_name_of, sounding)))[:_MOST_SWEPT]
-        for name in found:
-            kept = await self.hand_over(name)
-            _log.warning("recording_left_behind", files=len(kept))
+        for start in range(0, len(found), _AT_ONCE):
+            some = found[start : start + _AT_ONCE]
+            for kept in await asyncio.gather(*map(self.hand_over, some)):
+                _log.warning("recording_left_behind", files=len(kept))
         removed = await asyncio.to_thread(_remove_old, self._final, self._clock() - self._keep_s)
         if removed:
             _log.info("recordings_removed", count=removed)
@@ -234,6 +238,11 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sides(folder: Path, name: str) -> list[Path]:
+    """The files that there may be of one recording."""
+    return [folder / f"{name}{side}" for side in _SIDES]
 
 
 def _sizes(files: Iterable[Path]) -> dict[Path, int]:
