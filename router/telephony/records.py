@@ -76,7 +76,9 @@ class StoreRecords:
         self._dropped = 0
         self._is_late = False
         self._open: dict[str, _Open] = {}
+        self._to_write: dict[str, _Open] = {}
         self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self.on_closed: OnClosed = lambda _state, _words: None
 
     def note(self, state: CallState, note: Note) -> None:
@@ -90,6 +92,7 @@ class StoreRecords:
             rule=state.rule,
             digits={name: mask_digits(keyed) for name, keyed in state.digits.items()},
         )
+        self._to_write[state.id] = call
         self._changed.set()
         self.on_closed(state, call.words)
 
@@ -98,10 +101,6 @@ class StoreRecords:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if not self._dropped and all(one.is_written for one in self._open.values()):
-                continue  # the journal has taken it along
-            if all(one.end is None for one in self._open.values()):
-                await asyncio.sleep(EVERY_S)
             if not await self.flush():
                 await asyncio.sleep(AGAIN_S)
                 self._changed.set()
@@ -111,10 +110,16 @@ class StoreRecords:
         if self._dropped:
             _log.error("call_events_dropped", count=self._dropped)
             self._dropped = 0
-        changed = [one for one in self._open.values() if not one.is_written]
+        changed = list(self._to_write.values())
         for start in range(0, len(changed), _AT_ONCE):
             some = changed[start : start + _AT_ONCE]
-            failed = set(filter(None, await asyncio.gather(*map(self._flush_one, some))))
+            if (
+                len(some) == 1
+            ):  # nearly always: it goes out with what is said in this turn of the loop
+                reasons = [await self._flush_one(some[0])]
+            else:
+                reasons = await asyncio.gather(*map(self._flush_one, some))
+            failed = set(filter(None, reasons))
             if failed:
                 self._late(sorted(failed))
                 return False
@@ -155,6 +160,8 @@ class StoreRecords:
             events, call.events = call.events[:_PER_CALL], call.events[_PER_CALL:]
             is_last = not call.events
             end, call.end = (call.end, None) if is_last else (None, call.end)
+            if is_last:
+                self._taken(call)
             try:
                 await self._store.append(
                     self._tenant,
@@ -168,7 +175,8 @@ class StoreRecords:
             except BaseException:  # cancelled as well: somebody else writes it then
                 call.events = sorted((*events, *call.events), key=_in_order)
                 call.end = call.end or end
-                self._changed.set()
+                self._to_write[call.head.id] = call
+                self._soon()
                 raise
             self._unwritten -= len(events)
             if is_last:
@@ -180,12 +188,13 @@ class StoreRecords:
     def _put(self, state: CallState, note: Note) -> None:
         call = self._of(state)
         call.words = (*call.words[-_PER_CALL:], note.what)
+        self._soon()
         if self._unwritten >= MOST_WAITING:
             self._dropped += 1
             return
         self._count += 1
         self._unwritten += 1
-        self._changed.set()
+        self._to_write[state.id] = call
         call.events.append(
             Happened(
                 seq=f"{self._writer}{self._count:08x}",
@@ -197,6 +206,22 @@ class StoreRecords:
                 detail="" if note.what == QUEUED else note.detail,
             )
         )
+
+    def _soon(self) -> None:
+        """Have what there is written after a moment, unless the journal takes it along."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._changed.set()
+
+    def _taken(self, call: _Open) -> None:
+        """Nothing is left of it to write."""
+        self._to_write.pop(call.head.id, None)
+        if not self._to_write and not self._dropped and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _of(self, state: CallState) -> _Open:
         call = self._open.get(state.id)

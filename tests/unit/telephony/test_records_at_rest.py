@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from types import SimpleNamespace
+from collections.abc import AsyncIterator
 from unittest.mock import AsyncMock
 
 import pytest
@@ -21,47 +21,72 @@ from router.telephony.records import StoreRecords
 CALL = CallState(id="c1", kind=Kind.INBOUND, channel=LegId("1"))
 
 
-async def test_what_the_journal_writes_at_once_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    naps: list[float] = []
-    turn = asyncio.sleep
-
-    async def nap(seconds: float) -> None:
-        naps.append(seconds)
-        await turn(0)
-
-    monkeypatch.setattr(records, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": nap}))
-    store = AsyncMock()
-    kept = StoreRecords(store, "acme", "pbx")
+@contextlib.asynccontextmanager
+async def running(kept: StoreRecords) -> AsyncIterator[None]:
     task = asyncio.create_task(kept.run())
-    await turn(0)
-    kept.note(CALL, Note(what="decided"))
-    assert await kept.write(CALL.id, Stands(b"{}"), in_s(1))
-    for _ in range(5):
-        await turn(0)
-    assert naps == []
-    kept.note(CALL, Note(what="beside"))
-    for _ in range(5):
-        await turn(0)
-    assert naps
-    assert store.append.await_count == 2
+    await asyncio.sleep(0)
+    yield
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_what_the_journal_writes_at_once_wakes_nobody_and_what_is_noted_beside_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(records, "EVERY_S", 0.01)
+    store = AsyncMock()
+    kept = StoreRecords(store, "acme", "pbx")
+    flushed: list[bool] = []
+    flush = kept.flush
+
+    async def look_on() -> bool:
+        flushed.append(True)
+        return await flush()
+
+    monkeypatch.setattr(kept, "flush", look_on)
+    async with running(kept):
+        kept.note(CALL, Note(what="decided"))
+        assert await kept.write(CALL.id, Stands(b"{}"), in_s(1))
+        await asyncio.sleep(0.03)
+        assert flushed == []
+        kept.note(CALL, Note(what="beside"))
+        async with asyncio.timeout(5):
+            while store.append.await_count < 2:
+                await asyncio.sleep(0.001)
+    assert flushed == [True]
+    (beside,) = store.append.await_args.args[2]
+    assert beside.what == "beside"
+
+
+async def test_what_the_store_did_not_take_of_the_journal_is_written_after_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(records, "EVERY_S", 0.01)
+    store = AsyncMock()
+    store.append.side_effect = StoreDownError()
+    kept = StoreRecords(store, "acme", "pbx")
+    async with running(kept):
+        kept.note(CALL, Note(what="decided"))
+        with pytest.raises(StoreDownError):
+            await kept.write(CALL.id, Stands(b"{}"), in_s(1))
+        store.append.side_effect = None
+        async with asyncio.timeout(5):
+            while store.append.await_count < 2:
+                await asyncio.sleep(0.001)
+    (late,) = store.append.await_args.args[2]
+    assert late.what == "decided"
 
 
 async def test_the_end_of_a_call_is_written_without_a_pause():
     store = AsyncMock()
     kept = StoreRecords(store, "acme", "pbx")
-    task = asyncio.create_task(kept.run())
-    await asyncio.sleep(0)
-    kept.close(CALL, cause=16)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert store.append.await_count == 1
+    async with running(kept):
+        kept.close(CALL, cause=16)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert store.append.await_count == 1
     assert store.append.await_args.kwargs["end"].cause == 16
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 async def test_a_store_that_is_away_is_spoken_of_twice_and_all_is_written_in_the_end():
