@@ -51,6 +51,8 @@ class SpeechCache:
         self._making: dict[str, asyncio.Task[Path]] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         self._seen_at: dict[str, float] = {}
+        self.made = 0
+        """How many were made: each may have made room for itself."""
 
     async def get(self, text: str, voice: str) -> Path:
         """The sound's file, made now if need be. Raises NotSpokenError."""
@@ -93,6 +95,7 @@ class SpeechCache:
                 sound = await to_telephone(await self._maker.make(text, voice))
             await asyncio.to_thread(self._keep, path, sound)
             self._seen_at.clear()  # others may have made room for it
+            self.made += 1
         except (TimeoutError, OSError, NotSpokenError) as error:
             code = error.code if isinstance(error, NotSpokenError) else _code(error)
             if has_turn:  # otherwise the text may be fine

@@ -456,3 +456,33 @@ async def test_every_built_in_text_can_be_spoken_by_a_real_voice(
     for language in TEXTS:
         sounds = await said(speech, *some, language=language)
         assert len(set(sounds)) == len(some)
+
+
+async def test_what_all_callers_hear_is_looked_for_once_in_a_while(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "sounds" / "en"
+    folder.mkdir(parents=True)
+    recorded = folder / f"{Sound.GOODBYE}.wav"
+    recorded.write_bytes(PIECE)
+    voice = Voice()
+    speech = make(voice)
+    first = await said(speech, Speech("Hello."), Fixed(Sound.GOODBYE), Spelled("12"))
+    await said(speech, Speech("Hello."))  # room was made for it: looked for anew
+    visits: list[object] = []
+    visit = asyncio.to_thread
+
+    async def count(*work: object) -> object:
+        visits.append(work)
+        return await visit(*work)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(asyncio, "to_thread", count)
+    await said(speech, Fixed(Sound.GOODBYE))
+    visits.clear()
+    for _ in range(3):
+        assert await said(speech, Speech("Hello."), Fixed(Sound.GOODBYE)) == [first[0], first[1]]
+    assert visits == []
+    assert not [one for one, _ in speech._lately if isinstance(one, Spelled)]
+    recorded.unlink()
+    speech._lately_from = (float("-inf"), speech._lately_from[1])  # so much later
+    assert (await said(speech, Fixed(Sound.GOODBYE)))[0] != first[1]
