@@ -122,8 +122,8 @@ class Controller:
         return self.sessions.get(call_id)
 
     def calls(self) -> Iterator[CallState]:
-        """Where each call stands; not to be kept while anything else happens."""
-        return (session.state for session in self.sessions.values())
+        """Where each call stands, the newest first; not to be kept while anything else happens."""
+        return (session.state for session in reversed(self.sessions.values()))
 
     @property
     def is_ready(self) -> bool:
@@ -156,9 +156,12 @@ class Controller:
 
     def _index(self, session: Session) -> None:
         """Know the session by every leg it has; called whenever its state has moved."""
-        for leg in (session.state.channel, *(leg.id for leg in session.state.legs())):
-            self._by_leg[leg.lower()] = session
-        self._on_moved(session.state)
+        state = session.state
+        for leg in (state.channel, *(leg.id for leg in state.legs())):
+            if leg not in session.known_by:
+                session.known_by.add(leg)
+                self._by_leg[leg.lower()] = session
+        self._on_moved(state)
 
     async def _live(self, session: Session) -> None:
         try:
@@ -171,8 +174,9 @@ class Controller:
                 self._hang_up(UniqueId(left), BROKEN)
         finally:
             self.sessions.pop(session.state.id, None)
-            for leg in [leg for leg, owner in self._by_leg.items() if owner is session]:
-                del self._by_leg[leg]
+            for known in map(str.lower, session.known_by):
+                if self._by_leg.get(known) is session:
+                    del self._by_leg[known]
 
     async def _listen_for_wakes(self) -> None:
         while True:
@@ -206,8 +210,7 @@ class Controller:
             case SoftHangupRequested(cause=by) if by == ASTERISK_ITSELF:
                 self.channels.seen(event.uniqueid, event.channel).is_ended = True
             case BridgeLeft():
-                channel = self.channels.seen(event.uniqueid, event.channel)
-                channel.bridge = ""
+                self.channels.move(self.channels.seen(event.uniqueid, event.channel), "")
             case DeviceChanged():
                 self._phone(event)
             case NewChannel() | NewState():
@@ -219,7 +222,8 @@ class Controller:
 
     def _agi_started(self, event: AgiStarted) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)
-        channel.bridge, channel.has_left = "", False
+        self.channels.move(channel, "")
+        channel.has_left = False
         session = self._by_leg.get(event.uniqueid.lower())
         if session is None:
             self._stranger(event)
@@ -272,6 +276,7 @@ class Controller:
         session = self._by_leg.pop(event.uniqueid.lower(), None)
         if session is None:
             return
+        session.known_by.discard(LegId(event.uniqueid))
         was_up = channel is not None and channel.is_up
         has_rung = channel is not None and channel.has_rung
         why = why_gone(
@@ -295,7 +300,7 @@ class Controller:
 
     def _bridge_entered(self, event: BridgeEntered) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)
-        channel.bridge = event.bridge_uniqueid
+        self.channels.move(channel, event.bridge_uniqueid)
         if self._has_hung_up(channel):
             # Asterisk forgets a hang-up in the very moment in which it takes a channel into a bridge:
             # its end was seen, yet it would stay, with a caller who hears nothing.
@@ -403,7 +408,7 @@ class Controller:
         channel = self.channels.seen(row.uniqueid, row.channel)
         channel.is_up = row.channel_state == UP
         channel.has_rung = row.channel_state == RINGING
-        channel.bridge = row.bridge_id
+        self.channels.move(channel, row.bridge_id)
         return channel
 
     def _catch_up(
@@ -418,6 +423,7 @@ class Controller:
             channel = listed.get(leg.lower())
             if channel is None:
                 self._by_leg.pop(leg.lower(), None)
+                session.known_by.discard(leg)
                 session.post(LegGone(leg=leg, why=Gone.LOST))
                 continue
             alive.add(leg)

@@ -13,7 +13,7 @@ def endpoint_of(name: ChannelName) -> str:
 
 
 class Channel(msgspec.Struct, kw_only=True):
-    """One live channel. `bridge`: the bridge it is in, empty for none. `is_ended`: by Asterisk itself.
+    """One live channel. `bridge`: the bridge it is in, empty for none (see `Channels.move`). `is_ended`: by Asterisk itself.
     `has_left`: it is not ours to command any more, nor in a bridge that we asked for: who had it hangs up.
     """
 
@@ -31,6 +31,7 @@ class Channels:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Channel] = {}
+        self._in: dict[str, list[Channel]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -48,10 +49,27 @@ class Channels:
         return self._by_id.get(unique_id.lower())
 
     def gone(self, unique_id: str) -> Channel | None:
-        return self._by_id.pop(unique_id.lower(), None)
+        channel = self._by_id.pop(unique_id.lower(), None)
+        if channel is not None:
+            self.move(channel, "")
+        return channel
+
+    def move(self, channel: Channel, bridge: str) -> None:
+        """The channel is in that bridge now; empty: in none."""
+        if channel.bridge == bridge:
+            return
+        if channel.bridge:
+            left = self._in[channel.bridge]
+            left.remove(channel)
+            if not left:
+                del self._in[channel.bridge]
+        channel.bridge = bridge
+        if bridge:
+            self._in.setdefault(bridge, []).append(channel)
 
     def in_bridge(self, bridge: str) -> list[Channel]:
-        return [channel for channel in self._by_id.values() if bridge and channel.bridge == bridge]
+        return list(self._in.get(bridge, ()))
 
     def clear(self) -> None:
         self._by_id.clear()
+        self._in.clear()

@@ -92,6 +92,8 @@ class Session:
         gate: Gate,
     ) -> None:
         self.on_moved: Callable[[Session], None] = lambda _: None
+        self.known_by: set[LegId] = set()
+        """The legs that whoever sorts the events has ever known it by."""
         self._gate = gate
         self._inbox = Inbox()
         self._outside = outside

@@ -48,7 +48,7 @@ class PhonesSeen:
         tenant: str,
         pbx: str,
     ) -> None:
-        """`placed` gives an agent the phone where they are; `calls` are those that go on here."""
+        """`placed` gives an agent the phone where they are; `calls` are those that go on here, the newest first."""
         self._agents = agents
         self._directory = directory
         self._placed = placed
@@ -72,8 +72,8 @@ class PhonesSeen:
             return
         self._states[endpoint] = state
         agents = self._whose.get(endpoint, ())
-        ours = self._ours() if agents and state is PhoneState.BUSY else frozenset()
-        if any(self._seen(agent, ours) not in {None, self._told.get(agent.id)} for agent in agents):
+        seen = ((agent, self._seen(agent, self._is_ours)) for agent in agents)
+        if any(state not in {None, self._told.get(agent.id)} for agent, state in seen):
             self._changed.set()
 
     async def run(self) -> None:
@@ -98,7 +98,7 @@ class PhonesSeen:
                 return
 
     def _differing(self) -> Sequence[tuple[str, PhoneSeen]]:
-        ours, told = self._ours(), {}
+        ours, told = self._ours(), dict[str, PhoneSeen]()
         whose: dict[str, list[AgentConfig]] = {}
         differing: list[tuple[str, PhoneSeen]] = []
         for config in self._directory().agents_of(self._tenant):
@@ -108,7 +108,7 @@ class PhonesSeen:
             before = self._told.get(agent.id)
             if before is not None:
                 told[agent.id] = before
-            seen = self._seen(agent, ours)
+            seen = self._seen(agent, lambda one: (one.endpoint, one.id) in ours)
             if seen is not None and seen is not before:
                 differing.append((agent.id, seen))
         self._told, self._whose = told, whose
@@ -118,12 +118,18 @@ class PhonesSeen:
         """Phones that calls of ours have, and for whom: two agents may share one."""
         return frozenset((leg.endpoint, leg.agent) for call in self._calls() for leg in call.legs())
 
-    def _seen(
-        self, agent: AgentConfig, ours: frozenset[tuple[str, str | None]]
-    ) -> PhoneSeen | None:
+    def _is_ours(self, agent: AgentConfig) -> bool:
+        """Whether a call of ours has the agent's phone. A phone is busy with one of the newest."""
+        return any(
+            leg.endpoint == agent.endpoint and leg.agent == agent.id
+            for call in self._calls()
+            for leg in call.legs()
+        )
+
+    def _seen(self, agent: AgentConfig, is_ours: Callable[[AgentConfig], bool]) -> PhoneSeen | None:
         """What to tell of an agent; None: what was told before still holds."""
         state = PhoneState.FREE if agent.endpoint is None else self._states.get(agent.endpoint)
-        if state is None or (state is PhoneState.BUSY and (agent.endpoint, agent.id) in ours):
+        if state is None or (state is PhoneState.BUSY and is_ours(agent)):
             return None
         if state is PhoneState.LOST and agent.user_id is not None:
             state = PhoneState.FREE

@@ -154,7 +154,7 @@ def test_why_a_phone_is_gone_is_read_from_its_answer(
 
 def test_channels_are_known_by_id_whatever_its_case_and_by_their_latest_name():
     channels = Channels()
-    channels.seen(UniqueId("PBX-1.2"), ChannelName("PJSIP/a-1")).bridge = "b"
+    channels.move(channels.seen(UniqueId("PBX-1.2"), ChannelName("PJSIP/a-1")), "b")
     channels.seen(UniqueId("pbx-1.2"), ChannelName("PJSIP/a-2"))
     assert len(channels) == 1
     found = channels.find("PBX-1.2")
@@ -162,7 +162,10 @@ def test_channels_are_known_by_id_whatever_its_case_and_by_their_latest_name():
     assert found.name == "PJSIP/a-2"
     assert channels.in_bridge("b") == [found]
     assert channels.in_bridge("") == []
+    channels.move(found, "c")
+    assert (channels.in_bridge("b"), channels.in_bridge("c")) == ([], [found])
     assert channels.gone("pbx-1.2") is found
+    assert channels.in_bridge("c") == []
     assert channels.find("pbx-1.2") is None
 
 
