@@ -1,6 +1,7 @@
 """What compiled conditions look at while one call is decided: its facts, worked out once, lazily."""
 
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
@@ -44,7 +45,7 @@ class Evaluation:
         country: str | None,
     ) -> None:
         self.caller = number_of(call.caller, country)
-        self.called = number_of(call.called, country)
+        self.called = _called_number_of(call.called, country)
         self.router = call.router
         self.contact = call.contact or _NO_CONTACT
         self.digits = call.digits
@@ -93,6 +94,10 @@ def number_of(text: str | None, country: str | None) -> str | None:
     """
     number = normalise(text, country)
     return text if number is None and not is_anonymous(text) else number
+
+
+_called_number_of = lru_cache(1024)(number_of)
+"""The numbers that are called are few."""
 
 
 def text_of(value: Scalar) -> str | None:

@@ -8,7 +8,7 @@ Scalar = str | int | float | bool | None
 """A value of an attribute; objects and lists are flattened or dropped at the border."""
 
 
-class Contact(msgspec.Struct, frozen=True):
+class Contact(msgspec.Struct, frozen=True, gc=False):
     """Who the platform says is calling; a field it did not send is None."""
 
     id: str | None = None

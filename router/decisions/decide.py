@@ -9,7 +9,7 @@ is all that was missing (`at_hand`). Whatever fails takes the next rung of the l
 (`router/decisions/fallback.py`).
 """
 
-import asyncio
+import time
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
@@ -390,7 +390,7 @@ _MAY_WAIT: Final = (*_WANTS_STORE, Callback)
 
 
 def _store_deadline(deadline: Deadline) -> Deadline:
-    now_s = asyncio.get_running_loop().time()
+    now_s = time.monotonic()  # the loop's own clock, without the system call that finds the loop
     return Deadline(now_s + STORE_SHARE * (deadline - now_s))
 
 

@@ -36,7 +36,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     again_after_s: float = 0.0
 
 
-class MadeBy(msgspec.Struct, frozen=True):
+class MadeBy(msgspec.Struct, frozen=True, gc=False):
     """What an answer was made by: a rule, of this version of the rules."""
 
     rule: str | None

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from router.decisions.attributes import LateAttributes, flatten
+from router.decisions.attributes import flatten, is_late
 from router.decisions.outcome import Asked, Level, Outcome, Why
 from rules.explain import Explanation
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
@@ -92,7 +92,7 @@ def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numb
     """What to log of one decision."""
     call = outcome.call or asked.call
     attributes, told = call.attributes, None
-    if isinstance(attributes, LateAttributes):
+    if is_late(attributes):
         told, attributes = attributes.nested(is_masked=not with_full_numbers), _NONE
     # By position, in the order of the fields: half as dear as by name.
     return Entry(

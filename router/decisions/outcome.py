@@ -97,7 +97,7 @@ class RouterView(msgspec.Struct, frozen=True, kw_only=True):
     signs: bool = False
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """An agent who is reserved for a call; `token` proves it."""
 
     agent: str

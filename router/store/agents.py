@@ -165,7 +165,7 @@ class Agents(AgentsSeen):
         """As `reserve`, for a wish that was prepared, and without waiting; `read`: see Reserving."""
         wish = wanted.wish
         link = self._links.link_for(wish.tenant)
-        draw = self._draw() if wish.strategy is Strategy.RANDOM else 0
+        draw = self._draw() if wanted.draws else 0
         rest = rest_of(asker, link.redis_deadline_ms(deadline), draw)
         reserving = Reserving(
             link, wanted, asker, rest, deadline, self._give_back, self.register, read

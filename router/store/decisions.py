@@ -39,7 +39,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     next_before: str | None = None
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """An entry as the log holds it, and when it was decided, in seconds since the epoch."""
 
     at_s: float
@@ -58,12 +58,12 @@ async def append_decisions(
     script = load_script("decisions_append")
     for start in range(0, len(lines), _PER_SCRIPT):
         part = lines[start : start + _PER_SCRIPT]
-        times_ms = [line.at_s * 1000 for line in part]
+        times_s = [line.at_s for line in part]
         await run_script(
             link,
             script,
             [keys.decisions(tenant), keys.decisions_off(tenant)],
-            [kept, _NEAR_MS, min(times_ms), max(times_ms), *(line.text for line in part)],
+            [kept, _NEAR_MS, min(times_s) * 1e3, max(times_s) * 1e3, *[line.text for line in part]],
             deadline,
         )
 

@@ -41,7 +41,7 @@ class Remember(msgspec.Struct, frozen=True, kw_only=True):
     digits: Mapping[str, str] = {}
 
 
-class Remembering(msgspec.Struct, frozen=True):
+class Remembering(msgspec.Struct, frozen=True, gc=False):
     """What a reservation leaves in the memory of its call: whose memory, and the answer in two pieces,
     between which the agent's id belongs."""
 

@@ -64,9 +64,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     head: Prepared
     joins: bool
     """Whether several of it may be asked for in one command."""
+    draws: bool
+    """Whether it hangs on chance."""
 
 
-class Asker(msgspec.Struct, frozen=True):
+class Asker(msgspec.Struct, frozen=True, gc=False):
     """Which call wants somebody; see `Agents.reserve`."""
 
     request_id: str
@@ -239,7 +241,7 @@ def want(script: Script, wish: Wish) -> Wanted:
         ),
     )
     joins = wish.strategy is Strategy.LONGEST_IDLE and not wish.sticky_s and not exclude
-    return Wanted(wish=wish, head=head, joins=joins)
+    return Wanted(wish=wish, head=head, joins=joins, draws=wish.strategy is Strategy.RANDOM)
 
 
 def rest_of(asker: Asker, deadline_ms: int, draw: float) -> bytes:

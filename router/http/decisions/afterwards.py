@@ -42,6 +42,8 @@ _FOREIGN: Final = {
     ErrorCode.STATUS: ForeignAsk.STATUS,
     ErrorCode.UNREADABLE: ForeignAsk.UNREADABLE,
 }
+_RESERVED: Final = Why.RESERVED.value
+_NO_AGENT: Final = Why.NO_AGENT.value
 _log = structlog.get_logger(__name__)
 
 
@@ -54,18 +56,15 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What the store is to be told of one decision: the log's entry, and more where there is any."""
+    """What the store is to be told of one decision: the log's entry, and more where there is any.
+
+    `unsettled` is the outcome, if something of it is to be cleared up.
+    """
 
     tenant: str
     line: decisions.Line
-    item: memory.Remember | None
-    unsure: str | None
-    unsure_callback: str | None
-    give_back: tuple[Taken, ...]
-
-    @property
-    def is_unsettled(self) -> bool:
-        return bool(self.unsure or self.unsure_callback or self.give_back)
+    item: memory.Remember | None = None
+    unsettled: Outcome | None = None
 
 
 class ClearsUp(Protocol):
@@ -177,17 +176,17 @@ class Afterwards:
     def _take(self) -> Sequence[Written]:
         """The oldest that the store can be told now; those for a store that is away stay in line."""
         oldest = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        if all(self._is_open(written) for written in oldest):
+        tenants = {written.tenant for written in oldest}
+        away = {each for each in tenants if not self._links.link_for(each).is_open}
+        if not away:
             return oldest
-        self._waiting.extendleft(each for each in reversed(oldest) if not self._is_open(each))
-        return [written for written in oldest if self._is_open(written)]
-
-    def _is_open(self, written: Written) -> bool:
-        return self._links.link_for(written.tenant).is_open
+        self._waiting.extendleft(each for each in reversed(oldest) if each.tenant in away)
+        return [written for written in oldest if written.tenant not in away]
 
     async def _tell_batch(self, batch: Sequence[Written], deadline: Deadline) -> None:
-        for tenant in {written.tenant for written in batch}:
-            mine = [written for written in batch if written.tenant == tenant]
+        tenants = {written.tenant for written in batch}
+        for tenant in tenants:
+            mine = [each for each in batch if each.tenant == tenant] if len(tenants) > 1 else batch
             await self._tell(self._links.link_for(tenant), tenant, mine, deadline)
         now = asyncio.get_running_loop().time()
         if now >= self._errors_at:
@@ -209,13 +208,12 @@ class Afterwards:
             asked, outcome, int(duration_s * 1e6), with_full_numbers=self._with_full_numbers
         )
         is_telling = is_worth_telling(asked, outcome)
+        is_unsettled = outcome.unsure or outcome.unsure_callback or outcome.give_back
         return Written(
             asked.router.tenant,
             decisions.written(entry),
             memory.to_remember(asked, outcome) if is_telling else None,
-            outcome.unsure,
-            outcome.unsure_callback,
-            outcome.give_back,
+            outcome if is_unsettled else None,
         )
 
     async def _tell(
@@ -231,17 +229,17 @@ class Afterwards:
             with self._or_drop(AfterAnswer.MEMORY, len(wanted)):
                 await memory.remember(link, tenant, wanted, deadline)
         for written in batch:
-            if written.is_unsettled:
+            if written.unsettled is not None:
                 with self._or_drop(AfterAnswer.RELEASE, 1):
-                    await self._clear_up(written, deadline)
+                    await self._clear_up(tenant, written.unsettled, deadline)
 
-    async def _clear_up(self, written: Written, deadline: Deadline) -> None:
-        if written.unsure is not None:
-            await self._clears_up.cancel(written.tenant, written.unsure, deadline)
-        if written.unsure_callback is not None:
-            await self._clears_up.withdraw(written.tenant, written.unsure_callback, deadline)
-        for taken in written.give_back:
-            await self._clears_up.give_back(written.tenant, taken, deadline)
+    async def _clear_up(self, tenant: str, outcome: Outcome, deadline: Deadline) -> None:
+        if outcome.unsure is not None:
+            await self._clears_up.cancel(tenant, outcome.unsure, deadline)
+        if outcome.unsure_callback is not None:
+            await self._clears_up.withdraw(tenant, outcome.unsure_callback, deadline)
+        for taken in outcome.give_back:
+            await self._clears_up.give_back(tenant, taken, deadline)
 
     async def _tell_errors(self, deadline: Deadline) -> None:
         for router_id, pending in self._budget.pending().items():
@@ -274,9 +272,9 @@ class Afterwards:
             self._observer.foreign_ask(asked_how or ForeignAsk.ANSWERED)
         for reason in outcome.reasons:
             step = reason.partition(":")[0]
-            if step == Why.RESERVED:
+            if step == _RESERVED:
                 self._observer.reservation(Reservation.RESERVED)
-            elif step == Why.NO_AGENT:
+            elif step == _NO_AGENT:
                 self._observer.reservation(_nobody(outcome))
         for _ in outcome.give_back:
             self._observer.reservation(Reservation.GIVEN_BACK)

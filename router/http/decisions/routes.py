@@ -1,6 +1,7 @@
 """The aiohttp side of decisions: `/route/…` on the low-level server, `/dialplan/…` in the application."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -143,6 +144,7 @@ class _Later:
             self._route.give_up(self)
 
 
+@functools.lru_cache(maxsize=1024)
 def _router_of(path: str) -> str:
     """The path as it came: an id needs no decoding."""
     return path[len(PREFIX) :].partition("?")[0]

@@ -109,34 +109,20 @@ class _DocumentedAttributes(LateAttributes):
 
     def nested(self, *, is_masked: bool) -> Attributes:
         request = self._request
-        contact, target, entry = request.contact, request.target, request.entry_point_target
-        proxy, master, point = (
-            request.proxy_target,
-            request.master_call_id,
-            request.entry_point_call_id,
-        )
-        operator, state, direction = request.operator_call_id, request.state, request.direction
-        if is_masked:
-            target = _shown(target) if target else target
-            entry = _shown(entry) if entry else entry
-            proxy = _shown(proxy) if proxy else proxy
-            master = _id(master) if master else master
-            point = _id(point) if point else point
-            operator = _id(operator) if operator else operator
-            state = mask_if_telling(state) if state else state
-            direction = mask_if_telling(direction) if direction else direction
-        # By position, in the order of the fields: half as dear as by name.
+        contact = request.contact
+        # By position, in the order of the fields: half as dear as by name. What is absent is not asked
+        # how it would be shown.
         return Attributes(
             request.date_started,
             _rest_of_contact(contact, is_masked) if isinstance(contact, Party) else UNSET,
-            master,
-            point,
-            operator,
-            target,
-            entry,
-            proxy,
-            state,
-            direction,
+            _id(each) if (each := request.master_call_id) and is_masked else each,
+            _id(each) if (each := request.entry_point_call_id) and is_masked else each,
+            _id(each) if (each := request.operator_call_id) and is_masked else each,
+            _shown(party) if (party := request.target) and is_masked else party,
+            _shown(party) if (party := request.entry_point_target) and is_masked else party,
+            _shown(party) if (party := request.proxy_target) and is_masked else party,
+            mask_if_telling(text) if (text := request.state) and is_masked else text,
+            mask_if_telling(text) if (text := request.direction) and is_masked else text,
             request.iat,
             request.exp,
             request.nbf,
@@ -174,13 +160,11 @@ def _rest_of_contact(party: Party, is_masked: bool) -> Party | UnsetType:  # noq
 
 
 @functools.lru_cache(maxsize=256)
-def _shown(party: Party | UnsetType | None) -> Party | UnsetType | None:
+def _shown(party: Party) -> Party:
     """A target as the log shows it; the same one is called again and again."""
-    if not isinstance(party, Party):
-        return party
     return Party(
         _id(party.id),
-        _word(party.type),
+        mask_if_telling(party.type) if party.type else party.type,
         mask(party.name) if party.name else party.name,
         mask(party.email) if party.email else party.email,
         mask(party.phone) if party.phone else party.phone,
@@ -190,7 +174,3 @@ def _shown(party: Party | UnsetType | None) -> Party | UnsetType | None:
 
 def _id(value: str | int | UnsetType | None) -> str | int | UnsetType | None:
     return mask_unless_id(value) if isinstance(value, str) and value else value
-
-
-def _word(text: str | UnsetType | None) -> str | UnsetType | None:
-    return mask_if_telling(text) if text else text
