@@ -26,12 +26,11 @@ from router.processes.ending import stop_signal
 from router.processes.garbage import keep_what_there_is
 from router.processes.wiring import Service, running
 from router.settings import LogFormat, PbxSettings, Settings, secret_source
-from router.store.call_store import CallStore
 from router.store.endpoints import parse_store_url
 from router.store.live_calls import LiveCalls
 from router.store.memory import CallMemory
 from router.tasks import end
-from router.telephony.deciding import CARRIED_OUT
+from router.telephony.deciding import CARRIED_OUT, StoreWithoutMemory
 from router.telephony.exchange import Exchange, Given, ami_settings, lead
 from router.telephony.leading import Leading
 
@@ -126,7 +125,7 @@ def exchange(
     assert pbx is not None  # noqa: S101 - looked at by whoever calls
     decider = Decider(
         rulesets=service.rulesets,
-        store=CallStore(service.links, service.agents, lease_ms=settings.agents.lease_ms),
+        store=StoreWithoutMemory(service.links, service.agents, lease_ms=settings.agents.lease_ms),
         memory=CallMemory(),  # the call's state remembers
         foreign=foreign,
         most_rounds=settings.limits.ask_rounds,

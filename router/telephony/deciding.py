@@ -6,26 +6,29 @@ log. Only the answer is not spoken on a wire: the action itself comes back, and 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from pbx.machine.events import Decided, Planned
 from pbx.machine.plans import DialPlan, EndPlan, LoginPlan, Plan
 from pbx.machine.state import CallState
-from router.deadline import in_s, left_s
+from router.deadline import Deadline, in_s, left_s
 from router.decisions.decide import Decider
-from router.decisions.dialogue import fingerprint
+from router.decisions.dialogue import NOTHING_KNOWN, Memory, fingerprint
 from router.decisions.outcome import Asked, Names, Outcome
 from router.decisions.views import View
 from router.site.directory import Directory
 from router.site.resources import AgentConfig
+from router.store.call_store import CallStore
+from router.store.facts import queue_facts
 from router.telephony.numbers import own_number
 from router.telephony.setting_out import Planner
 from rules.actions import DEFAULT_RULE, Action, Callback, End, ReserveAgent, Route
-from rules.facts import CallFacts
+from rules.facts import CallFacts, LiveFacts
 from rules.numbers import normalise
 
 CARRIED_OUT: Final = (ReserveAgent, Callback)
@@ -61,6 +64,19 @@ class Afterwards(Protocol):
 
 
 TakeAgents = Callable[[CallState, DialPlan], Awaitable[DialPlan]]
+
+
+class StoreWithoutMemory(CallStore):
+    """What a decision needs of the store. What a call was asked and has keyed stands in its state."""
+
+    async def look_up(
+        self, asked: Asked, queues: Collection[str], deadline: Deadline
+    ) -> tuple[Memory, LiveFacts]:
+        """Live facts only; nothing is asked where none are wanted."""
+        if not queues:
+            return NOTHING_KNOWN, {}
+        link = self._links.link_for(asked.router.tenant)
+        return NOTHING_KNOWN, await queue_facts(link, asked.router.tenant, queues, deadline)
 
 
 class RuleDeciding:
@@ -158,6 +174,7 @@ class RuleDeciding:
         asked = self._asked(state, view, now_s)
         deadline = in_s(view.router.budget_s)
         outcome = await self._decider.decide(asked, deadline)
+        outcome = replace(outcome, is_remembered=True)  # by the call's state
         duration_s = asyncio.get_running_loop().time() - began
         self._afterwards.put(asked, outcome, duration_s, is_late=left_s(deadline) < 0)
         return Decided(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pbx.machine.events import Decided, Planned
 from pbx.machine.plans import DialPlan, LegId, LoginPlan, VoicemailPlan
 from pbx.machine.state import CallState, Kind
-from router.deadline import Deadline
+from router.deadline import Deadline, in_s
 from router.decisions.decide import Decider, ForeignError, Reserving
 from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory
 from router.decisions.error_budget import ErrorBudget
@@ -17,8 +17,11 @@ from router.decisions.views import Views
 from router.errors import StoreDownError
 from router.site.directory import Directory, TenantResources, build
 from router.site.resources import AgentConfig, QueueConfig, RouterConfig
+from router.store.agents import Agents
+from router.store.endpoints import parse_store_url
+from router.store.links import Links
 from router.store.memory import CallMemory
-from router.telephony.deciding import CARRIED_OUT, RuleDeciding
+from router.telephony.deciding import CARRIED_OUT, RuleDeciding, StoreWithoutMemory
 from router.telephony.numbers import Dialable
 from router.telephony.setting_out import Planner, Trunk
 from rules.actions import (
@@ -194,6 +197,23 @@ def call(**changes: object) -> CallState:
 )
 def test_the_called_number_in_any_spelling_finds_the_router(called: str | None, router: str):
     assert World().deciding.router_of(called) == router
+
+
+async def test_the_store_need_not_remember_what_stands_in_the_state_of_the_call():
+    world = World()
+    assert isinstance(await world.action(caller_number="+12125550009"), Ask)
+    assert [outcome.is_remembered for _, outcome in world.log.entries] == [True]
+
+
+async def test_the_store_is_asked_only_for_what_the_rules_want_to_know():
+    async with Links(parse_store_url("redis://127.0.0.1:1")) as links:
+        store = StoreWithoutMemory(links, Agents(links), lease_ms=1000)
+        world = World()
+        await world.action()
+        asked, _ = world.log.entries[0]
+        assert await store.look_up(asked, (), in_s(1)) == (NOTHING_KNOWN, {})
+        with pytest.raises(StoreDownError):
+            await store.look_up(asked, ("support",), in_s(1))
 
 
 async def test_agents_and_callbacks_are_left_to_the_pbx():
