@@ -107,8 +107,11 @@ class Line(Operations):
         wrap_up_ms: int = 0,
         max_waiting: int = 1000,
         goes_first: bool = False,
+        rings: bool = False,
     ) -> Offered | Waits:
         """Give the call an agent if one is free for it, else a place in line.
+
+        `rings`: the phones of those offered now are rung at once, as by `Agents.ring`.
 
         Asked again it keeps its place, or gets the offer it has. A caller who dropped out and whose
         place is kept gets it back. `goes_first`: a call that has no place gets the first one, whatever
@@ -121,7 +124,7 @@ class Line(Operations):
         where they stood once somebody asks for them again.
         """
         about = (token, lease_ms, strategy.value, count, self._draw(), (sticky_s or 0) * 1000)
-        args = ("2" if goes_first else "1", *about, wrap_up_ms, caller or "")
+        args = ("2" if goes_first else "1", *about, wrap_up_ms, "1" if rings else "", caller or "")
         return await self._stand(tenant, call, wish, args, max_waiting, deadline)
 
     async def enqueue(
@@ -135,7 +138,7 @@ class Line(Operations):
         max_waiting: int = 1000,
     ) -> Offered | Waits:
         """Only stand in line: for who does not want an agent at once (a callback). Idempotent."""
-        args = ("0", "", 1, Strategy.LONGEST_IDLE.value, 1, 0, 0, 0, caller or "")
+        args = ("0", "", 1, Strategy.LONGEST_IDLE.value, 1, 0, 0, 0, "", caller or "")
         return await self._stand(tenant, call, wish, args, max_waiting, deadline)
 
     async def next_for_agent(

@@ -164,6 +164,7 @@ class StoreQueueing:
             wrap_up_ms=0 if config is None else config.wrap_up_seconds * 1000,
             max_waiting=1000 if config is None else config.hold_queue.max_hold_count,
             goes_first=state.goes_first,
+            rings=True,
         )
         known = self._holding.find(state.id)
         is_new = known is None or not known.is_placed or known.queue != plan.queue
@@ -214,7 +215,7 @@ class StoreQueueing:
     ) -> Matched | Placed | NotPlaced:
         """The phones of those reserved. Who has none, or whose lease is over, is not rung.
 
-        A lease that `is_new` is not over, and as long as that of who is rung: there the store is only told.
+        A lease that `is_new` is not over, and the store has been told that they ring.
         """
         offers: list[Offer] = []
         for agent in reserved.agents:
@@ -224,12 +225,9 @@ class StoreQueueing:
                 _log.warning("agent_without_phone", queue=plan.queue)
                 await self.unanswered(state, agent, reserved.token, Gone.UNREACHABLE)
                 continue
-            ringing = self._agents.ring(
+            if is_new or await self._agents.ring(
                 self._tenant, agent, reserved.token, ring_ms=_lease_ms(plan), deadline=deadline
-            )
-            if is_new:
-                self._beside(_told(ringing))
-            if is_new or await ringing:
+            ):
                 offer = Offer(endpoint=endpoint, leg=leg_of(reserved.token, agent), agent=agent)
                 offers.append(offer)
         if offers:
@@ -449,14 +447,6 @@ class StoreQueueing:
                 await asyncio.sleep(AGAIN_S)
             else:
                 return True
-
-
-async def _told(news: Awaitable[object]) -> None:
-    """Without it the store believes what it did: that does no harm."""
-    try:
-        await news
-    except CrosspointError as error:
-        _log.info("ringing_not_told", reason=error.code)
 
 
 def _lease_ms(plan: QueuePlan) -> int:

@@ -158,7 +158,8 @@ local function take(prefix, id, now, lease, about)
     place(prefix, id, a, now)
     return false
   end
-  engage(prefix, id, a, 'reserved', now, now + lease, 'idle_since', at, 'token', about.token,
+  local activity = about.rings and 'ringing' or 'reserved' -- whoever is reserved may ring
+  engage(prefix, id, a, activity, now, now + lease, 'idle_since', at, 'token', about.token,
     'request', about.request, 'call', about.call, 'queue', about.queue, 'caller', about.caller,
     'wrap_up_ms', about.wrap_up_ms)
   local turns = prefix .. 'turn:' .. about.queue

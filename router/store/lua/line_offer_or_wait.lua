@@ -6,8 +6,9 @@
 --      What the call asks for by now is known only here: the sets of that requirement are derived.
 -- ARGV 1 deadline (ms on this clock) 2 prefix 3 queue id 4 call 5 priority 6 aging (ms per point)
 --      7 how many may wait 8 '1': take an agent, '2': and stand before all others, '0': only stand in line 9 token 10 lease (ms)
---      11 strategy 12 count 13 draw in [0,1) 14 sticky (ms, 0: none) 15 wrap-up (ms) 16 caller or ''
---      17... after (ms), requirement id, ascending: what is asked for from then on; the first after is 0
+--      11 strategy 12 count 13 draw in [0,1) 14 sticky (ms, 0: none) 15 wrap-up (ms)
+--      16 '1': the phones of those taken ring at once 17 caller or ''
+--      18... after (ms), requirement id, ascending: what is asked for from then on; the first after is 0
 -- Result {'OFFER', lease end, token, agent...} | {'WAIT', position, arrival (ms), agent...}: agents that
 --        belong to calls before this one and wait for next_for_agent | 'LINE_FULL' | 'UNREGISTERED' | 'EXPIRED'
 -- Keeps  A call stands in line or is offered, never both. Nobody is passed over: an agent who could serve
@@ -19,7 +20,7 @@ local now = time_ms()
 if now > tonumber(ARGV[1]) then return 'EXPIRED' end
 
 local prefix, queue, id = ARGV[2], ARGV[3], ARGV[4]
-for i = 18, #ARGV, 2 do
+for i = 19, #ARGV, 2 do
   if not use_requirement(KEYS[5], ARGV[i], now) then return 'UNREGISTERED' end
 end
 local before = given_before(call('GET', KEYS[7]))
@@ -42,9 +43,9 @@ if not arrival then
     score = math.min(score, (tonumber(first[2]) or score) - 1) --@first
   end
   local steps = ''
-  for i = 17, #ARGV, 2 do steps = steps .. ARGV[i] .. ' ' .. ARGV[i + 1] .. '\n' end
-  call('HSET', KEYS[1], 'queue', queue, 'requirement', ARGV[18], 'steps', steps, 'arrival', arrival,
-    'score', score, 'priority', ARGV[5], 'caller', ARGV[16])
+  for i = 18, #ARGV, 2 do steps = steps .. ARGV[i] .. ' ' .. ARGV[i + 1] .. '\n' end
+  call('HSET', KEYS[1], 'queue', queue, 'requirement', ARGV[19], 'steps', steps, 'arrival', arrival,
+    'score', score, 'priority', ARGV[5], 'caller', ARGV[17])
 end
 call('PEXPIRE', KEYS[1], DAY_MS) -- nobody waits that long: what a lost process left behind
 if ARGV[8] ~= '0' then call('HSET', KEYS[1], 'seen', now) end
@@ -68,7 +69,8 @@ if ARGV[8] ~= '0' then
   }
   local lease = tonumber(ARGV[10])
   local about = {
-    token = ARGV[9], request = id, call = id, queue = queue, caller = ARGV[16], wrap_up_ms = ARGV[15],
+    token = ARGV[9], request = id, call = id, queue = queue, caller = ARGV[17], wrap_up_ms = ARGV[15],
+    rings = ARGV[16] == '1',
   }
   local ready, claimed, spoken_for = prefix .. 'ready:' .. requirement, {}, {}
   for _ = 1, 8 do -- agents who belong to calls before this one are passed over, so many at most

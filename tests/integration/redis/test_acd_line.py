@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.acd.agents import AgentState
 from router.store import keys
 from router.store.facts import queue_facts
 from router.store.line import NextCall, Offered, Waits
@@ -60,6 +61,26 @@ def facts(world: World) -> QueueFacts:
 def position(world: World, call: str) -> int | None:
     found = world.run(world.line.position(world.tenant, QUEUE, call, soon()))
     return found and found.position
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_a_phone_that_is_rung_at_once_need_not_be_told_of(world: World, *, rings: bool):
+    world.put("ada")
+    offered = ask(world, "c1", rings=rings)
+    assert isinstance(offered, Offered)
+    view = world.run(world.agents.get(world.tenant, "ada", soon()))
+    assert view is not None
+    assert view.effective.state is (AgentState.RINGING if rings else AgentState.RESERVED)
+    token = offered.reserved.token
+    if rings:
+        assert world.run(
+            world.agents.ring(world.tenant, "ada", token, ring_ms=LONG_MS, deadline=soon())
+        ), "whoever asks again is told the same"
+    missed = world.agents.unanswered(
+        world.tenant, "ada", token, deadline=soon(), limit=3, pause_ms=1000
+    )
+    assert world.run(missed)
+    assert isinstance(ask(world, "c2", rings=rings), Offered)
 
 
 def test_a_call_gets_the_free_agent_and_leaves_no_place_behind_once_they_talk(world: World):

@@ -136,7 +136,7 @@ def test_racing_clients_never_hold_one_agent_twice(world: World, seed: int):
     [
         pytest.param(
             ["agent_reserve"],
-            ("'reserved', now, now + lease", "'reserved', now, now + 1"),
+            ("activity, now, now + lease", "activity, now, now + 1"),
             id="leases too short",
         ),
         pytest.param(
@@ -192,8 +192,8 @@ def test_a_client_killed_before_it_confirms_gives_the_agent_back_within_the_leas
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("agent_reserve", ("'reserved', now, now + lease", "'reserved', now, now + 9 * lease")),
-        ("agent_reserve", ("'reserved', now, now + lease", "'reserved', now, now + lease - 30")),
+        ("agent_reserve", ("activity, now, now + lease", "activity, now, now + 9 * lease")),
+        ("agent_reserve", ("activity, now, now + lease", "activity, now, now + lease - 30")),
         ("agent_reserve", ("'until', until_text", "'until', now + 9 * lease")),
         ("agent_confirm", ("a.token ~= ARGV[4] then return 0 end --@token-check", "false then return 0 end")),
     ],
