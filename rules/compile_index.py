@@ -39,7 +39,16 @@ Positions = tuple[int, ...]
 class Index:
     """Finds the filed rules whose entries are true of a call."""
 
-    __slots__ = ("_attributes", "_contact", "_digits", "_lists", "_numbers", "_prefixes", "_router")
+    __slots__ = (
+        "_attributes",
+        "_called",
+        "_caller",
+        "_contact",
+        "_digits",
+        "_lists",
+        "_prefixes",
+        "_router",
+    )
 
     def __init__(
         self, filed: Mapping[int, AbstractSet[Entry]], lists: Mapping[str, frozenset[str]]
@@ -56,7 +65,8 @@ class Index:
             return {which: table for (each, which), table in tables.items() if each == fact}
 
         self._router = of("router").get("", {})
-        self._numbers = tuple(of("number").items())
+        self._caller = of("number").get("caller", {})
+        self._called = of("number").get("called", {})
         self._contact = tuple(of("contact").items())
         self._digits = of("digits")
         self._attributes = of("attribute")
@@ -81,9 +91,10 @@ class Index:
         return found[0] if found else ()
 
     def _find_by_number(self, e: Evaluation, found: list[Positions]) -> None:
-        for which, table in self._numbers:
-            if positions := table.get(getattr(e, which)):
-                found.append(positions)
+        if e.caller is not None and (positions := self._caller.get(e.caller)):
+            found.append(positions)
+        if e.called is not None and (positions := self._called.get(e.called)):
+            found.append(positions)
         for which, members, positions in self._lists:
             if getattr(e, which) in members:
                 found.append(positions)

@@ -31,6 +31,7 @@ class TenantNames:
 
     def __init__(self, tenant: TenantDirectory, phones: Phones = _no_phones) -> None:
         self._tenant = tenant
+        self._agents = tenant.resources.agents
         self._phones = phones
         self._seen_phones: Mapping[str, str] = {}
         self._unreachable: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -40,9 +41,9 @@ class TenantNames:
         return None if entry is None else entry.config
 
     def agent(self, agent_id: str) -> AgentConfig | None:
-        found = self._tenant.resources.agents.get(agent_id)
-        phone = self._phones(self._tenant.name).get(agent_id)
-        if found is None or phone is None:
+        found = self._agents.get(agent_id)
+        phones = self._phones(self._tenant.name)
+        if found is None or (phone := phones.get(agent_id)) is None:
             return found
         return msgspec.structs.replace(found, endpoint=phone)
 
@@ -59,7 +60,7 @@ class TenantNames:
         if found is None:
             members = (
                 agent.id
-                for agent in self._tenant.resources.agents.values()
+                for agent in self._agents.values()
                 if queue_id in agent.queues
                 and getattr(agent, address) is None
                 and not (address == "endpoint" and agent.id in phones)

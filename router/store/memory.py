@@ -123,12 +123,12 @@ class CallMemory:
 
     def of(self, asked: Asked) -> Memory:
         """What is remembered of the call and not older than LIFETIME_S."""
-        return self._of((asked.router.id, asked.dialect.address, asked.call.call_id), asked.now_s)
-
-    def _of(self, key: "_Call", now_s: float) -> Memory:
+        key = (asked.router.id, asked.dialect.address, asked.call.call_id)
         kept = self._young.get(key) or self._old.get(key)
-        if kept is None:
-            return NOTHING_KNOWN
+        return NOTHING_KNOWN if kept is None else self._fresh(kept, asked.now_s)
+
+    @staticmethod
+    def _fresh(kept: "_Kept", now_s: float) -> Memory:
         memory = kept if isinstance(kept, Memory) else _unpacked(*kept)
         latest_s = max((answer.at_s for answer in memory.answers.values()), default=0.0)
         return memory if latest_s + LIFETIME_S >= now_s else NOTHING_KNOWN
@@ -145,7 +145,7 @@ class CallMemory:
             young = self._young
         keyed = (outcome.call or call).digits
         if asked.fingerprint or outcome.asked or keyed or key in young or key in self._old:
-            known = self._of(key, asked.now_s)
+            known = self.of(asked)
             if known.answers or asked.fingerprint or outcome.asked or keyed:
                 young[key] = known.merged(_memory_of(asked, outcome))
                 return

@@ -96,7 +96,7 @@ class Answering:
             router,
             call,
             silent,
-            dialogue.fingerprint(call.digits, silent),
+            dialogue.fingerprint(call.digits, silent) if call.digits or silent else "",
             _DIALECT,
             view.names,
             now_s,

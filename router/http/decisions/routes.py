@@ -72,12 +72,15 @@ class RouteHandler:
         if awaited is None:
             self._finish_in_task(half, tell)
         else:
-            later = _Later(self, half, tell)
+            later = _Later(half, tell, self._give_up)
             self._seatbelts.put_on(later)
-            awaited.then(later.go_on)
+            awaited.then(functools.partial(self._go_on, later))
 
-    def go_on(self, later: "_Later") -> None:
+    def _go_on(self, later: "_Later", _: object) -> None:
         """What was awaited is there."""
+        if later.is_over:
+            return
+        later.is_over = True
         self._seatbelts.take_off(later)
         reply = self._answering.at_hand(later.half)
         if reply is None:
@@ -86,7 +89,7 @@ class RouteHandler:
         self.waiting -= 1
         later.tell(_bytes_of(reply))
 
-    def give_up(self, later: "_Later") -> None:
+    def _give_up(self, later: "_Later") -> None:
         """What was awaited has not come, although its own deadline has passed."""
         self._finish_in_task(later.half, later.tell)
 
@@ -124,24 +127,19 @@ class RouteHandler:
 class _Later:
     """One answer that waits for the store without a task; goes on once."""
 
-    __slots__ = ("_is_over", "_route", "deadline", "half", "tell")
+    __slots__ = ("_give_up", "deadline", "half", "is_over", "tell")
 
-    def __init__(self, route: RouteHandler, half: Half, tell: Tell) -> None:
-        self._route = route
-        self._is_over = False
+    def __init__(self, half: Half, tell: Tell, give_up: "Callable[[_Later], None]") -> None:
+        self._give_up = give_up
+        self.is_over = False
         self.half = half
         self.tell = tell
         self.deadline = half.deadline
 
-    def go_on(self, _: object) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._route.go_on(self)
-
     def cut(self) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._route.give_up(self)
+        if not self.is_over:
+            self.is_over = True
+            self._give_up(self)
 
 
 @functools.lru_cache(maxsize=1024)

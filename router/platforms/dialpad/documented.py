@@ -85,15 +85,20 @@ def facts_of(request: Documented, body: bytes, router_id: str) -> RoutingRequest
     """The facts of a request that was read from `body`."""
     call_id, caller, called = request.call_id, request.external_number, request.internal_number
     contact = request.contact
+    # By position, in the order of the fields: half as dear as by name.
     call = CallFacts(
-        call_id=call_id if isinstance(call_id, str) else "" if call_id is None else str(call_id),
-        caller=caller if caller is None or caller[:1] == "+" else number_of(caller),
-        called=called if called is None or called[:1] == "+" else number_of(called),
-        router=router_id,
-        contact=_contact(contact) if isinstance(contact, Party) else None,
-        attributes=_DocumentedAttributes(request, body),
+        call_id if isinstance(call_id, str) else "" if call_id is None else str(call_id),
+        caller if caller is None or caller[:1] == "+" else number_of(caller),
+        called if called is None or called[:1] == "+" else number_of(called),
+        router_id,
+        _contact(contact) if isinstance(contact, Party) else None,
+        _NOTHING_KEYED,
+        _DocumentedAttributes(request, body),
     )
     return RoutingRequest(call)
+
+
+_NOTHING_KEYED: Final[Mapping[str, str]] = {}
 
 
 class _DocumentedAttributes(LateAttributes):
@@ -110,8 +115,7 @@ class _DocumentedAttributes(LateAttributes):
     def nested(self, *, is_masked: bool) -> Attributes:
         request = self._request
         contact = request.contact
-        # By position, in the order of the fields: half as dear as by name. What is absent is not asked
-        # how it would be shown.
+        # What is absent is not asked how it would be shown.
         return Attributes(
             request.date_started,
             _rest_of_contact(contact, is_masked) if isinstance(contact, Party) else UNSET,
@@ -137,15 +141,15 @@ def _contact(party: Party) -> Contact | None:
     who, kind, name, email = party.id, party.type, party.name, party.email
     if party == _NOBODY:
         return None
+    if isinstance(who, str):
+        shown = who if len(who) <= LONGEST_ID else None
+    else:
+        shown = str(who) if isinstance(who, int) else None
     return Contact(
-        id=str(who)
-        if isinstance(who, int)
-        else who
-        if isinstance(who, str) and len(who) <= LONGEST_ID
-        else None,
-        type=None if kind is UNSET else kind,
-        name=None if name is UNSET else name,
-        email=None if email is UNSET else email,
+        shown,
+        None if kind is UNSET else kind,
+        None if name is UNSET else name,
+        None if email is UNSET else email,
     )
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from router.decisions.log import Entry, entry_of, unfolded
 from router.decisions.outcome import Asked, Level, Outcome, RouterView
-from router.decisions.views import TenantNames
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.documented import Documented, facts_of, read_documented
 from router.platforms.dialpad.wire import RoutingRequest, read_json, read_request
@@ -65,7 +64,7 @@ def logged(request: RoutingRequest, *, with_full_numbers: bool) -> Entry:
         silent=request.silent,
         fingerprint="",
         dialect=DialpadDialect(),
-        names=TenantNames(None),  # type: ignore[arg-type]  # not asked
+        names=None,  # type: ignore[arg-type]  # not asked
         now_s=1.0,
     )
     entry = entry_of(

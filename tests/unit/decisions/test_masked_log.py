@@ -5,7 +5,6 @@ import pytest
 
 from router.decisions.log import Entry, entry_of, masked
 from router.decisions.outcome import Asked, Level, Outcome, RouterView
-from router.decisions.views import TenantNames
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.wire import read_request
 from rules.actions import Target, TargetType
@@ -51,7 +50,7 @@ def logged(body: dict[str, object], **outcome: object) -> Entry:
         silent=request.silent,
         fingerprint="",
         dialect=DialpadDialect(),
-        names=TenantNames(None),  # type: ignore[arg-type]  # not asked
+        names=None,  # type: ignore[arg-type]  # not asked
         now_s=1.0,
     )
     made = msgspec.structs.replace(Outcome(body=b"{}", level=Level.FULL), **outcome)
