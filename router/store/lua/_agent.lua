@@ -204,7 +204,9 @@ end
 -- who becomes ready from now on by themselves; who takes an old place again is named to them.
 local function place(prefix, id, a, now)
   local at = ready_at(a)
+  local lines = at and at <= now and { prefix .. 'relax_due' } -- where a call may wait for the agent
   for requirement in gmatch(a.reqs, '[^\n]+') do
+    if lines then lines[#lines + 1] = prefix .. 'waiting:' .. requirement end
     if at and not is_disturbed(a, requirement) then
       call('ZADD', prefix .. 'ready:' .. requirement, at, id)
       if at < now then --@again
@@ -219,7 +221,7 @@ local function place(prefix, id, a, now)
     end
   end
   -- Whoever keeps callers on hold looks for one at once; who gets free by time is found by the clock.
-  if at and at <= now then call('PUBLISH', prefix .. 'freed', id) end --@freed
+  if lines and call('EXISTS', unpack(lines)) > 0 then call('PUBLISH', prefix .. 'freed', id) end --@freed
 end
 
 -- The next turn in a queue's round: behind everybody.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -122,6 +123,33 @@ async def test_a_waiting_call_gets_the_agent_whose_wrap_up_lapses(redis_url: str
         await board.queueing.wrap_up(agent)
         assert await board.state_of("ada") == "wrap_up"
         assert (await board.until_matched(second)).offers[0].agent == "ada"
+
+
+async def test_an_agent_whom_nobody_waits_for_is_announced_to_nobody(redis_url: str):
+    async with switchboard(redis_url) as board:
+        await board.has("ada")
+
+        async def announced() -> int:
+            link = board.links.link_for(TENANT)
+            told = await link.call("INFO", "commandstats", deadline=in_s(5))
+            assert isinstance(told, bytes)
+            found = re.search(rb"cmdstat_publish:calls=(\d+)", told)
+            return int(found[1]) if found else 0
+
+        async def talks(state: CallState) -> str:
+            match = await board.arrives(state)
+            assert isinstance(match, Matched)
+            return await confirmed(board, state, match)
+
+        agent, before = await talks(call()), await announced()
+        await board.queueing.wrap_up(agent)
+        assert await board.state_of("ada") == "available"
+        assert await announced() == before
+        agent, second = await talks(call()), call("+12125550143")
+        assert isinstance(await board.arrives(second), Placed)
+        await board.queueing.wrap_up(agent)
+        await board.until_matched(second)
+        assert await announced() > before
 
 
 async def test_a_lost_announcement_costs_a_second_and_no_call(redis_url: str):
