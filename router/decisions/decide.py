@@ -20,9 +20,10 @@ from router.decisions import dialogue, fallback
 from router.decisions.dialogue import MadeBy, Memory, Remembered
 from router.decisions.kept import KeptByNames
 from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Outcome, Taken, Why
-from router.decisions.rungs import Rungs, Ways, request_id_of, straight_to
+from router.decisions.rungs import Rungs, Ways, request_id_of
 from router.decisions.seatbelt import Seatbelts
 from router.errors import CrosspointError, RememberedError
+from router.site.resources import AgentConfig
 from rules.actions import Action, Ask, Callback, Decision, End, Menu, ReserveAgent
 from rules.facts import LiveFacts
 from rules.ruleset import Ruleset
@@ -30,8 +31,8 @@ from rules.ruleset import Ruleset
 MOST_QUEUES_ASKED: Final = 32
 """Of a ruleset that asks about more queues, only those that were missed are looked up."""
 
-MOST_OUTCOMES: Final = 20_000
-"""Outcomes of decisions by rules alone that are kept ready."""
+MOST_OUTCOMES: Final = 50_000
+"""Outcomes that are kept ready: one for a decision by rules alone, one for each agent otherwise."""
 
 STORE_SHARE: Final = 0.5
 """How much of the time left the store may take. It needs a millisecond or has stalled; what it leaves
@@ -172,7 +173,7 @@ class Decider:
         self._calls_back = calls_back
         self._ways = Ways(most_rounds, left_to_caller, self._may_call_back)
         self._reserves = ReserveAgent not in left_to_caller
-        self._outcomes: KeptByNames[tuple[Decision, Dialect, Outcome]] = KeptByNames(MOST_OUTCOMES)
+        self._outcomes: KeptByNames[_Told] = KeptByNames(MOST_OUTCOMES)
         self._seatbelts = Seatbelts()
 
     async def decide(self, asked: Asked, deadline: Deadline) -> Outcome:
@@ -189,13 +190,13 @@ class Decider:
 
     def at_hand(self, asked: Asked, begun: "Straight") -> Outcome | None:
         """The outcome, if the reply to `begun.reserving` says it all; None: `finish` finds it."""
-        if begun.reserving is None:
+        if begun.reserving is None or begun.first is None:
             return None
         try:
             taken = begun.reserving.at_hand()
             if taken is None:
                 return None
-            return straight_to(taken, asked, begun.ruleset, begun.decision, begun.first)
+            return self._told_before(asked, begun.ruleset, begun.decision, taken.agent)
         except Exception:  # noqa: BLE001 - `finish` meets it again, and answers all the same
             return None
 
@@ -261,18 +262,24 @@ class Decider:
             return Straight(ruleset, decision, memory, first)  # `finish` meets it again
         return Straight(ruleset, decision, memory, first, request_id, reserving)
 
-    def _told_before(self, asked: Asked, ruleset: Ruleset, decision: Decision) -> Outcome | None:
-        """The outcome of a decision that comes to the same for every call.
+    def _told_before(
+        self, asked: Asked, ruleset: Ruleset, decision: Decision, agent: str | None = None
+    ) -> Outcome | None:
+        """The outcome of a decision that comes to the same for every call, or for every one of an agent.
 
         It is kept until the rules or the directory change: making it anew costs more than the rules.
+        None: there is no way to say so. With `agent` it says what `Rungs.reserved` does of the first one
+        asked for, of a call that is remembered with it.
         """
-        tenant = asked.router.tenant
-        kept = self._outcomes.get(tenant, asked.names, id(decision))
+        names = asked.names
+        config = None if agent is None else names.agent(agent)
+        key = (id(decision), agent)
+        kept = self._outcomes.get(asked.router.tenant, names, key)
         if kept is not None:
-            known, dialect, outcome = kept
-            if known is decision and dialect is asked.dialect:
+            known, dialect, whom, outcome = kept
+            if known is decision and dialect is asked.dialect and whom is config:
                 return outcome
-        body = asked.dialect.express(decision.action, asked.names, None)
+        body = asked.dialect.express(decision.action, names, config)
         if body is None:
             return None
         outcome = Outcome(
@@ -280,9 +287,13 @@ class Decider:
             level=Level.FULL,
             rule=decision.rule,
             digest=ruleset.digest,
+            reasons=() if agent is None else (f"{Why.RESERVED}:{agent}",),
+            agent=agent,
             asks_for=ruleset.asked_attributes,
+            is_remembered=agent is not None,
         )
-        self._outcomes.put(tenant, asked.names, id(decision), (decision, asked.dialect, outcome))
+        kept = (decision, asked.dialect, config, outcome)
+        self._outcomes.put(asked.router.tenant, names, key, kept)
         return outcome
 
     async def _decide(
@@ -381,6 +392,8 @@ class Decider:
             again_after_s=action.timeout_s if isinstance(action, Ask) else 0.0,
         )
 
+
+_Told = tuple[Decision, Dialect, AgentConfig | None, Outcome]
 
 _NOBODY: Final = End()
 """Stands in for what an action that was carried out would have led to otherwise."""

@@ -3,6 +3,7 @@
 A directory is replaced as a whole, and holds every agent there is: nothing here may outlive it by long.
 """
 
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from router.decisions.outcome import Names
@@ -11,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class KeptByNames(Generic[_T]):
-    """At most `most` things, by tenant and by the id of what each was worked out from.
+    """At most `most` things, by tenant and by a key: the id of what each was worked out from.
 
     An id is good as long as its object lives: keep the object beside what is kept.
     """
@@ -19,14 +20,14 @@ class KeptByNames(Generic[_T]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._count = 0
-        self._kept: dict[str, tuple[Names, dict[int, _T]]] = {}
+        self._kept: dict[str, tuple[Names, dict[Hashable, _T]]] = {}
 
-    def get(self, tenant: str, names: Names, key: int) -> _T | None:
+    def get(self, tenant: str, names: Names, key: Hashable) -> _T | None:
         """What was put for these very names."""
         of_tenant = self._kept.get(tenant)
         return None if of_tenant is None or of_tenant[0] is not names else of_tenant[1].get(key)
 
-    def put(self, tenant: str, names: Names, key: int, thing: _T) -> None:
+    def put(self, tenant: str, names: Names, key: Hashable, thing: _T) -> None:
         """Keep it; what was kept for other names of the tenant is forgotten."""
         if self._count >= self._most:
             self._kept.clear()

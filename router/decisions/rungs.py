@@ -238,30 +238,6 @@ class Rungs:
         self._reasons.append(str(why) if subject is None else f"{why}:{subject}")
 
 
-def straight_to(
-    taken: Taken, asked: Asked, ruleset: Ruleset, decision: Decision, first: MadeBy | None
-) -> Outcome | None:
-    """What `Rungs.reserved` says of the first agent asked for, at a third of the cost.
-
-    Nearly every call that wants an agent gets this one. None: there is no way to say so.
-    """
-    agent = taken.agent
-    body = asked.dialect.express(decision.action, asked.names, asked.names.agent(agent))
-    if body is None:
-        return None
-    return Outcome(
-        body=body,
-        level=Level.FULL,
-        rule=decision.rule,
-        digest=ruleset.digest,
-        reasons=(f"{Why.RESERVED}:{agent}",),
-        agent=agent,
-        call=asked.call,
-        asks_for=ruleset.asked_attributes,
-        is_remembered=first is not None,
-    )
-
-
 def request_id_of(asked: Asked, wanted: ReserveAgent | Callback) -> str:
     """The same for the same question of the same call, so that asking twice does it once."""
     if not asked.call.call_id:

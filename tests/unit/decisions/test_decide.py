@@ -18,11 +18,13 @@ from router.errors import (
 )
 from router.http.decisions.afterwards import is_worth_telling
 from router.http.decisions.dialplan import DialplanDialect
+from router.site.resources import AgentConfig
 from router.store.memory import CallMemory
 from rules.actions import Action, Callback, End, Enqueue, Forward, Target, TargetType, Voicemail
 from rules.facts import QueueFacts
 from tests.unit.decisions.decide_fakes import (
     NAMES,
+    FakeNames,
     FakeRulesets,
     FakeStore,
     agent,
@@ -487,8 +489,41 @@ async def test_what_the_first_reservation_brings_may_be_all_it_takes(
     outcome = with_it.decider.at_hand(asked(), begun)
     assert (outcome is not None) is is_at_hand
     outcome = outcome or await with_it.decider.finish(asked(), begun, in_s(1))
-    assert outcome == await without.ask()
+    assert replace(outcome, call=asked().call) == await without.ask()  # the same for every call
     assert with_it.store.wanted == without.store.wanted
+
+
+async def test_what_an_agent_comes_to_is_kept_until_the_agent_is_another() -> None:
+    service = Service(rule("all", agent()))
+
+    def outcome_of(what: Asked, who: str) -> Outcome | None:
+        service.store.free = [who]
+        begun = service.decider.begin(what, in_s(1))
+        assert isinstance(begun, Straight)
+        return service.decider.at_hand(what, begun)
+
+    def again(**changes: object) -> Asked:
+        numbers.append(f"c{len(numbers)}")
+        return replace(first, call=asked(call_id=numbers[-1]).call, **changes)
+
+    numbers: list[str] = []
+    everybody = {"ada": "3001", "eve": "3003"}
+    names = FakeNames(*(AgentConfig(id=i, name=i, user_id=u) for i, u in everybody.items()))
+    first = replace(asked(), names=names)
+    ada, eve = outcome_of(again(), "ada"), outcome_of(again(), "eve")
+    assert ada is not None
+    assert eve is not None
+    assert (wire(ada), wire(eve)) == (user("3001"), user("3003"))
+    assert (ada.agent, ada.reasons) == ("ada", ("reserved:ada",))
+    assert outcome_of(again(), "ada") is ada
+    names.agents["ada"] = AgentConfig(id="ada", name="Ada", user_id="3009")  # as at another phone
+    moved = outcome_of(again(), "ada")
+    assert moved is not None
+    assert wire(moved) == user("3009")
+    gone = FakeNames(AgentConfig(id="eve", name="Eve", user_id="3003"))
+    assert outcome_of(again(names=gone), "ada") is None
+    other_way = outcome_of(again(dialect=DialplanDialect()), "eve")
+    assert other_way is not eve
 
 
 async def test_a_store_that_refuses_to_begin_costs_the_agent_and_no_more() -> None:
