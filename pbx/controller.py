@@ -11,6 +11,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import structlog
 
@@ -97,6 +98,20 @@ class Controller:
         self._arrived_meanwhile: dict[str, AgiStarted] = {}
         self._gone_meanwhile: set[str] = set()
         self._phones_meanwhile: dict[str, PhoneState] = {}
+        # Any: each handler takes the kind that it stands under.
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            AgiEnded: self._agi_ended,
+            AgiStarted: self._agi_started,
+            BridgeEntered: self._bridge_entered,
+            BridgeLeft: self._bridge_left,
+            DeviceChanged: self._phone,
+            HungUp: self._hung_up,
+            KeyPressed: self._key,
+            NewChannel: self._channel,
+            NewState: self._channel,
+            OriginateEnded: self._originate_ended,
+            SoftHangupRequested: self._soft_hangup,
+        }
 
     async def run(self) -> None:
         """Take over the calls of before, then carry out whatever comes; ends by cancellation only."""
@@ -191,34 +206,27 @@ class Controller:
 
     # --- events -------------------------------------------------------------------------------------
 
-    def _on_event(self, event: Event) -> None:  # noqa: C901 - one case per event
-        match event:
-            case AgiStarted():
-                self._agi_started(event)
-            case KeyPressed():
-                self._key(event)
-            case HungUp():
-                self._hung_up(event)
-            case OriginateEnded():
-                self._originate_ended(event)
-            case BridgeEntered():
-                self._bridge_entered(event)
-            case AgiEnded():
-                left = self.channels.find(event.uniqueid)
-                if left is not None:
-                    left.has_left = True
-            case SoftHangupRequested(cause=by) if by == ASTERISK_ITSELF:
-                self.channels.seen(event.uniqueid, event.channel).is_ended = True
-            case BridgeLeft():
-                self.channels.move(self.channels.seen(event.uniqueid, event.channel), "")
-            case DeviceChanged():
-                self._phone(event)
-            case NewChannel() | NewState():
-                channel = self.channels.seen(event.uniqueid, event.channel)
-                channel.is_up = event.channel_state == UP
-                channel.has_rung |= event.channel_state == RINGING
-            case _:
-                pass
+    def _on_event(self, event: Event) -> None:
+        handle = self._handlers.get(type(event))
+        if handle is not None:
+            handle(event)
+
+    def _agi_ended(self, event: AgiEnded) -> None:
+        left = self.channels.find(event.uniqueid)
+        if left is not None:
+            left.has_left = True
+
+    def _soft_hangup(self, event: SoftHangupRequested) -> None:
+        if event.cause == ASTERISK_ITSELF:
+            self.channels.seen(event.uniqueid, event.channel).is_ended = True
+
+    def _bridge_left(self, event: BridgeLeft) -> None:
+        self.channels.move(self.channels.seen(event.uniqueid, event.channel), "")
+
+    def _channel(self, event: NewChannel | NewState) -> None:
+        channel = self.channels.seen(event.uniqueid, event.channel)
+        channel.is_up = event.channel_state == UP
+        channel.has_rung |= event.channel_state == RINGING
 
     def _agi_started(self, event: AgiStarted) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)

@@ -37,7 +37,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._events: deque[Event | Posted] = deque()
-        self._arrived = asyncio.Event()
+        self._arrived: asyncio.Future[None] | None = None  # while somebody waits
         self._keys = 0
 
     def __len__(self) -> int:
@@ -56,14 +56,15 @@ class Inbox:
         elif len(self) >= MOST_EVENTS and not isinstance(event, LegGone | Recovered):
             return False
         self._events.append(event)
-        self._arrived.set()
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
         return True
 
     async def take(self) -> Event | Posted:
         """The oldest event; waits for one. Taken from by one task."""
         while not self._events:
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
         event = self._events.popleft()
         if isinstance(event, Key):
             self._keys -= 1

@@ -173,7 +173,8 @@ class Session:
         try:
             while self.state.phase is not Phase.ENDED:
                 event = await self._inbox.take()
-                await self._gate.passed()
+                if not self._gate.is_open:
+                    await self._gate.passed()
                 if isinstance(event, Posted):
                     if not event.begin():
                         log.info("control_too_late", control=type(event.control).__name__)

@@ -87,7 +87,7 @@ class AgiCommands:
 
     def _left(self, event: events.AgiEnded) -> None:
         """The channel has hung up, or was taken elsewhere: what comes next says which."""
-        command_ids = self._of(event)
+        command_ids = [one for one in self._of(event) if not self._pending[one].future.done()]
         for command_id in command_ids:
             self._pending[command_id].has_left = True
         if command_ids:

@@ -8,6 +8,7 @@ queue.
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import Callable
 from enum import StrEnum
@@ -147,7 +148,8 @@ class Client:
         action = Agi(channel=channel, command=command.text, command_id=command_id)
         result = self.agi_commands.expect(command_id, str(channel), command)
         sent = Sent(action.action, result, is_begun_only=True)
-        self._deadlines.put(result, deadline, OutcomeUnknownError(command_id=command_id))
+        late = functools.partial(OutcomeUnknownError, command_id=command_id)
+        self._deadlines.put(result, deadline, late)
         try:
             self._put(action, sent, deadline)
             if command.wakes:
@@ -284,7 +286,7 @@ class Client:
         future: asyncio.Future[list[bytes]] = loop.create_future()
         sent = Sent(action.action, future, is_list=action.is_list)
         self._put(action, sent, deadline)
-        self._deadlines.put(future, deadline, OutcomeUnknownError())
+        self._deadlines.put(future, deadline, OutcomeUnknownError)
 
         def over(_: asyncio.Future[list[bytes]]) -> None:
             self._deadlines.drop(future)

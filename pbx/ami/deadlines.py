@@ -4,6 +4,7 @@ Nearly everything is answered within milliseconds, so a timer of each one's own 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from pbx.ami.agi_commands import end
@@ -16,15 +17,17 @@ class Deadlines:
 
     def __init__(self) -> None:
         # Any: what a future ends with is its owner's business.
-        self._due: dict[asyncio.Future[Any], tuple[float, Exception]] = {}
+        self._due: dict[asyncio.Future[Any], tuple[float, Callable[[], Exception]]] = {}
         self._rings_at = _NEVER
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def put(self, future: asyncio.Future[Any], deadline: float, error: Exception) -> None:
-        """End the future with the error at the deadline, a point of the loop's clock."""
+    def put(
+        self, future: asyncio.Future[Any], deadline: float, error: Callable[[], Exception]
+    ) -> None:
+        """End the future with an error, made then, at the deadline, a point of the loop's clock."""
         self._due[future] = (deadline, error)
         if deadline < self._rings_at:
             self._ring_at(deadline)
@@ -49,6 +52,6 @@ class Deadlines:
         for future, (deadline, error) in list(self._due.items()):
             if deadline <= now:
                 self.drop(future)
-                end(future, error)
+                end(future, error())
         if self._due:
             self._ring_at(min(deadline for deadline, _ in self._due.values()))

@@ -58,9 +58,8 @@ class AgiStarted(ChannelEvent, frozen=True, kw_only=True):
 
     def environment(self, name: str) -> str:
         """The value of `agi_callerid`, ...; empty when there is none."""
-        start = f"{name}%3A%20"
-        found = next((line for line in self.env.split("%0A") if line.startswith(start)), start)
-        return unquote(found.removeprefix(start))
+        _, _, found = f"%0A{self.env}".partition(f"%0A{name}%3A%20")
+        return unquote(found.partition("%0A")[0])
 
 
 class AgiResultArrived(ChannelEvent, frozen=True, kw_only=True):

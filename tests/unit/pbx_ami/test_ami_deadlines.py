@@ -19,9 +19,9 @@ def in_ms(milliseconds: float) -> float:
 
 async def test_each_ends_at_its_own_deadline_and_who_is_dropped_does_not():
     deadlines, late, later, dropped = Deadlines(), future(), future(), future()
-    deadlines.put(later, in_ms(40), OutcomeUnknownError())
-    deadlines.put(late, in_ms(10), OutcomeUnknownError())  # comes second and ends first
-    deadlines.put(dropped, in_ms(5), OutcomeUnknownError())
+    deadlines.put(later, in_ms(40), OutcomeUnknownError)
+    deadlines.put(late, in_ms(10), OutcomeUnknownError)  # comes second and ends first
+    deadlines.put(dropped, in_ms(5), OutcomeUnknownError)
     deadlines.drop(dropped)
     async with asyncio.timeout_at(soon()):
         with pytest.raises(OutcomeUnknownError):
@@ -44,7 +44,7 @@ async def test_one_timer_is_made_for_many(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "call_at", counted)
     deadlines, many = Deadlines(), [future() for _ in range(50)]
     for number, one in enumerate(many):
-        deadlines.put(one, in_ms(1000 + number), OutcomeUnknownError())
+        deadlines.put(one, in_ms(1000 + number), OutcomeUnknownError)
         deadlines.drop(one)
     deadlines.close()
     assert len(made) == 1
@@ -52,8 +52,8 @@ async def test_one_timer_is_made_for_many(monkeypatch: pytest.MonkeyPatch):
 
 async def test_what_has_ended_by_itself_is_left_alone():
     deadlines, answered, other = Deadlines(), future(), future()
-    deadlines.put(answered, in_ms(5), OutcomeUnknownError())
-    deadlines.put(other, in_ms(10), OutcomeUnknownError())
+    deadlines.put(answered, in_ms(5), OutcomeUnknownError)
+    deadlines.put(other, in_ms(10), OutcomeUnknownError)
     answered.set_result(None)
     async with asyncio.timeout_at(soon()):
         with pytest.raises(OutcomeUnknownError):
