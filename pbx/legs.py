@@ -1,5 +1,7 @@
 """Every channel that is alive, as Asterisk reports it: what commands need to know of it."""
 
+import asyncio
+
 import msgspec
 
 from pbx.ami.values import ChannelName, UniqueId
@@ -32,6 +34,7 @@ class Channels:
     def __init__(self) -> None:
         self._by_id: dict[str, Channel] = {}
         self._in: dict[str, list[Channel]] = {}
+        self._awaited: dict[str, list[asyncio.Future[None]]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -49,10 +52,29 @@ class Channels:
         return self._by_id.get(unique_id.lower())
 
     def gone(self, unique_id: str) -> Channel | None:
-        channel = self._by_id.pop(unique_id.lower(), None)
+        key = unique_id.lower()
+        channel = self._by_id.pop(key, None)
         if channel is not None:
             self.move(channel, "")
+        for waiting in self._awaited.pop(key, ()):
+            _tell(waiting)
         return channel
+
+    async def until_gone(self, unique_id: str, limit_s: float) -> None:
+        """Wait until the channel is gone, at most so long."""
+        key, loop = unique_id.lower(), asyncio.get_running_loop()
+        if key not in self._by_id:
+            return
+        waiting = loop.create_future()
+        self._awaited.setdefault(key, []).append(waiting)
+        timer = loop.call_later(limit_s, _tell, waiting)
+        try:
+            await waiting
+        finally:
+            timer.cancel()
+            others = [one for one in self._awaited.pop(key, ()) if one is not waiting]
+            if others:
+                self._awaited[key] = others
 
     def move(self, channel: Channel, bridge: str) -> None:
         """The channel is in that bridge now; empty: in none."""
@@ -73,3 +95,12 @@ class Channels:
     def clear(self) -> None:
         self._by_id.clear()
         self._in.clear()
+        for waiting in self._awaited.values():
+            for one in waiting:
+                _tell(one)
+        self._awaited.clear()
+
+
+def _tell(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

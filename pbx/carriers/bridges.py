@@ -89,10 +89,9 @@ class BridgeCarrier:
                     await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)
                 finally:
                     self._under_way -= 1
-            # How the other leg went says more than that the bridge is over: it is told first.
-            until = call.in_s(LEG_GOES_S)
-            while this == self._bridges and call.name_of(command.leg) and call.in_s(0) < until:  # noqa: ASYNC110 - a look or two; not worth a watch on every channel
-                await asyncio.sleep(LOOK_S)
+            if this == self._bridges:
+                # How the other leg went says more than that the bridge is over: it is told first.
+                await call.channels.until_gone(command.leg, LEG_GOES_S)
             # The end of a bridge that was taken apart is no news, and may come late.
             if this == self._bridges:
                 call.post(BridgeOver())

@@ -50,6 +50,13 @@ class _Playing:
         self.until_key = until_key
         self.is_stopped = False
         self.over = asyncio.Event()
+        self.doubt: asyncio.TimerHandle | None = None
+
+    def end(self) -> None:
+        """It is over."""
+        self.over.set()
+        if self.doubt is not None:
+            self.doubt.cancel()
 
 
 class VoiceCarrier:
@@ -110,7 +117,7 @@ class VoiceCarrier:
             try:
                 await self._speak(self._call.state.channel, command.prompts, playing)
             finally:
-                playing.over.set()
+                playing.end()
             if not playing.is_stopped:
                 self._call.post(Played(command.play))
 
@@ -124,7 +131,8 @@ class VoiceCarrier:
         if not playing.until_key:
             self._stop_now(playing)
         elif not playing.over.is_set():
-            asyncio.get_running_loop().call_later(KEY_STOPS_S, self._stop_now, playing)
+            loop = asyncio.get_running_loop()
+            playing.doubt = loop.call_later(KEY_STOPS_S, self._stop_now, playing)
 
     def _stop_now(self, playing: _Playing) -> None:
         if not playing.over.is_set():

@@ -96,10 +96,9 @@ class RecordingFiles:
         sizes = await self._visits.do(lambda: _sizes(_sides(self._spool, name)))
         kept: list[tuple[str, str]] = []
         while sizes:
-            await asyncio.sleep(RESTS_S)
-            is_last = loop.time() >= until
+            is_last = loop.time() + RESTS_S >= until
             look = functools.partial(_take, sizes, self._final, is_last=is_last)
-            taken = await self._visits.do(look)
+            taken = await self._visits.do(look, after_s=RESTS_S)
             for reason in taken.failed:
                 _log.error("recording_not_kept", reason=reason)
             kept += taken.kept

@@ -13,26 +13,33 @@ T = TypeVar("T")
 
 
 class Visits:
-    """As many wait as there are who ask: one piece of work each at a time."""
+    """As many wait as there are who ask: one piece of work each at a time. There is one timer for all."""
 
     def __init__(self) -> None:
         # Any: whoever asks knows what comes of the work.
-        self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[float, Callable[[], Any], asyncio.Future[Any]]] = []
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """Have it done within a moment. Raises what it raises."""
+    async def do(self, work: Callable[[], T], *, after_s: float = 0.0) -> T:
+        """Have it done within a moment, at the earliest after so long. Raises what it raises."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         if not self._waiting:
             loop.call_later(GATHER_S, self._visit)
-        self._waiting.append((work, outcome))
+        self._waiting.append((loop.time() + after_s, work, outcome))
         return await outcome
 
     def _visit(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        wanted = [work for work, outcome in waiting if not outcome.done()]
-        told = [outcome for _, outcome in waiting if not outcome.done()]
-        visit = asyncio.get_running_loop().run_in_executor(None, _done, wanted)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        waiting = [one for one in self._waiting if not one[2].done()]
+        due = [one for one in waiting if one[0] <= now]
+        self._waiting = [one for one in waiting if one[0] > now]
+        if self._waiting:
+            loop.call_later(GATHER_S, self._visit)
+        if not due:
+            return
+        told = [outcome for _, _, outcome in due]
+        visit = loop.run_in_executor(None, _done, [work for _, work, _ in due])
 
         def tell(done: asyncio.Future[list[Any]]) -> None:
             if done.cancelled():  # the loop ends, and who asked with it

@@ -69,7 +69,10 @@ monitor-format = wav
 monitor-type = MixMonitor
 """
 NEEDS = ("app_queue.so",)
-COST_RATE, COST_CALLS = 10.0, 150
+COST_RATES, COST_CALLS = (10.0, 30.0), 150
+"""Seldom enough that each step of a call wakes the controller, and often enough that it does several at once."""
+WARM_CALLS = 5
+"""The first calls make the prompts and teach the store its scripts: they are not counted."""
 Control = Callable[[Instance, Sequence[str], Path], AbstractAsyncContextManager[int]]
 """Starts a controller for these agents; a folder of its own; gives its process id."""
 
@@ -125,6 +128,7 @@ class Bench:
         """Whole calls at a steady rate."""
         wanted = min(len(AGENTS), 10 + round(rate * 5))
         async with self._ready(side, AGENTS[:wanted]) as (folder, controller):
+            await self._call(side, folder, rate=COST_RATES[0], calls=WARM_CALLS, says=TALKS)
             before = cpu_s(self._asterisk.pid), cpu_s(controller) if controller else 0.0
             facts = await self._call(side, folder, rate=rate, calls=calls, says=TALKS)
             asterisk_s = cpu_s(self._asterisk.pid) - before[0]
@@ -387,19 +391,22 @@ async def run(bench: Bench, rates: Sequence[float], held: int) -> Table:
 
 
 async def cost(bench: Bench, runs: int) -> Table:
-    """What a call costs, several times."""
-    table = Table(title=f"CPU per call at {COST_RATE:.0f} calls/s, {COST_CALLS} calls a run")
-    for heading in ("run", "controller", "Asterisk", "in full"):
+    """What a call costs, several times, at each rate."""
+    table = Table(title=f"CPU per call, {COST_CALLS} calls a run")
+    for heading in ("calls/s", "run", "controller", "Asterisk", "in full"):
         table.add_column(heading, justify="right")
-    loads = [await bench.calls(OURS, rate=COST_RATE, calls=COST_CALLS) for _ in range(runs)]
-    for number, load in enumerate(loads, 1):
-        table.add_row(
-            str(number), _ms(load.controller_s), _ms(load.asterisk_s), f"{load.in_full:.1%}"
-        )
-    medians = (statistics.median(values) for values in zip(
-        *((load.controller_s, load.asterisk_s) for load in loads), strict=True
-    ))  # fmt: skip
-    table.add_row("median", *map(_ms, medians), "")
+    loads: dict[float, list[Load]] = {rate: [] for rate in COST_RATES}
+    for _ in range(runs):
+        for rate in COST_RATES:
+            loads[rate].append(await bench.calls(OURS, rate=rate, calls=COST_CALLS))
+    for rate, found in loads.items():
+        for number, load in enumerate(found, 1):
+            used = map(_ms, (load.controller_s, load.asterisk_s))
+            table.add_row(f"{rate:.0f}", str(number), *used, f"{load.in_full:.1%}")
+        medians = (statistics.median(values) for values in zip(
+            *((load.controller_s, load.asterisk_s) for load in found), strict=True
+        ))  # fmt: skip
+        table.add_row(f"{rate:.0f}", "median", *map(_ms, medians), "")
     return table
 
 

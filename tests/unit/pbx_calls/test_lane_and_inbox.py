@@ -169,6 +169,26 @@ def test_channels_are_known_by_id_whatever_its_case_and_by_their_latest_name():
     assert channels.find("pbx-1.2") is None
 
 
+async def test_a_channel_is_waited_for_until_it_is_gone_and_not_for_ever():
+    channels = Channels()
+    await channels.until_gone("pbx-1.1", 60)
+    for number in (1, 2, 3):
+        channels.seen(UniqueId(f"pbx-1.{number}"), ChannelName(f"PJSIP/a-{number}"))
+    first, again, cleared = (
+        asyncio.create_task(channels.until_gone(one, 60))
+        for one in ("PBX-1.1", "pbx-1.1", "pbx-1.2")
+    )
+    await asyncio.sleep(0)
+    again.cancel()
+    await asyncio.sleep(0)
+    channels.gone("pbx-1.1")
+    await first
+    await channels.until_gone("pbx-1.3", 0.01)
+    assert not cleared.done()
+    channels.clear()
+    await cleared
+
+
 def test_a_cause_that_asterisk_leaves_out_is_that_of_the_sip_answer():
     assert known_cause(0, "486") == 17
     assert known_cause(0, "SIP 603 Decline") == 21

@@ -344,6 +344,23 @@ async def test_a_prompt_that_had_not_begun_when_the_key_came_is_stopped(
     assert heard == []
 
 
+async def test_a_prompt_that_a_key_has_ended_leaves_no_doubt(world: World):
+    scene = Scene(world)
+    call = scene.call(lambda _: None)
+    carrier = VoiceCarrier(call)
+    scene.asterisk.goes_on.clear()
+    await carrier.handlers[Play](Play(play=1, prompts=(Speech("a"),), until_key=True))
+    await scene.until(lambda: scene.asterisk.commands)
+    await carrier.handlers[StopPlay](StopPlay())
+    playing = carrier._playing
+    assert playing is not None
+    assert playing.doubt is not None
+    assert not playing.doubt.cancelled()
+    scene.asterisk.goes_on.set()
+    await call.lanes.caller.is_empty(5)
+    assert playing.doubt.cancelled()
+
+
 async def test_of_a_prompt_that_a_key_ended_nothing_more_is_played_though_the_key_was_lost(
     world: World,
 ):

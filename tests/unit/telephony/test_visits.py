@@ -47,6 +47,15 @@ async def test_what_several_want_is_done_in_one_visit_in_order_and_what_fails_is
     assert len(entered) == 2
 
 
+async def test_what_is_not_to_be_done_yet_waits_for_a_later_visit():
+    loop, together = asyncio.get_running_loop(), Visits()
+    began = loop.time()
+    later = asyncio.create_task(together.do(loop.time, after_s=0.05))
+    assert await together.do(loop.time) < began + 0.05
+    assert not later.done()
+    assert await later >= began + 0.05
+
+
 async def test_who_waits_no_more_has_nothing_done():
     done, together = list[str](), Visits()
     gone = asyncio.create_task(together.do(lambda: done.append("gone")))
