@@ -139,17 +139,8 @@ class CallMemory:
             return
         call = asked.call
         key = (asked.router.id, asked.dialect.address, call.call_id)
-        young = self._young
-        if len(young) >= self._most_young:
-            self._old, self._young = young, {}
-            young = self._young
-        keyed = (outcome.call or call).digits
-        if asked.fingerprint or outcome.asked or keyed or key in young or key in self._old:
-            known = self.of(asked)
-            if known.answers or asked.fingerprint or outcome.asked or keyed:
-                young[key] = known.merged(_memory_of(asked, outcome))
-                return
-        young[key] = (
+        has_more = bool(asked.fingerprint or outcome.asked or (outcome.call or call).digits)
+        kept: _Kept = (
             outcome.body,
             outcome.level,
             asked.now_s,
@@ -157,6 +148,13 @@ class CallMemory:
             outcome.digest,
             outcome.agent,
         )
+        if has_more or key in self._young or key in self._old:
+            known = self.of(asked)
+            if has_more or known.answers:
+                kept = known.merged(_memory_of(asked, outcome))
+        if len(self._young) >= self._most_young:
+            self._old, self._young = self._young, {}
+        self._young[key] = kept
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
