@@ -209,8 +209,8 @@ def _text(condition: ContactIs | RouterIs | AttributeIs, *, negated: bool) -> Ho
     match condition:
         case RouterIs():
             if negated:
-                return lambda e: e.router not in values
-            return lambda e: e.router in values
+                return lambda e: e.call.router not in values
+            return lambda e: e.call.router in values
         case ContactIs():
             field = operator.attrgetter(condition.field)
             if negated:
@@ -220,9 +220,9 @@ def _text(condition: ContactIs | RouterIs | AttributeIs, *, negated: bool) -> Ho
             key = condition.key
             if negated:
                 return lambda e: (
-                    (v := text_of(e.attributes.get(key))) is not None and v not in values
+                    (v := text_of(e.call.attributes.get(key))) is not None and v not in values
                 )
-            return lambda e: text_of(e.attributes.get(key)) in values
+            return lambda e: text_of(e.call.attributes.get(key)) in values
         case _:
             assert_never(condition)
 
@@ -232,16 +232,16 @@ def _digits(condition: DigitsAre, *, negated: bool) -> Holds:
     name = condition.name
     if condition.absent or condition.any:
         present = condition.any != negated
-        return lambda e: (name in e.digits) is present
+        return lambda e: (name in e.call.digits) is present
     if condition.lengths is not None:
         lengths = condition.lengths
         return lambda e: (
-            (d := e.digits.get(name)) is not None and (len(d) in lengths) is not negated
+            (d := e.call.digits.get(name)) is not None and (len(d) in lengths) is not negated
         )
     values = condition.values or frozenset()
     if negated:
-        return lambda e: (d := e.digits.get(name)) is not None and d not in values
-    return lambda e: e.digits.get(name) in values
+        return lambda e: (d := e.call.digits.get(name)) is not None and d not in values
+    return lambda e: e.call.digits.get(name) in values
 
 
 def _percent(condition: Percent, rule: str, *, negated: bool) -> Holds:

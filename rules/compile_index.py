@@ -104,16 +104,18 @@ class Index:
                 found.append(positions)
 
     def _find_by_text(self, e: Evaluation, found: list[Positions]) -> None:
-        if positions := self._router.get(e.router):
+        if positions := self._router.get(e.call.router):
             found.append(positions)
         for field, table in self._contact:
             if positions := table.get(getattr(e.contact, field)):
                 found.append(positions)
         if self._digits:
-            found.extend(_found_in(self._digits, e.digits))
+            found.extend(_found_in(self._digits, e.call.digits))
         if self._attributes:
-            keys = self._attributes.keys() & e.attributes.keys()  # walks the shorter one
-            found.extend(_found_in(self._attributes, {k: text_of(e.attributes[k]) for k in keys}))
+            keys = self._attributes.keys() & e.call.attributes.keys()  # walks the shorter one
+            found.extend(
+                _found_in(self._attributes, {k: text_of(e.call.attributes[k]) for k in keys})
+            )
 
 
 def choose_entries(conditions: Sequence[Condition]) -> dict[int, AbstractSet[Entry]]:

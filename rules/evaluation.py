@@ -19,20 +19,17 @@ class Evaluation:
     """One call at one instant. Made for one decision, used by one thread, then thrown away."""
 
     __slots__ = (
-        "_call_id",
         "_date",
         "_local",
         "_lot",
         "_zone",
-        "attributes",
+        "call",
         "called",
         "caller",
         "contact",
-        "digits",
         "live",
         "missing",
         "now_s",
-        "router",
     )
 
     def __init__(
@@ -46,14 +43,11 @@ class Evaluation:
     ) -> None:
         self.caller = number_of(call.caller, country)
         self.called = _called_number_of(call.called, country)
-        self.router = call.router
+        self.call = call
         self.contact = call.contact or _NO_CONTACT
-        self.digits = call.digits
-        self.attributes = call.attributes
         self.live = _NO_LIVE_FACTS if live is None else live
         self.missing: set[str] = set()
         self.now_s = now_s
-        self._call_id = call.call_id
         self._zone = zone
         self._local: datetime | None = None
         self._date: str | None = None
@@ -82,8 +76,8 @@ class Evaluation:
     @property
     def lot(self) -> int | None:
         """The call's own number for `percent`; None: it has no id to draw one from."""
-        if self._lot is None and self._call_id:
-            self._lot = draw(self._call_id)
+        if self._lot is None and self.call.call_id:
+            self._lot = draw(self.call.call_id)
         return self._lot
 
 
