@@ -38,6 +38,7 @@ from pbx.ami.values import UniqueId
 from pbx.causes import known_cause, why_gone
 from pbx.claim import Claim
 from pbx.errors import PbxError
+from pbx.gate import Gate
 from pbx.legs import Channel, Channels, endpoint_of
 from pbx.machine.commands import Note
 from pbx.machine.events import Begin, Bridged, Gone, LegGone, LegUp, Recovered
@@ -46,7 +47,7 @@ from pbx.machine.plans import LegId
 from pbx.machine.state import IN_CONFERENCE, CallState, Intent, Kind, Phase
 from pbx.phones import PhoneState, phone_state
 from pbx.ports import Outside
-from pbx.session import Gate, Session
+from pbx.session import Session
 
 log = structlog.get_logger(__name__)
 

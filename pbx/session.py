@@ -25,13 +25,16 @@ from pbx.carriers.phones import PhoneCarrier
 from pbx.carriers.recording import RecordingCarrier
 from pbx.carriers.voice import VoiceCarrier
 from pbx.errors import AmiBusyError, AmiDownError, OutcomeUnknownError, PbxError
+from pbx.gate import Gate
 from pbx.inbox import Inbox, Posted
 from pbx.legs import Channels
 from pbx.machine.commands import (
     AskRules,
+    Cancel,
     Command,
     Commands,
     ConfirmAgent,
+    HangUp,
     MakePlan,
     Note,
     Over,
@@ -48,35 +51,12 @@ log = structlog.get_logger(__name__)
 
 ANSWERED_SOON = frozenset({AskRules, ConfirmAgent, MakePlan, StandInLine})
 """Questions that whoever takes over asks again, to the same effect. The state is written with the answer."""
+ENDINGS = frozenset({Cancel, HangUp, StopPlay})
+"""What Asterisk is told of a call whose caller is gone: whoever takes over tells it the same."""
 SOON_S = 0.01
 """Or after so long, when there is no answer by then."""
 LAST_WORDS_S = 30.0
 """The store is given so long to hear the last of a call that has ended."""
-
-
-class Gate:
-    """Open while what Asterisk does is known; shut from the loss of the connection until after the
-    comparison with the live channels. `era` counts how often it was shut."""
-
-    def __init__(self) -> None:
-        self.era = 0
-        self._open = asyncio.Event()
-
-    @property
-    def is_open(self) -> bool:
-        return self._open.is_set()
-
-    def open(self) -> None:
-        self._open.set()
-
-    def shut(self) -> None:
-        if self.is_open:
-            self.era += 1
-        self._open.clear()
-
-    async def passed(self) -> None:
-        """Wait until it is open."""
-        await self._open.wait()
 
 
 class Session:
@@ -222,7 +202,10 @@ class Session:
         kinds, is_over = set(map(type, commands)), self.state.phase is Phase.ENDED
         if isinstance(event, Key) and self._voice.ends_by_key:
             kinds.discard(StopPlay)  # that is done: Asterisk needs not be told
-        is_seen = not kinds.isdisjoint(self._by_asterisk)
+        seen = kinds & self._by_asterisk.keys()
+        if seen and seen <= ENDINGS and self._inbox.tells_of_the_end_of(self.state.channel):
+            return  # both ends of a talk go in one moment: it is over with what comes next
+        is_seen = bool(seen)
         if not is_over and not is_seen and not kinds.isdisjoint(ANSWERED_SOON):
             self._write_soon()
             return

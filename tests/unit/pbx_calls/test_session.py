@@ -30,6 +30,7 @@ from pbx.errors import (
     PbxError,
     RefusedError,
 )
+from pbx.gate import Gate
 from pbx.legs import Channels
 from pbx.machine.commands import (
     Bridge,
@@ -60,7 +61,7 @@ from pbx.machine.events import (
 from pbx.machine.plans import LegId, QueuePlan, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Leg, Phase, Supervision
 from pbx.ports import RecordingStarted, SpokenPrompt
-from pbx.session import Gate, Session
+from pbx.session import Session
 from rules.actions import End as EndAction
 from rules.actions import Enqueue, Forward, Menu
 from tests.integration.asterisk.outside import World
@@ -395,6 +396,37 @@ async def test_a_key_that_leaves_the_line_is_written_before_the_announcement_is_
         session.post(Key("*"))
         await scene.until(lambda: stopped_in)
     assert stopped_in[0] is Phase.PLANNING
+
+
+@pytest.mark.parametrize("is_caller_gone_too", [True, False])
+async def test_a_call_that_is_over_in_a_moment_is_not_written_down_before(
+    world: World, *, is_caller_gone_too: bool
+):
+    agent, written = Leg(id=LegId("pbx1-1.2"), endpoint="PJSIP/6001", agent="ada"), list[Phase]()
+    talks = CallState(
+        id="c1",
+        kind=Kind.INBOUND,
+        channel=CALLER,
+        phase=Phase.TALKING,
+        is_up=True,
+        agent=agent,
+        is_joined=True,
+    )
+    scene = Scene(world, talks)
+
+    async def save(state: CallState) -> None:
+        written.append(state.phase)
+
+    world.save = save  # type: ignore[method-assign]  # seen from outside
+    scene.session.post(LegGone(leg=agent.id, why=Gone.HUNG_UP))
+    if is_caller_gone_too:
+        scene.session.post(LegGone(leg=CALLER, why=Gone.HUNG_UP))
+    async with scene.running() as session:
+        await scene.until(lambda: session.state.phase in {Phase.ENDING, Phase.ENDED})
+        await scene.until(lambda: world.wrapped_up)
+    assert written == ([] if is_caller_gone_too else [Phase.ENDING])
+    assert world.wrapped_up == ["ada"]
+    assert not is_caller_gone_too or world.closed == ["c1"]
 
 
 async def test_where_a_talk_is_recorded_to_is_written_before_it_is_recorded(world: World):
