@@ -246,7 +246,6 @@ class Decider:
             or not isinstance(decision.action, ReserveAgent)
             or decision.missing
             or not asked.names.is_open(decision.action.queue, asked.now_s)
-            or not self.store.is_open(asked.router.tenant)
         ):
             return Begun(ruleset, decision, memory)
         # Without an id the call has no memory.
