@@ -5,7 +5,7 @@ hung up, was redirected or was pulled into a bridge.
 """
 
 import asyncio
-from typing import TypeVar
+from typing import Protocol
 
 import msgspec
 
@@ -15,8 +15,6 @@ from pbx.errors import AmiBusyError, ChannelGoneError, OutcomeUnknownError
 
 HANGS_UP_S = 1.0
 """A channel that leaves async AGI because it hangs up says so a moment later; on a busy machine not at once."""
-
-T = TypeVar("T")
 
 
 class _Expected(msgspec.Struct):
@@ -115,7 +113,15 @@ class AgiCommands:
                 end(expected.future, error)
 
 
-def end(future: asyncio.Future[T], error: Exception) -> None:
+class Endable(Protocol):
+    """A future, or what stands for one."""
+
+    def done(self) -> bool: ...
+    def set_exception(self, error: Exception, /) -> None: ...
+    def exception(self) -> object: ...
+
+
+def end(future: Endable, error: Exception) -> None:
     """Fail a future that may be done, and that perhaps nobody awaits."""
     if not future.done():
         future.set_exception(error)

@@ -32,9 +32,10 @@ from pbx.ami.actions import (
 )
 from pbx.ami.agi import AgiCommand
 from pbx.ami.agi_commands import AgiCommands
-from pbx.ami.connection import Connection, Sent, headers_of
+from pbx.ami.connection import Connection, headers_of
 from pbx.ami.deadlines import Deadlines
 from pbx.ami.events import Headers
+from pbx.ami.sent import Sent, Told
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
 from pbx.errors import (
@@ -161,17 +162,24 @@ class Client:
             self._forget(sent)
 
     def tell(
-        self, channel: ChannelName | UniqueId, command: AgiCommand, deadline: float
-    ) -> asyncio.Future[list[bytes]]:
+        self,
+        channel: ChannelName | UniqueId,
+        command: AgiCommand,
+        deadline: float,
+        failed: Callable[[Exception], None],
+    ) -> None:
         """Have an AGI command run ahead of whatever is sent to the channel next; what comes of it is not told.
 
-        The future ends when Asterisk has queued it. Both raise as `send`.
+        `failed` hears why Asterisk has not queued it, with what `send` raises; what is known at once is raised.
         """
         action = Agi(channel=channel, command=command.text, command_id=UNHEARD)
-        future = self._begin(action, deadline)
+        told = Told(failed)
+        sent = Sent(action.action, told)
+        self._put(action, sent, deadline)
+        told.over = functools.partial(self._over, sent)
+        self._deadlines.put(told, deadline, OutcomeUnknownError)
         if command.wakes:
             self._wake(channel)
-        return future
 
     async def channels(self, deadline: float) -> list[events.ChannelListed]:
         """The live channels. Raises as `send`."""
@@ -287,13 +295,13 @@ class Client:
         sent = Sent(action.action, future, is_list=action.is_list)
         self._put(action, sent, deadline)
         self._deadlines.put(future, deadline, OutcomeUnknownError)
-
-        def over(_: asyncio.Future[list[bytes]]) -> None:
-            self._deadlines.drop(future)
-            self._forget(sent)
-
-        future.add_done_callback(over)
+        future.add_done_callback(lambda _: self._over(sent))
         return future
+
+    def _over(self, sent: Sent) -> None:
+        """It was answered, or is not waited for any more."""
+        self._deadlines.drop(sent.future)
+        self._forget(sent)
 
     def _forget(self, sent: Sent) -> None:
         if self._connection is not None:

@@ -34,6 +34,7 @@ from panoramisk.message import Message
 from pbx.ami import events, values
 from pbx.ami.agi_commands import end
 from pbx.ami.events import Headers
+from pbx.ami.sent import Sent
 from pbx.ami.settings import AmiSettings
 from pbx.errors import (
     AmiBusyError,
@@ -92,13 +93,13 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
         async with asyncio.timeout(limits.boot_limit_s):
             await self.booted
 
-    def put(self, headers: Headers, sent: "Sent") -> None:
+    def put(self, headers: Headers, sent: Sent) -> None:
         """Write one action. Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent."""
         if self._is_closed or self.protocol is None:
             raise AmiDownError
         self.protocol.put(headers, sent)
 
-    def forget(self, sent: "Sent") -> None:
+    def forget(self, sent: Sent) -> None:
         """Nobody waits for the answer any more."""
         if self.protocol is not None:
             self.protocol.pending.pop(sent.id, None)
@@ -160,31 +161,6 @@ class Connection(Manager):  # type: ignore[misc]  # panoramisk has no types: its
         end(self.booted, AmiDownError())
 
 
-class Sent:
-    """An action on its way. `future` gets its answer and the rows of a list, as they came, or its refusal.
-
-    `is_begun_only`: a "yes" says no more than that it was begun; its owner ends `future`, also when the
-    connection is lost.
-    """
-
-    __slots__ = ("future", "id", "is_begun_only", "is_list", "name", "parts")
-
-    def __init__(
-        self,
-        name: str,
-        future: asyncio.Future[Any],  # Any: what came, or what else its owner ends it with
-        *,
-        is_list: bool = False,
-        is_begun_only: bool = False,
-    ) -> None:
-        self.name = name
-        self.future = future
-        self.is_list = is_list
-        self.is_begun_only = is_begun_only
-        self.id = b""
-        self.parts: list[bytes] = []
-
-
 class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
     """The connection on the wire."""
 
@@ -205,7 +181,8 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
     def send(self, data: Any, as_list: bool | None = False) -> asyncio.Future[Any]:  # noqa: ARG002, FBT001, FBT002 - theirs
         """Write panoramisk's own action, the login; the answer as panoramisk reads it."""
         read: asyncio.Future[Any] = self.connection.loop.create_future()
-        sent = Sent("Login", self.connection.loop.create_future())
+        answer: asyncio.Future[Any] = self.connection.loop.create_future()
+        sent = Sent("Login", answer)
 
         def on_done(done: asyncio.Future[Any]) -> None:
             error = done.exception()
@@ -215,7 +192,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
                 read.set_result(_message(done.result()[0]))
 
         self.put(data, sent)
-        sent.future.add_done_callback(on_done)
+        answer.add_done_callback(on_done)
         return read
 
     def put(self, headers: Headers, sent: Sent) -> None:

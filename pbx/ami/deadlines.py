@@ -5,9 +5,8 @@ Nearly everything is answered within milliseconds, so a timer of each one's own 
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
-from pbx.ami.agi_commands import end
+from pbx.ami.agi_commands import Endable, end
 
 _NEVER = float("inf")
 
@@ -16,23 +15,20 @@ class Deadlines:
     """Futures and when each has to end. As many as the caller has under way: it drops each when it is over."""
 
     def __init__(self) -> None:
-        # Any: what a future ends with is its owner's business.
-        self._due: dict[asyncio.Future[Any], tuple[float, Callable[[], Exception]]] = {}
+        self._due: dict[Endable, tuple[float, Callable[[], Exception]]] = {}
         self._rings_at = _NEVER
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def put(
-        self, future: asyncio.Future[Any], deadline: float, error: Callable[[], Exception]
-    ) -> None:
+    def put(self, future: Endable, deadline: float, error: Callable[[], Exception]) -> None:
         """End the future with an error, made then, at the deadline, a point of the loop's clock."""
         self._due[future] = (deadline, error)
         if deadline < self._rings_at:
             self._ring_at(deadline)
 
-    def drop(self, future: asyncio.Future[Any]) -> None:
+    def drop(self, future: Endable) -> None:
         """It is over, one way or the other."""
         self._due.pop(future, None)
 

@@ -84,15 +84,13 @@ class Call:
         For what takes no time, and of which nothing depends on how it ended. Raises as `Client.tell`.
         """
 
-        def queued(answer: asyncio.Future[list[bytes]]) -> None:
-            error = None if answer.cancelled() else answer.exception()
+        def failed(error: Exception) -> None:
             if isinstance(error, RefusedError) and self._has_refused_as_gone(leg, error):
                 error = ChannelGoneError()
             if isinstance(error, PbxError):
                 log.info("command_failed", code=error.code)
 
-        answer = self.client.tell(UniqueId(leg), command, self.in_s(ACTION_S))
-        answer.add_done_callback(queued)
+        self.client.tell(UniqueId(leg), command, self.in_s(ACTION_S), failed)
 
     async def agi(
         self, leg: LegId, command: agi.AgiCommand, limit_s: float = ACTION_S

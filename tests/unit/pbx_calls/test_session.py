@@ -90,16 +90,16 @@ class Asterisk:
         return {}
 
     def tell(
-        self, channel: str, command: agi.AgiCommand, deadline: float
-    ) -> asyncio.Future[list[bytes]]:
-        answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+        self,
+        channel: str,
+        command: agi.AgiCommand,
+        deadline: float,
+        failed: Callable[[Exception], None],
+    ) -> None:
         self.commands.append(command.text)
         error = self.fails(command)
         if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result([])
-        return answer
+            asyncio.get_running_loop().call_soon(failed, error)
 
     async def agi(self, channel: str, command: agi.AgiCommand, deadline: float) -> agi.AgiResult:
         self.commands.append(command.text)
