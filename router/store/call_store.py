@@ -1,5 +1,6 @@
 """What a decision needs of the store, and what is to be cleared up after the answer."""
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import Collection, Sequence
@@ -57,19 +58,22 @@ class CallStore:
     async def look_up(
         self, asked: Asked, queues: Collection[str], deadline: Deadline
     ) -> tuple[Memory, LiveFacts]:
-        """The call's memory and live facts: both commands go out in one write."""
+        """The call's memory and live facts: all commands go out in one write."""
         tenant, link = asked.router.tenant, self._links.link_for(asked.router.tenant)
         if not asked.call.call_id:
             return NOTHING_KNOWN, await queue_facts(link, tenant, queues, deadline)
-        key = keys.call_memory(tenant, scope_of(asked), asked.call.call_id)
-        recalled = link.call("HGETALL", key, deadline=deadline)
+        scope, call = scope_of(asked), asked.call.call_id
+        recalled = asyncio.gather(
+            link.call("HGETALL", keys.call_memory(tenant, scope, call), deadline=deadline),
+            link.call("GET", keys.call_answer(tenant, scope, call), deadline=deadline),
+        )
         try:
             facts = await queue_facts(link, tenant, queues, deadline)
         except BaseException:
             if not recalled.cancel() and not recalled.cancelled():
                 recalled.exception()  # it has failed as well; nobody has to be told twice
             raise
-        return read_memory(await recalled), facts
+        return read_memory(*await recalled), facts
 
     def reserve(
         self,

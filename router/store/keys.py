@@ -198,6 +198,11 @@ def call_memory(tenant: str, scope: str, call: str) -> str:
     return f"cp:{{{tenant}}}:call_memory:{scope}:{call}"
 
 
+def call_answer(tenant: str, scope: str, call: str) -> str:
+    """STRING: the answer that went with the reservation for a call's first routing request to one router."""
+    return f"cp:{{{tenant}}}:call_answer:{scope}:{call}"
+
+
 def router_errors(tenant: str, router: str) -> str:
     """LIST `ms code key`, newest first: a router's errors."""
     return f"cp:{{{tenant}}}:router_errors:{router}"

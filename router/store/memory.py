@@ -209,12 +209,17 @@ async def remember(link: Link, tenant: str, items: Sequence[Remember], deadline:
         await run_script(link, script, key_names, words, deadline)
 
 
-def read_memory(reply: Reply) -> Memory:
-    """The memory in a reply to HGETALL; StoreRefusedError when it is none."""
+def read_memory(reply: Reply, first: Reply) -> Memory:
+    """The memory in a reply to HGETALL, and the answer that went with a reservation, which was the first.
+
+    StoreRefusedError when they are none.
+    """
     answers: dict[str, Remembered] = {}
     rounds: dict[str, int] = {}
     digits: dict[str, str] = {}
     try:
+        if isinstance(first, bytes):
+            answers[""] = _decode(first)
         fields = [part for part in reply if isinstance(part, bytes)] if reply else []  # type: ignore[union-attr]
         for field, value in zip(fields[::2], fields[1::2], strict=True):
             kind, _, name = field.decode().partition(":")

@@ -31,12 +31,14 @@ local results, heads, head, ready_of, turns = {}, nil, 1, {}, {}
 for i = first, #ARGV, EACH do
   local result, call_id = 0, ARGV[i + 3]
   local request, tried = prefix .. 'request:' .. ARGV[i + 2], prefix .. 'tried:' .. call_id
-  local memory = ARGV[i + 6] ~= '' and prefix .. 'call_memory:' .. ARGV[i + 6] .. ':' .. call_id
+  local scope = ARGV[i + 6]
+  local memory = scope ~= '' and prefix .. 'call_memory:' .. scope .. ':' .. call_id
+  local answer = scope ~= '' and prefix .. 'call_answer:' .. scope .. ':' .. call_id
   -- Nearly every call is new: then one look shows that there is no such key at all.
   if now > tonumber(ARGV[i]) then
     result = 'EXPIRED'
   else
-    is_new = call('EXISTS', request, tried, memory or request) == 0
+    is_new = call('EXISTS', request, tried, memory or request, answer or request) == 0
     if is_simple and is_new then
       is_used = is_used or use_requirement(KEYS[2], ARGV[2], now)
       if not is_used then return 'UNREGISTERED' end
@@ -63,9 +65,8 @@ for i = first, #ARGV, EACH do
           turns[#turns + 1] = now_us + #turns
           turns[#turns + 1] = id
           call('SET', request, token .. '\n' .. until_text .. '\n' .. id .. '\n', 'PX', ARGV[5])
-          if memory then
-            call('HSET', memory, 'a:', ARGV[i + 7] .. id .. ARGV[i + 8])
-            call('PEXPIRE', memory, ARGV[9])
+          if answer then
+            call('SET', answer, ARGV[i + 7] .. id .. ARGV[i + 8], 'PX', ARGV[9])
           end
           result = { until_text, token, id }
         end
@@ -85,15 +86,15 @@ if results[1] ~= 0 then return results[1] end
 
 local call_id, token, caller = ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
 local request, tried = prefix .. 'request:' .. ARGV[first + 2], prefix .. 'tried:' .. call_id
-local memory = ARGV[first + 6] ~= ''
-  and prefix .. 'call_memory:' .. ARGV[first + 6] .. ':' .. call_id
-if memory and not is_new and call('EXISTS', memory) == 1 then return 'REMEMBERED' end
+local scope = ARGV[first + 6]
+local memory = scope ~= '' and prefix .. 'call_memory:' .. scope .. ':' .. call_id
+local answer = scope ~= '' and prefix .. 'call_answer:' .. scope .. ':' .. call_id
+if memory and not is_new and call('EXISTS', memory, answer) > 0 then return 'REMEMBERED' end
 if not is_used and not use_requirement(KEYS[2], ARGV[2], now) then return 'UNREGISTERED' end
 
 local function remember(agent)
-  if not memory then return end
-  call('HSET', memory, 'a:', ARGV[first + 7] .. agent .. ARGV[first + 8])
-  call('PEXPIRE', memory, ARGV[9])
+  if not answer then return end
+  call('SET', answer, ARGV[first + 7] .. agent .. ARGV[first + 8], 'PX', ARGV[9])
 end
 
 -- Shared: _agent _pick

@@ -21,24 +21,29 @@ def world(redis_url: str) -> Iterator[World]:
 
 def test_nobody_is_reserved_for_a_call_that_is_remembered(world: World):
     memory = keys.call_memory(world.tenant, "main:user_id", "c")
+    answer = keys.call_answer(world.tenant, "main:user_id", "c")
     world.put("ada")
     world.client.hset(memory, "a:", "{}")
     with pytest.raises(RememberedError):
         world.reserve("r", call="c", remember=FIRST)
     world.client.delete(memory)
+    world.client.set(answer, "{}")
+    with pytest.raises(RememberedError):
+        world.reserve("r", call="c", remember=FIRST)
+    world.client.delete(answer)
     reserved = world.reserve("r", call="c", remember=FIRST)
     assert reserved is not None
     assert reserved.agents == ("ada",)
 
 
 def test_the_reservation_and_what_is_remembered_of_the_call_are_one_step(world: World):
-    memory = keys.call_memory(world.tenant, "main:user_id", "c")
+    answer = keys.call_answer(world.tenant, "main:user_id", "c")
     assert world.reserve("r", call="c", remember=FIRST) is None
-    assert not world.client.exists(memory)
+    assert not world.client.exists(answer)
     world.put("ada")
     assert world.reserve("r", call="c", remember=FIRST) is not None
-    assert world.client.hgetall(memory) == {b"a:": b'{"agent":"ada","level":"full"}'}
-    assert 0 < world.client.pttl(memory) <= 900_000
+    assert world.client.get(answer) == b'{"agent":"ada","level":"full"}'
+    assert 0 < world.client.pttl(answer) <= 900_000
 
 
 def test_who_talked_with_a_caller_is_asked_first_for_a_new_call_too(world: World):

@@ -91,18 +91,22 @@ def test_the_same_request_twice_gets_the_same_agent(world: World):
 def test_only_who_is_remembered_is_sent_away_and_the_others_are_remembered_from_now_on(
     world: World,
 ):
-    known, new = (keys.call_memory(world.tenant, "main:user_id", call) for call in ("known", "new"))
+    known = keys.call_memory(world.tenant, "main:user_id", "known")
+    told_known = keys.call_answer(world.tenant, "main:user_id", "answered")
+    new = keys.call_answer(world.tenant, "main:user_id", "new")
     world.client.hset(known, "a:", "{}")
+    world.client.set(told_known, "{}")
     told = world.reserve_together(
         [
             Asker("r0", "known", "t0", None, FIRST),
+            Asker("r3", "answered", "t3", None, FIRST),
             Asker("r1", "new", "t1", None, FIRST),
             Asker("r2", "newer", "t2"),
         ]
     )
-    assert isinstance(told[0], RememberedError)
-    assert [agent_of(each) for each in told[1:]] == ["ada", "bob"]
-    assert world.client.hgetall(new) == {b"a:": b'{"agent":"ada","level":"full"}'}
+    assert [isinstance(each, RememberedError) for each in told] == [True, True, False, False]
+    assert [agent_of(each) for each in told[2:]] == ["ada", "bob"]
+    assert world.client.get(new) == b'{"agent":"ada","level":"full"}'
     assert 0 < world.client.pttl(new) <= 900_000
 
 
