@@ -10,7 +10,7 @@ from router.decisions.log import Entry, Filters, entry_of, masked
 from router.decisions.outcome import Level, Outcome
 from router.http.decisions import afterwards as afterwards_module
 from router.settings import PrivacySettings
-from router.store import decisions
+from router.store import decisions, keys
 from rules.facts import CallFacts, Contact
 from tests.integration.http.conftest import TENANT, Running, Start, apply, until
 from tests.servers import Server
@@ -28,6 +28,23 @@ async def test_another_process_answers_the_same_call_with_the_same_agent(
     first = await main.call(external_number="+12125550111")
     again = await other.call(external_number="+12125550111")
     assert (first.body, again.body) == (USER, USER)
+
+
+async def test_another_process_repeats_the_answer_of_a_reservation_that_is_over(
+    main: Running, start: Start, redis_url: str
+) -> None:
+    other = await start(redis_url)
+    await until(lambda: other.service.directory.router("main"))
+    await main.service.agents.set_duty(TENANT, "ada", on=True, deadline=in_s(5))
+    assert (await main.call(external_number="+12125550111")).body == USER
+    link = main.service.links.link_for(TENANT)
+    requests = await link.call("KEYS", f"{keys.prefix(TENANT)}request:*", deadline=in_s(5))
+    assert isinstance(requests, list)
+    assert len(requests) == 1  # as when the lease is over
+    await link.call("DEL", requests[0], deadline=in_s(5))  # type: ignore[arg-type]
+    await main.service.agents.set_duty(TENANT, "ada", on=False, deadline=in_s(5))
+    assert (await other.call(external_number="+12125550111")).body == USER
+    assert (await other.call(external_number="+12125550111", call_id=18)).body != USER
 
 
 async def test_a_dialogue_goes_on_in_another_process(
