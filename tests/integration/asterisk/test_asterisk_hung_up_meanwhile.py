@@ -62,8 +62,9 @@ async def test_a_phone_that_hangs_up_while_it_is_joined_leaves_nobody_in_silence
         world.frees_itself = False
         await until(lambda: not world.busy, f"agents to be free, {world.busy} are not", 5)
         await until(lambda: len(world.began) == crowds * AT_ONCE, "all callers to have called", 5)
-        sessions = [*controller.sessions.values()]
-        await until(lambda: all(map(waits, sessions)), "whoever is left to wait in line", 5)
+        live = controller.sessions
+        await until(lambda: all(map(waits, live.values())), "whoever is left to wait in line", 5)
+        sessions = [*live.values()]
         assert len(controller.channels) == len(sessions)
         for session in sessions:
             session.post(HangUpCall())
