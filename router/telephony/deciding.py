@@ -5,6 +5,7 @@ log. Only the answer is not spoken on a wire: the action itself comes back, and 
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
@@ -33,6 +34,10 @@ from rules.numbers import normalise
 
 CARRIED_OUT: Final = (ReserveAgent, Callback)
 """Actions that a Decider leaves to the PBX: the call stands in line, the caller is asked."""
+
+TELL_S: Final = 0.25
+"""Decisions are logged so much later: one by one it would wake the process several times for each call."""
+MOST_UNTOLD: Final = 1_000
 
 USER_BUSY: Final = 17
 """Q.850."""
@@ -115,6 +120,7 @@ class RuleDeciding:
             for spelling in self._spellings(number)
         }
         self._dialect = PbxDialect()
+        self._untold: list[Callable[[], None]] = []
         self._numbers: dict[str, str] = {}
         self._seen: Directory | None = None
 
@@ -176,12 +182,32 @@ class RuleDeciding:
         outcome = await self._decider.decide(asked, deadline)
         outcome = replace(outcome, is_remembered=True)  # by the call's state
         duration_s = asyncio.get_running_loop().time() - began
-        self._afterwards.put(asked, outcome, duration_s, is_late=left_s(deadline) < 0)
+        self._tell_later(asked, outcome, duration_s, is_late=left_s(deadline) < 0)
         return Decided(
             rule=outcome.rule or DEFAULT_RULE,
             action=_decode(outcome.body),
             decision=outcome.rule or outcome.level.value,
         )
+
+    def _tell_later(
+        self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool
+    ) -> None:
+        """Have it logged, with others of the same moment. What counts against the router is told at once."""
+        put = functools.partial(self._afterwards.put, asked, outcome, duration_s, is_late=is_late)
+        self._untold.append(put)
+        if is_late or outcome.error is not None or len(self._untold) >= MOST_UNTOLD:
+            self.tell()
+        elif len(self._untold) == 1:
+            asyncio.get_running_loop().call_later(TELL_S, self.tell)
+
+    def tell(self) -> None:
+        """Have logged what was decided until now."""
+        untold, self._untold = self._untold, []
+        for put in untold:
+            try:
+                put()
+            except Exception:  # noqa: BLE001 - the boundary: what went wrong with one concerns no other
+                _log.error("decision_not_logged", exc_info=True)
 
     def _asked(self, state: CallState, view: View, now_s: float) -> Asked:
         call = CallFacts(

@@ -156,7 +156,7 @@ class Exchange:
             pbx,
             on_loaded=self._adopt,
         )
-        deciding = RuleDeciding(
+        self.deciding = RuleDeciding(
             directory=given.directory,
             views=given.views,
             decider=given.decider,
@@ -191,7 +191,7 @@ class Exchange:
             pbx=pbx,
         )
         outside = Outside(
-            deciding=deciding,
+            deciding=self.deciding,
             queueing=self.queueing,
             promises=promises,
             journal=self.journal,
@@ -259,6 +259,7 @@ class Exchange:
                 ):
                     tasks.create_task(forever(work), name=work.__qualname__)
         finally:
+            self.deciding.tell()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
                     await self.journal.flush()

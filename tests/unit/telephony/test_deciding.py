@@ -1,6 +1,8 @@
 """Which router and which rule a call on the PBX gets, whatever is broken."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -21,6 +23,7 @@ from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
 from router.store.memory import CallMemory
+from router.telephony import deciding
 from router.telephony.deciding import CARRIED_OUT, RuleDeciding, StoreWithoutMemory
 from router.telephony.numbers import Dialable
 from router.telephony.setting_out import Planner, Trunk
@@ -120,10 +123,16 @@ class Log:
     """`Afterwards`."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[Asked, Outcome]] = []
+        self.told: list[tuple[Asked, Outcome]] = []
+        self.tell: Callable[[], None] = lambda: None
+
+    @property
+    def entries(self) -> list[tuple[Asked, Outcome]]:
+        self.tell()
+        return self.told
 
     def put(self, asked: Asked, outcome: Outcome, duration_s: float, *, is_late: bool) -> None:
-        self.entries.append((asked, outcome))
+        self.told.append((asked, outcome))
 
 
 class World:
@@ -162,6 +171,8 @@ class World:
             login_number="*61",
             logout_number="+12125550162",
         )
+
+        self.log.tell = self.deciding.tell
 
     async def take_agents(self, state: CallState, plan: DialPlan) -> DialPlan:
         free = tuple(offer for offer in plan.offers if offer.agent not in self.busy)
@@ -214,6 +225,30 @@ async def test_the_store_is_asked_only_for_what_the_rules_want_to_know():
         assert await store.look_up(asked, (), in_s(1)) == (NOTHING_KNOWN, {})
         with pytest.raises(StoreDownError):
             await store.look_up(asked, ("support",), in_s(1))
+
+
+async def test_decisions_of_one_moment_are_logged_together_and_errors_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(deciding, "TELL_S", 0.02)
+    world = World()
+    for _ in range(3):
+        await world.action()
+    assert world.log.told == []
+    async with asyncio.timeout(5):
+        while not world.log.told:
+            await asyncio.sleep(0.001)
+    assert len(world.log.told) == 3
+    world.foreign.answer = ForeignError(ErrorCode.STATUS)
+    await world.action()
+    await world.action(called_number="+12125550101")
+    assert len(world.log.told) == 5
+    await asyncio.sleep(0.03)
+    assert len(world.log.told) == 5
+    monkeypatch.setattr(deciding, "MOST_UNTOLD", 2)
+    await world.action()
+    await world.action()
+    assert len(world.log.told) == 7
 
 
 async def test_agents_and_callbacks_are_left_to_the_pbx():
@@ -290,11 +325,26 @@ async def test_our_own_mistakes_lead_to_the_routers_default():
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 
-    world.log.put = broken  # type: ignore[method-assign]
+    world.deciding._decider.decide = broken  # type: ignore[method-assign]
     assert await world.action() == Route(target=HOME)
     world.deciding._planner.plan = broken  # type: ignore[method-assign,assignment]
     plan = await world.deciding.plan(call(), End())
     assert plan.cause == 41  # type: ignore[union-attr]
+
+
+async def test_a_decision_that_cannot_be_logged_is_carried_out_and_takes_no_other_along():
+    world = World()
+    put = world.log.put
+
+    def broken(asked: Asked, *rest: Any, **more: Any) -> None:
+        if asked.call.call_id == "c1":
+            raise RuntimeError
+        put(asked, *rest, **more)
+
+    world.log.put = broken  # type: ignore[method-assign]
+    assert isinstance(await world.action(caller_number="+12125550009"), Ask)
+    await world.deciding.decide(replace(call(), id="c2"))
+    assert [asked.call.call_id for asked, _ in world.log.entries] == ["c2"]
 
 
 async def test_a_disabled_router_answers_its_default_target():
