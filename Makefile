@@ -3,7 +3,7 @@
 # make check   formatting, lint, types, import contracts
 # make bench   figures, one table after the other
 # make pbx-demo    a whole call on a real Asterisk, and its recording
-# make bench-pbx   figures of such calls, beside those of Asterisk's own queue
+# make bench-pbx   figures of such calls, beside Asterisk's own queue and a script written the usual way
 #
 # Needs Python 3.11 or newer; say which with PYTHON=...
 

@@ -6,7 +6,8 @@ and recorded, the caller hangs up. Dialled 100 it is Crosspoint's, dialled 200 i
 `OWN_DIALPLAN`: `Read`, `Queue` and MixMonitor, with members, music and recording as near as they get.
 
 Crosspoint is the real `crosspoint pbx` with a Redis of its own; `--in-memory` puts a world in memory in the
-store's place and shows what the controller alone costs. `--cost N` measures nothing but CPU per call, N times.
+store's place and shows what the controller alone costs. What a call costs a controller is measured in turns
+with a script written the usual way (`pbx_usual_way`); `--cost N` measures nothing but that, N times.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from rich.table import Table
 from deploy.asterisk.instance import Instance, Ports, free_ports, free_udp_port, write_tone
 from deploy.asterisk.witness import Fact, Witness, admit, listening
 from tests.bench.pbx_load import call_in, controlling, cpu_s, memory_mb, phones
-from tests.bench.pbx_service import serving
+from tests.bench.pbx_service import serving, serving_as_usual
 from tests.integration.asterisk.capture import Part, Silence, Tone, keys
 from tests.integration.asterisk.phones import has_raw_sockets
 
@@ -68,10 +69,20 @@ announce-frequency = 0
 monitor-format = wav
 monitor-type = MixMonitor
 """
+USUAL_USER = """\
+[usual]
+secret = {secret}
+deny = 0.0.0.0/0.0.0.0
+permit = 127.0.0.1/255.255.255.255
+read = call,agi,dtmf
+write = call,agi,originate
+"""
 NEEDS = ("app_queue.so",)
-COST_RATES, COST_CALLS = (10.0, 30.0), 150
-"""Seldom enough that each step of a call wakes the controller, and often enough that it does several at once."""
-WARM_CALLS = 5
+COSTS = {10.0: 100, 30.0: 150}
+"""Calls a second, and how many: seldom enough that each step of a call wakes the controller, and often enough
+that it does several at once."""
+COST_TURNS = 2
+WARM_RATE, WARM_CALLS = 10.0, 5
 """The first calls make the prompts and teach the store its scripts: they are not counted."""
 Control = Callable[[Instance, Sequence[str], Path], AbstractAsyncContextManager[int]]
 """Starts a controller for these agents; a folder of its own; gives its process id."""
@@ -83,7 +94,7 @@ class Side:
 
     name: str
     called: str
-    is_ours: bool
+    control: Control | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +111,10 @@ class Load:
         return statistics.median(self.answers) if self.answers else float("inf")
 
 
-OURS = Side(name="Crosspoint", called="100", is_ours=True)
-THEIRS = Side(name="app_queue + dialplan", called="200", is_ours=False)
+OURS = Side(name="Crosspoint", called="100", control=serving)
+IN_MEMORY = Side(name="Crosspoint in memory", called="100", control=controlling)
+USUAL = Side(name="the usual way", called="100", control=serving_as_usual)
+THEIRS = Side(name="app_queue + dialplan", called="200")
 
 
 class Bench:
@@ -113,11 +126,8 @@ class Bench:
         witness: Witness,
         folder: Path,
         phone_port: int,
-        *,
-        control: Control,
     ) -> None:
         self._asterisk = asterisk
-        self._control = control
         self._witness = witness
         self._folder = folder
         self._port = phone_port
@@ -128,7 +138,7 @@ class Bench:
         """Whole calls at a steady rate."""
         wanted = min(len(AGENTS), 10 + round(rate * 5))
         async with self._ready(side, AGENTS[:wanted]) as (folder, controller):
-            await self._call(side, folder, rate=COST_RATES[0], calls=WARM_CALLS, says=TALKS)
+            await self._call(side, folder, rate=WARM_RATE, calls=WARM_CALLS, says=TALKS)
             before = cpu_s(self._asterisk.pid), cpu_s(controller) if controller else 0.0
             facts = await self._call(side, folder, rate=rate, calls=calls, says=TALKS)
             asterisk_s = cpu_s(self._asterisk.pid) - before[0]
@@ -194,9 +204,9 @@ class Bench:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(phones(folder / "phones", self._port, talk_ms=talk_ms))
             pid = None
-            if side.is_ours:
-                control = self._control(self._asterisk, agents, folder / "controller")
-                pid = await stack.enter_async_context(control)
+            if side.control is not None:
+                controller = side.control(self._asterisk, agents, folder / "controller")
+                pid = await stack.enter_async_context(controller)
             yield folder, pid
         await self._until_quiet()
 
@@ -321,13 +331,13 @@ async def measure(bench: Bench, side: Side, rates: Sequence[float], held: int) -
     return [
         f"{'at least ' if rate == rates[-1] else ''}{rate:.0f}",
         f"{idle_s * 1000:.0f} ms",
-        f"{load.controller_s * 1000:.1f} ms" if side.is_ours else none,
+        f"{load.controller_s * 1000:.1f} ms" if side.control else none,
         f"{load.asterisk_s * 1000:.1f} ms",
         _median(ring),
         _median(prompt),
         f"{hold['held']:.0f}",
         f"{hold['asterisk_cpu']:.0%}, {hold['asterisk_mb']:.0f} MB",
-        f"{hold['controller_cpu']:.1%}, {hold['controller_mb']:.0f} MB" if side.is_ours else none,
+        f"{hold['controller_cpu']:.1%}, {hold['controller_mb']:.0f} MB" if side.control else none,
         f"{bench.kept - kept}",
     ]
 
@@ -357,7 +367,7 @@ def say(text: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def benches(control: Control) -> AsyncIterator[Bench]:
+async def benches() -> AsyncIterator[Bench]:
     """One Asterisk with everything on it."""
     with tempfile.TemporaryDirectory(prefix="bench-pbx-") as name:
         folder, port = Path(name), free_udp_port()
@@ -367,6 +377,8 @@ async def benches(control: Control) -> AsyncIterator[Bench]:
             folder=folder / "asterisk", ports=ports, phones=dict.fromkeys(AGENTS, port)
         )
         secret = admit(asterisk.etc, events=WITNESSED)
+        with (asterisk.etc / "manager_local.conf").open("a") as users:
+            users.write(USUAL_USER.format(secret=asterisk.secret))
         local = OWN_DIALPLAN.format(sounds=asterisk.sounds)
         (asterisk.etc / "extensions_local.conf").write_text(local)
         (asterisk.etc / "queues.conf").write_text(QUEUES)
@@ -377,36 +389,43 @@ async def benches(control: Control) -> AsyncIterator[Bench]:
             for module in NEEDS:
                 asterisk.command(f"module load {module}")
             async with listening(ports.ami, secret) as witness:
-                yield Bench(asterisk, witness, folder, port, control=control)
+                yield Bench(asterisk, witness, folder, port)
 
 
-async def run(bench: Bench, rates: Sequence[float], held: int) -> Table:
-    columns = [await measure(bench, side, rates, held) for side in (OURS, THEIRS)]
+async def run(bench: Bench, side: Side, rates: Sequence[float], held: int) -> Table:
+    columns = [await measure(bench, one, rates, held) for one in (side, THEIRS)]
     table = Table(title="Whole calls on one Asterisk (medians; number of samples)")
-    for heading in ("", OURS.name, THEIRS.name):
+    for heading in ("", side.name, THEIRS.name):
         table.add_column(heading, justify="left" if not heading else "right")
     for row in zip(ROWS, *columns, strict=True):
         table.add_row(*row)
     return table
 
 
-async def cost(bench: Bench, runs: int) -> Table:
-    """What a call costs, several times, at each rate."""
-    table = Table(title=f"CPU per call, {COST_CALLS} calls a run")
-    for heading in ("calls/s", "run", "controller", "Asterisk", "in full"):
+async def cost(bench: Bench, side: Side, turns: int) -> Table:
+    """What a call costs the controller, ours and the usual one in turns, at each rate."""
+    sides = (side, USUAL)
+    table = Table(title="Controller CPU per call, in turns (median)")
+    for heading in ("calls/s", side.name, USUAL.name, "ratio", "in full", "Asterisk"):
         table.add_column(heading, justify="right")
-    loads: dict[float, list[Load]] = {rate: [] for rate in COST_RATES}
-    for _ in range(runs):
-        for rate in COST_RATES:
-            loads[rate].append(await bench.calls(OURS, rate=rate, calls=COST_CALLS))
-    for rate, found in loads.items():
-        for number, load in enumerate(found, 1):
-            used = map(_ms, (load.controller_s, load.asterisk_s))
-            table.add_row(f"{rate:.0f}", str(number), *used, f"{load.in_full:.1%}")
-        medians = (statistics.median(values) for values in zip(
-            *((load.controller_s, load.asterisk_s) for load in found), strict=True
-        ))  # fmt: skip
-        table.add_row(f"{rate:.0f}", "median", *map(_ms, medians), "")
+    for rate, calls in COSTS.items():
+        loads: dict[Side, list[Load]] = {one: [] for one in sides}
+        for turn in range(turns):
+            for one in sides if turn % 2 == 0 else sides[::-1]:
+                load = await bench.calls(one, rate=rate, calls=calls)
+                loads[one].append(load)
+                say(f"{one.name}: {rate:.0f} calls/s: {_ms(load.controller_s)}, "
+                    f"{load.in_full:.1%} in full")  # fmt: skip
+        used = [statistics.median(load.controller_s for load in loads[one]) for one in sides]
+        full = [min(load.in_full for load in loads[one]) for one in sides]
+        asterisk = [statistics.median(load.asterisk_s for load in loads[one]) for one in sides]
+        table.add_row(
+            f"{rate:.0f}",
+            *map(_ms, used),
+            f"{used[0] / used[1]:.2f}",
+            ", ".join(f"{share:.1%}" for share in full),
+            ", ".join(map(_ms, asterisk)),
+        )
     return table
 
 
@@ -414,11 +433,13 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.2f} ms"
 
 
-async def chosen(arguments: argparse.Namespace) -> Table:
-    async with benches(controlling if arguments.in_memory else serving) as bench:
+async def chosen(arguments: argparse.Namespace) -> list[Table]:
+    side = IN_MEMORY if arguments.in_memory else OURS
+    async with benches() as bench:
         if arguments.cost:
-            return await cost(bench, arguments.cost)
-        return await run(bench, arguments.rates, arguments.held)
+            return [await cost(bench, side, arguments.cost)]
+        table = await run(bench, side, arguments.rates, arguments.held)
+        return [table, await cost(bench, side, COST_TURNS)]
 
 
 def main() -> int:
@@ -426,14 +447,16 @@ def main() -> int:
     parser.add_argument("--rates", type=float, nargs="+", default=[5, 10, 15, 20, 30, 40, 60])
     parser.add_argument("--held", type=int, default=500)
     parser.add_argument("--in-memory", action="store_true", help="no store: the controller alone")
-    parser.add_argument("--cost", type=int, metavar="N", help="only CPU per call, N times")
+    parser.add_argument(
+        "--cost", type=int, metavar="N", help="only the controller's CPU per call, N turns"
+    )
     arguments = parser.parse_args()
     if not has_raw_sockets():
         say("SIPp needs CAP_NET_RAW to press keys in many calls at once: run this as root")
         return 2
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
-    Console(width=100).print(asyncio.run(chosen(arguments)))
+    Console(width=100).print(*asyncio.run(chosen(arguments)))
     return 0
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from deploy.asterisk.instance import TREE, Instance
@@ -52,16 +53,22 @@ async def phones(folder: Path, port: int, *, talk_ms: int | None = None) -> Asyn
         await _end(process)
 
 
-@contextlib.asynccontextmanager
-async def controlling(
+def controlling(
     asterisk: Instance, agents: Sequence[str], _folder: Path
-) -> AsyncIterator[int]:
+) -> AbstractAsyncContextManager[int]:
     """A controller with these agents and the outside in memory; its process id."""
-    arguments = [str(asterisk.ports.ami), str(asterisk.sounds), str(asterisk.recordings), *agents]
+    folders = (str(asterisk.sounds), str(asterisk.recordings))
+    return running("tests.bench.pbx_controller", asterisk, *folders, *agents)
+
+
+@contextlib.asynccontextmanager
+async def running(module: str, asterisk: Instance, *arguments: str) -> AsyncIterator[int]:
+    """A controller as a script: the AMI's port first, the secret on standard input; its process id when ready."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.bench.pbx_controller",
+        module,
+        str(asterisk.ports.ami),
         *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -12,6 +12,7 @@ from router.deadline import in_s
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.links import Links
+from tests.bench.pbx_load import running
 from tests.servers import Server, any_server
 
 REPO = Path(__file__).resolve().parents[2]
@@ -88,6 +89,21 @@ async def serving(asterisk: Instance, agents: Sequence[str], folder: Path) -> As
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+    finally:
+        server.remove()
+
+
+@contextlib.asynccontextmanager
+async def serving_as_usual(
+    asterisk: Instance, agents: Sequence[str], _folder: Path
+) -> AsyncIterator[int]:
+    """The script of `pbx_usual_way` in charge, with a Redis as ours has; its process id."""
+    server = Server(any_server()).start()
+    folders = (str(asterisk.sounds), str(asterisk.recordings))
+    try:
+        script = running("tests.bench.pbx_usual_way", asterisk, server.url, *folders, *agents)
+        async with script as pid:
+            yield pid
     finally:
         server.remove()
 
