@@ -11,11 +11,13 @@ from rules.calendars import Calendar
 from rules.conditions import CalendarState
 from rules.document import CalendarSpec
 from rules.fields import UnreadableError, Value, read_all
-from rules.parse_calendars import calendar_reader
+from rules.parse_calendars import MOST_DATES, MOST_SPANS_A_DAY, calendar_reader
+from rules.parse_times import WEEKDAYS
 from rules.problems import FileError, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, SequenceNode
 
-Spans = Annotated[tuple[str, ...], Meta(max_length=24)]
+Spans = Annotated[tuple[str, ...], Meta(max_length=MOST_SPANS_A_DAY)]
+"""As many as the rules' parser takes, here as below: what it has read has to fit."""
 
 
 class HolidayHours(
@@ -25,8 +27,8 @@ class HolidayHours(
 
     country: str | None = None
     subdivision: str | None = None
-    closed: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
-    special: Annotated[Mapping[str, Spans], Meta(max_length=1000)] = {}
+    closed: Annotated[tuple[str, ...], Meta(max_length=MOST_DATES)] = ()
+    special: Annotated[Mapping[str, Spans], Meta(max_length=MOST_DATES)] = {}
 
 
 class OpeningHours(
@@ -37,7 +39,7 @@ class OpeningHours(
     The rules' own parser reads it, so that a queue's hours and a rules file's mean the same.
     """
 
-    hours: Annotated[Mapping[str, Spans], Meta(max_length=24)]
+    hours: Annotated[Mapping[str, Spans], Meta(max_length=len(WEEKDAYS))]
     timezone: str = "UTC"
     holidays: HolidayHours | None = None
 

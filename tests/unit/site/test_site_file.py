@@ -142,6 +142,29 @@ def test_hours_are_checked_by_the_rules_own_reader() -> None:
     assert (caught.value.field or "").startswith("calendar.hours.mon")
 
 
+def test_as_many_hours_are_taken_as_the_rules_reader_takes() -> None:
+    short = '{timezone: America/New_York, hours: {mon-fri: ["08:00-18:00"]}}'
+    spans = [
+        f"{at // 60:02}:{at % 60:02}-{at // 60:02}:{at % 60 + 15:02}" for at in range(0, 1440, 30)
+    ]
+    dates = [f"{year}-01-{day:02}" for year in range(2000, 2080) for day in range(1, 26)]
+    whole = f"{{hours: {{mon: {spans}}}, holidays: {{closed: {dates}}}}}"
+    calendar = (
+        parse_site([("site.yaml", EXAMPLE.replace(short, whole).encode())]).queues[0].calendar
+    )
+    assert calendar is not None
+    assert calendar.holidays is not None
+    assert (len(calendar.hours["mon"]), len(calendar.holidays.closed)) == (48, 2000)
+    calendar_of(calendar)
+    for more in (
+        whole.replace("mon: [", "mon: ['23:50-23:55', "),
+        whole.replace("closed: [", "closed: [12-24, "),
+    ):
+        with pytest.raises(FileError) as caught:
+            parse_site([("site.yaml", EXAMPLE.replace(short, more).encode())])
+        assert [problem.code for problem in caught.value.problems] == ["too-many"]
+
+
 def test_hours_may_be_written_short() -> None:
     hours = "{hours: {mon: 08:00-12:00, tue: []}, holidays: {country: US, special: {12-24: 08:00-10:00}}}"
     text = EXAMPLE.replace('{timezone: America/New_York, hours: {mon-fri: ["08:00-18:00"]}}', hours)
