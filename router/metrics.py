@@ -159,6 +159,10 @@ class Observer:
             "1: the file on disk is refused, an older version is in force",
             "ruleset",
         )
+        self._rulesets_missing = self._gauge(
+            "rulesets_missing",
+            "Rulesets that routers name and there are none of: these answer their default target",
+        )
         self._link_down = self._gauge("store_link_down", "1: some worker has no link to the store")
         self._lag = self._gauge("event_loop_lag_seconds", "Worst of the last second")
         self._logs_dropped = self._gauge("log_lines_dropped", "Log lines that were dropped")
@@ -219,6 +223,10 @@ class Observer:
         for gauge in (self._ruleset_loaded, self._ruleset_stale):
             gauge.remove(ruleset)
         self._seen_rulesets.remove(ruleset)
+
+    def rulesets_missing(self, count: int) -> None:
+        """How many rulesets routers name that there are none of."""
+        self._rulesets_missing.set(count)
 
     def rules_in_force(self, ruleset: str, rules: frozenset[str]) -> None:
         """The names of a ruleset's rules, `default` among them; others are counted no more."""

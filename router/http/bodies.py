@@ -107,6 +107,8 @@ def _where(text: bytes, error: Exception) -> str:
         return f"The body is not JSON: {wrong.msg} at line {wrong.lineno}, column {wrong.colno}."
     except RecursionError:
         return "The body is nested too deeply."
+    except ValueError:
+        return "The body has a number with too many digits."
     return "The body is not JSON."
 
 

@@ -369,6 +369,8 @@ class _RouterStates:
         while True:
             self._service.observer.link(is_open=self._service.links.is_open)
             self._service.observer.log_lines_dropped(self._log_lines_dropped())
+            missing = self._service.rulesets.missing(self._service.directory.rulesets_in_use())
+            self._service.observer.rulesets_missing(len(missing))
             with contextlib.suppress(CrosspointError):
                 await self._look()
             await asyncio.sleep(HEALTH_EVERY_S)
@@ -432,7 +434,7 @@ def _rules_part(rulesets: Rulesets, directory: Directory) -> health.Part:
         "ignored": sum(
             state.state is LoadState.LOADED and bool(state.problems) for state in states
         ),
-        "missing": sum(rulesets.get(name) is None for name in used),
+        "missing": len(rulesets.missing(used)),
         "left out": rulesets.left_out,
     }
     detail = ", ".join(f"{count} {word}" for word, count in counts.items() if count)

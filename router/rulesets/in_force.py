@@ -133,6 +133,10 @@ class Rulesets:
         """All rulesets, by name."""
         return tuple(self._state(name) for name in sorted(self._states))
 
+    def missing(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of which there is no file, and no last good version either."""
+        return frozenset(names) - self._states.keys()
+
     @property
     def in_force(self) -> tuple[Ruleset, ...]:
         """All versions in force."""
@@ -267,6 +271,8 @@ class Rulesets:
         if name not in self._rulesets and name not in self._sought:
             self._sought |= {name}
             await self._restore(name)
+            if name not in self._rulesets:
+                _log.error("rules_missing", ruleset=name)
         ruleset, state = self._rulesets.get(name), self._states.get(name)
         if ruleset is None:
             if state is not None:

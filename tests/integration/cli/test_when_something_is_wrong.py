@@ -55,6 +55,11 @@ def degraded(house: House) -> list[str]:
         return list(json.load(answer)["data"]["degraded"])
 
 
+def metrics(house: House) -> str:
+    with urllib.request.urlopen(f"{house.url}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_site_of_the_wrong_tenant_is_told_writes_nothing_and_leaves_the_commands_as_they_were(
     house: House, workers: str
@@ -169,6 +174,7 @@ def test_the_doctor_tells_what_the_service_says_and_what_is_in_the_store(house: 
         },
     )
     wait_for(lambda: degraded(house) == ["rules"], "the service to know the router")
+    wait_for(lambda: "\ncrosspoint_rulesets_missing 1.0\n" in metrics(house), "the metric")
     said = house.run("doctor", code=1)
     assert "WRONG  service's rules: 1 missing" in said
     assert "WRONG  router made: its rules nope are not in" in said

@@ -22,6 +22,7 @@ from router.site.resources import QueueConfig, RouterConfig
         (b"{" * 3, "line 1, column 2"),
         (b'{"a":' * 20_000, "too deeply"),
         (b"NaN", "not JSON"),
+        (b'{"budget_ms": ' + b"9" * 5000 + b"}", "too many digits"),
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused_with_the_place(text: bytes, says: str):

@@ -222,6 +222,22 @@ async def test_a_missing_folder_is_no_rules_until_it_appears(tmp_path: Path) -> 
     assert folder.digest() is not None
 
 
+async def test_a_ruleset_that_a_router_names_and_no_file_holds_is_told_once(folder: Folder) -> None:
+    folder.in_use = frozenset({"a", "b"})
+    folder.write("a.yaml", "broken: [")
+    with capture_logs() as lines:
+        await folder.rulesets.load()
+        await folder.look_twice()
+    told = [
+        (line["log_level"], line["ruleset"]) for line in lines if line["event"] == "rules_missing"
+    ]
+    assert told == [("error", "b")]
+    assert folder.rulesets.missing(folder.in_use) == {"b"}
+    folder.write("b.yaml", GOOD % 1)
+    await folder.look_twice()
+    assert folder.rulesets.missing(folder.in_use) == frozenset()
+
+
 async def test_a_file_that_is_still_being_written_is_waited_for(folder: Folder) -> None:
     folder.write("a.yaml", GOOD % 1)
     await folder.rulesets.load()
