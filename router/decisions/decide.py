@@ -19,7 +19,7 @@ from router.deadline import Deadline
 from router.decisions import dialogue, fallback
 from router.decisions.dialogue import MadeBy, Memory, Remembered
 from router.decisions.kept import KeptByNames
-from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Outcome, Taken, Why
+from router.decisions.outcome import Asked, Dialect, ErrorCode, Level, Outcome, Shared, Taken, Why
 from router.decisions.rungs import Rungs, Ways, request_id_of
 from router.decisions.seatbelt import Seatbelts
 from router.errors import CrosspointError, RememberedError
@@ -290,6 +290,7 @@ class Decider:
             agent=agent,
             asks_for=ruleset.asked_attributes,
             is_remembered=agent is not None,
+            shared=Shared(),
         )
         kept = (decision, asked.dialect, config, outcome)
         self._outcomes.put(asked.router.tenant, names, key, kept)

@@ -88,32 +88,80 @@ class LoggedDecision(msgspec.Struct, frozen=True, kw_only=True):
     entry: Entry
 
 
-def entry_of(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numbers: bool) -> Entry:
-    """What to log of one decision."""
+class _OfCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The fields of an `Entry` that differ from call to call."""
+
+    at_s: float
+    router: str
+    call: CallFacts
+    duration_us: int
+    rules: str | None = None
+    is_masked: bool = False
+    told: object = None
+
+
+class _OfOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The other fields of an `Entry`: the same for all calls with this outcome."""
+
+    level: Level
+    answer: str
+    rule: str | None = None
+    digest: str | None = None
+    reasons: tuple[str, ...] = ()
+    live: LiveFacts = {}
+    agent: str | None = None
+    error: str | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Entry).decode
+
+
+def written(asked: Asked, outcome: Outcome, duration_us: int, *, with_full_numbers: bool) -> bytes:
+    """The entry of one decision as the log holds it: what `read` takes."""
     call = outcome.call or asked.call
     attributes, told = call.attributes, None
     if is_late(attributes):
         told, attributes = attributes.nested(is_masked=not with_full_numbers), _NONE
     # By position, in the order of the fields: half as dear as by name.
-    return Entry(
+    of_call = _OfCall(
         asked.now_s,
         asked.router.id,
-        outcome.level,
         _plain(call, attributes)
         if with_full_numbers
         else masked(call, attributes, outcome.asks_for),
-        outcome.body.decode(errors="replace"),
         duration_us,
         asked.router.rules,
+        not with_full_numbers,
+        told,
+    )
+    return _encode(of_call)[:-1] + _rest_of(outcome)
+
+
+def _rest_of(outcome: Outcome) -> bytes:
+    """What follows: the fields of the outcome, and the end."""
+    shared = outcome.shared
+    if shared is not None and shared.logged is not None:
+        return shared.logged
+    of_outcome = _OfOutcome(
+        outcome.level,
+        outcome.body.decode(errors="replace"),
         outcome.rule,
         outcome.digest,
         outcome.reasons[:_MOST_REASONS],
         outcome.live,
         outcome.agent,
         None if outcome.error is None else outcome.error.value,
-        not with_full_numbers,
-        told,
     )
+    text = b"," + _encode(of_outcome)[1:]
+    if shared is not None:
+        shared.logged = text
+    return text
+
+
+def read(text: bytes) -> Entry:
+    """An entry as the log holds it. Raises msgspec.DecodeError."""
+    return unfolded(_decode(text))
 
 
 def unfolded(entry: Entry) -> Entry:

@@ -119,6 +119,13 @@ class Asked(msgspec.Struct, frozen=True):
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
+class Shared(msgspec.Struct):
+    """Room for what is worked out of an outcome that many calls share: `logged` is its part of an entry
+    of the decision log."""
+
+    logged: bytes | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The answer and where it comes from.
 
@@ -129,7 +136,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     callback, `give_back` are reservations that were of no use. `call` is the
     call as it was decided (with digits from earlier requests) where it differs from what was asked.
     `asks_for` are the attributes that the rules ask for.
-    `is_remembered`: the store remembers the answer already.
+    `is_remembered`: the store remembers the answer already. `shared` where it is kept for further calls.
     """
 
     body: bytes
@@ -152,3 +159,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_repeat: bool = False
     is_remembered: bool = False
     cause: Exception | None = None
+    shared: Shared | None = None

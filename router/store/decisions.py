@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from router.deadline import Deadline
-from router.decisions.log import Entry, Filters, LoggedDecision, unfolded
+from router.decisions.log import Filters, LoggedDecision, read
 from router.errors import InvalidInputError, NotFoundError
 from router.store import keys
 from router.store.link import Link, Reply
@@ -28,8 +28,6 @@ clocks that are kept."""
 
 _PAGE: Final = 500
 _PER_SCRIPT: Final = 128
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Entry).decode
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,15 +38,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """An entry as the log holds it, and when it was decided, in seconds since the epoch."""
+    """An entry as it was `written`, and when it was decided, in seconds since the epoch."""
 
     at_s: float
     text: bytes
-
-
-def written(entry: Entry) -> Line:
-    """An entry, to be appended."""
-    return Line(entry.at_s, _encode(entry))
 
 
 async def append_decisions(
@@ -153,7 +146,7 @@ def _entries(reply: Sequence[Reply]) -> Iterator[LoggedDecision]:
         match item:
             case [bytes(entry_id), [b"e", bytes(text)]]:
                 try:
-                    yield LoggedDecision(id=entry_id.decode(), entry=unfolded(_decode(text)))
+                    yield LoggedDecision(id=entry_id.decode(), entry=read(text))
                 except msgspec.MsgspecError:
                     continue
             case _:

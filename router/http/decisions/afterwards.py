@@ -18,7 +18,7 @@ import structlog
 
 from router.deadline import Deadline, in_s, left_s
 from router.decisions.error_budget import ErrorBudget
-from router.decisions.log import entry_of
+from router.decisions.log import written
 from router.decisions.outcome import Asked, ErrorCode, Outcome, Taken, Why
 from router.errors import CrosspointError, OutcomeUnknownError
 from router.metrics import AfterAnswer, ForeignAsk, Observer, Reservation
@@ -55,14 +55,13 @@ class Done(msgspec.Struct, frozen=True):
     duration_s: float
 
 
-class Written(msgspec.Struct, frozen=True):
+class Written(decisions.Line, frozen=True, gc=True):
     """What the store is to be told of one decision: the log's entry, and more where there is any.
 
     `unsettled` is the outcome, if something of it is to be cleared up.
     """
 
     tenant: str
-    line: decisions.Line
     item: memory.Remember | None = None
     unsettled: Outcome | None = None
 
@@ -176,15 +175,15 @@ class Afterwards:
     def _take(self) -> Sequence[Written]:
         """The oldest that the store can be told now; those for a store that is away stay in line."""
         oldest = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        tenants = {written.tenant for written in oldest}
+        tenants = {each.tenant for each in oldest}
         away = {each for each in tenants if not self._links.link_for(each).is_open}
         if not away:
             return oldest
         self._waiting.extendleft(each for each in reversed(oldest) if each.tenant in away)
-        return [written for written in oldest if written.tenant not in away]
+        return [each for each in oldest if each.tenant not in away]
 
     async def _tell_batch(self, batch: Sequence[Written], deadline: Deadline) -> None:
-        tenants = {written.tenant for written in batch}
+        tenants = {each.tenant for each in batch}
         for tenant in tenants:
             mine = [each for each in batch if each.tenant == tenant] if len(tenants) > 1 else batch
             await self._tell(self._links.link_for(tenant), tenant, mine, deadline)
@@ -204,14 +203,15 @@ class Afterwards:
 
     def _written(self, done: Done) -> Written:
         asked, outcome, duration_s = done.asked, done.outcome, done.duration_s
-        entry = entry_of(
+        text = written(
             asked, outcome, int(duration_s * 1e6), with_full_numbers=self._with_full_numbers
         )
         is_telling = is_worth_telling(asked, outcome)
         is_unsettled = outcome.unsure or outcome.unsure_callback or outcome.give_back
         return Written(
+            asked.now_s,
+            text,
             asked.router.tenant,
-            decisions.written(entry),
             memory.to_remember(asked, outcome) if is_telling else None,
             outcome if is_unsettled else None,
         )
@@ -219,19 +219,18 @@ class Afterwards:
     async def _tell(
         self, link: Link, tenant: str, batch: Sequence[Written], deadline: Deadline
     ) -> None:
-        lines = [written.line for written in batch]
-        with self._or_drop(AfterAnswer.DECISION_LOG, len(lines)):
+        with self._or_drop(AfterAnswer.DECISION_LOG, len(batch)):
             await decisions.append_decisions(
-                link, tenant, lines, kept=self._kept, deadline=deadline
+                link, tenant, batch, kept=self._kept, deadline=deadline
             )
-        wanted = [written.item for written in batch if written.item is not None]
+        wanted = [each.item for each in batch if each.item is not None]
         if wanted:
             with self._or_drop(AfterAnswer.MEMORY, len(wanted)):
                 await memory.remember(link, tenant, wanted, deadline)
-        for written in batch:
-            if written.unsettled is not None:
+        for each in batch:
+            if each.unsettled is not None:
                 with self._or_drop(AfterAnswer.RELEASE, 1):
-                    await self._clear_up(tenant, written.unsettled, deadline)
+                    await self._clear_up(tenant, each.unsettled, deadline)
 
     async def _clear_up(self, tenant: str, outcome: Outcome, deadline: Deadline) -> None:
         if outcome.unsure is not None:
@@ -267,6 +266,9 @@ class Afterwards:
             _log.error("router_disabled", router=router.id, error=error.value)
 
     def _observe(self, asked: Asked, outcome: Outcome) -> None:
+        if outcome.shared is not None and outcome.agent is not None:
+            self._observer.reservation(Reservation.RESERVED)  # and nothing else has happened
+            return
         if asked.router.routing_url is not None and not outcome.is_repeat:
             asked_how = None if outcome.error is None else _FOREIGN.get(outcome.error)
             self._observer.foreign_ask(asked_how or ForeignAsk.ANSWERED)

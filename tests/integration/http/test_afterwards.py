@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from router.deadline import in_s
-from router.decisions.log import Entry, Filters, entry_of, masked
+from router.decisions.log import Entry, Filters, masked, read, written
 from router.decisions.outcome import Level, Outcome
 from router.http.decisions import afterwards as afterwards_module
 from router.settings import PrivacySettings
@@ -65,20 +65,25 @@ async def test_a_dialogue_goes_on_in_another_process(
     await until(is_given_up)
 
 
+def line(entry: Entry) -> decisions.Line:
+    return decisions.Line(entry.at_s, msgspec.json.encode(entry))
+
+
 async def test_the_log_is_bounded_and_pages_backwards(main: Running) -> None:
     link = main.service.links.link_for("log")
-    entries = [
-        Entry(
-            at_s=float(n),
-            router="main",
-            level=Level.FULL,
-            call=CallFacts(call_id=str(n)),
-            answer="{}",
-            duration_us=1,
+    texts = [
+        line(
+            Entry(
+                at_s=float(n),
+                router="main",
+                level=Level.FULL,
+                call=CallFacts(call_id=str(n)),
+                answer="{}",
+                duration_us=1,
+            )
         )
         for n in range(1000)
     ]
-    texts = [decisions.written(entry) for entry in entries]
     await decisions.append_decisions(link, "log", texts, kept=300, deadline=in_s(5))
     seen: list[str] = []
     before = None
@@ -101,9 +106,10 @@ async def test_the_log_is_bounded_and_pages_backwards(main: Running) -> None:
 
 async def test_an_entry_of_another_version_does_not_end_a_list(main: Running) -> None:
     link = main.service.links.link_for("log")
-    entry = entry_of(asked(), Outcome(body=b"{}", level=Level.FULL), 1, with_full_numbers=False)
+    outcome = Outcome(body=b"{}", level=Level.FULL)
+    entry = read(written(asked(), outcome, 1, with_full_numbers=False))
     oldest = msgspec.structs.replace(entry, rule="oldest")
-    texts = [decisions.written(each) for each in (oldest, *[entry] * 600)]
+    texts = [line(each) for each in (oldest, *[entry] * 600)]
     texts[400] = decisions.Line(texts[400].at_s, b'{"of another": "version"}')
     await decisions.append_decisions(link, "log", texts, kept=1000, deadline=in_s(5))
     found = await decisions.list_decisions(
@@ -172,6 +178,6 @@ def test_a_masked_entry_holds_nothing_a_caller_is_known_by() -> None:
 
 def test_an_entry_names_what_is_needed_to_decide_again() -> None:
     outcome = Outcome(body=b"{}", level=Level.FULL, rule="vip", digest="d1", reasons=("a",))
-    entry = entry_of(asked(), outcome, 12, with_full_numbers=True)
+    entry = read(written(asked(), outcome, 12, with_full_numbers=True))
     assert (entry.rules, entry.rule, entry.digest, entry.level) == ("t", "vip", "d1", Level.FULL)
     assert entry.call == asked().call

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decisions.log import Entry, entry_of, unfolded
+from router.decisions.log import Entry, read, written
 from router.decisions.outcome import Asked, Level, Outcome, RouterView
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.documented import Documented, facts_of, read_documented
@@ -67,10 +67,8 @@ def logged(request: RoutingRequest, *, with_full_numbers: bool) -> Entry:
         names=None,  # type: ignore[arg-type]  # not asked
         now_s=1.0,
     )
-    entry = entry_of(
-        asked, Outcome(body=b"{}", level=Level.FULL), 1, with_full_numbers=with_full_numbers
-    )
-    return unfolded(msgspec.json.decode(msgspec.json.encode(entry), type=Entry))
+    outcome = Outcome(body=b"{}", level=Level.FULL)
+    return read(written(asked, outcome, 1, with_full_numbers=with_full_numbers))
 
 
 def test_a_documented_request_is_read_in_one_go() -> None:
@@ -101,10 +99,10 @@ def test_whatever_else_comes_is_left_to_the_other_reader(more: dict[str, object]
 @given(changes=bodies)
 def test_both_ways_of_reading_say_the_same(changes: dict[str, object]) -> None:
     for body in (changes, {**DOCUMENTED, **changes}):
-        read = both_ways(json.dumps(body).encode())
-        if read is not None:
-            assert read[0] == read[1]
-            assert dict(read[0].call.attributes) == dict(read[1].call.attributes)
+        both = both_ways(json.dumps(body).encode())
+        if both is not None:
+            assert both[0] == both[1]
+            assert dict(both[0].call.attributes) == dict(both[1].call.attributes)
 
 
 @given(changes=bodies, with_full_numbers=st.booleans())
@@ -112,9 +110,9 @@ def test_both_ways_leave_the_same_in_the_log(
     changes: dict[str, object], *, with_full_numbers: bool
 ) -> None:
     for body in (changes, {**DOCUMENTED, **changes}):
-        read = both_ways(json.dumps(body).encode())
-        if read is not None:
-            one, other = (logged(each, with_full_numbers=with_full_numbers) for each in read)
+        both = both_ways(json.dumps(body).encode())
+        if both is not None:
+            one, other = (logged(each, with_full_numbers=with_full_numbers) for each in both)
             assert one == other
 
 

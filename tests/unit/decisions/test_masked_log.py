@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from router.decisions.log import Entry, entry_of, masked
+from router.decisions.log import Entry, masked, read, written
 from router.decisions.outcome import Asked, Level, Outcome, RouterView
 from router.platforms.dialpad.dialect import DialpadDialect
 from router.platforms.dialpad.wire import read_request
@@ -54,7 +54,7 @@ def logged(body: dict[str, object], **outcome: object) -> Entry:
         now_s=1.0,
     )
     made = msgspec.structs.replace(Outcome(body=b"{}", level=Level.FULL), **outcome)
-    return entry_of(asked, made, 1, with_full_numbers=False)
+    return read(written(asked, made, 1, with_full_numbers=False))
 
 
 def ruleset(when: str) -> Ruleset:
