@@ -14,6 +14,7 @@ from router.cli.shell import (
     Store,
     json_option,
     print_json,
+    print_line,
     print_table,
     soon,
     tenant_of,
@@ -136,22 +137,22 @@ def _explain(
         form = to_json(explanation) if explanation is not None else None
         print_json({**_form(found), "explanation": form, "not_explained": why_not})
         return
-    click.echo(f"decision  {found.id}  {_row(found)[1]}  call {entry.call.call_id}")
-    click.echo(f"answer    {entry.answer}")
-    click.echo(f"by        rule {entry.rule or '-'} of {entry.rules or '-'} {entry.digest or ''}")
-    click.echo(f"level     {entry.level.value}, {entry.duration_us / 1000:.1f} ms")
-    click.echo(f"steps     {', '.join(entry.reasons) or '-'}")
+    print_line(f"decision  {found.id}  {_row(found)[1]}  call {entry.call.call_id}")
+    print_line(f"answer    {entry.answer}")
+    print_line(f"by        rule {entry.rule or '-'} of {entry.rules or '-'} {entry.digest or ''}")
+    print_line(f"level     {entry.level.value}, {entry.duration_us / 1000:.1f} ms")
+    print_line(f"steps     {', '.join(entry.reasons) or '-'}")
     if entry.agent:
-        click.echo(f"agent     {entry.agent}")
+        print_line(f"agent     {entry.agent}")
     if entry.error:
-        click.echo(f"error     {entry.error}")
+        print_line(f"error     {entry.error}")
     for queue, facts in entry.live.items():
-        click.echo(f"live      {queue}: {to_json(facts)}")
+        print_line(f"live      {queue}: {to_json(facts)}")
     if explanation is None:
-        click.echo(f"The rules were not read again: {why_not}.")
+        print_line(f"The rules were not read again: {why_not}.")
         return
     if entry.is_masked:
-        click.echo(NOTE_MASKED)
+        print_line(NOTE_MASKED)
     print_explanation(explanation)
 
 

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-import click
 import msgspec
+
+from router.cli.shell import print_line
 
 if TYPE_CHECKING:
     from rules.explain import Explanation, Reason
@@ -11,16 +12,16 @@ if TYPE_CHECKING:
 
 def print_explanation(explanation: "Explanation") -> None:
     """The decision, then every rule before it with its reason."""
-    click.echo(f"rule      {explanation.decision.rule}")
-    click.echo(f"action    {msgspec.json.encode(explanation.decision.action).decode()}")
-    click.echo(
+    print_line(f"rule      {explanation.decision.rule}")
+    print_line(f"action    {msgspec.json.encode(explanation.decision.action).decode()}")
+    print_line(
         f"at        {explanation.local_time} (rules {explanation.ruleset} {explanation.digest})"
     )
     if explanation.decision.missing:
         names = ", ".join(sorted(explanation.decision.missing))
-        click.echo(f"unknown   live facts of {names}: they might have changed the decision")
+        print_line(f"unknown   live facts of {names}: they might have changed the decision")
     for skipped in explanation.skipped:
-        click.echo(f"before    {skipped.rule}: {_words(skipped.reason)}")
+        print_line(f"before    {skipped.rule}: {_words(skipped.reason)}")
 
 
 def _words(reason: "Reason") -> str:

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 import os
+import re
 import shlex
 import socket
 import sys
@@ -48,6 +49,9 @@ STORE_S: Final = 3.0
 OPERATION_S: Final = 10.0
 _MOST_NAMED: Final = 10
 """Tenants named in one sentence."""
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Those of the terminal, and what turns or ends a line."""
 
 
 def ended(message: str, exit_code: int) -> click.exceptions.Exit:
@@ -222,6 +226,16 @@ def print_json(value: object) -> None:
     click.echo(text.decode())
 
 
+def print_line(text: str) -> None:
+    """A line for people that may quote a caller, or whoever posts as one."""
+    click.echo(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """Control characters spelled out: what came with a call neither drives the terminal nor ends a line."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """A table for people; `empty` is said when there are no rows."""
     if not rows:
@@ -235,7 +249,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(harmless(cell)) for cell in row))
     # Piped output has no width of its own: nothing is folded there.
     Console(width=None if sys.stdout.isatty() else 250, highlight=False).print(table)
 

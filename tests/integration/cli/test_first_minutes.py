@@ -180,6 +180,15 @@ def test_the_log_explains_a_decision_later(example: Example) -> None:
     assert "no such decision" in example.run("decisions", "--explain", "1-1", code=2)
 
 
+def test_a_call_whose_id_speaks_to_terminals_is_shown_and_explained(example: Example) -> None:
+    example.call("main", "--call-id", "1\x1b[2J\nanswer    mine")
+    listed = example.run("decisions", "--limit", "5")
+    decision = next(line.split()[0] for line in listed.splitlines() if r"1\x1b[2J" in line)
+    explained = example.run("decisions", "--explain", decision)
+    assert r"call 1\x1b[2J\nanswer    mine" in explained
+    assert "\x1b" not in listed + explained
+
+
 def test_a_terminal_that_lacks_a_letter_is_told_all_the_rest(example: Example) -> None:
     example.call("main")
     example.env["PYTHONIOENCODING"] = "ascii"

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.cli.main import COMMANDS, cli
+from router.cli.shell import print_line, print_table
 
 RULES = """
 version: 1
@@ -153,6 +154,18 @@ def test_input_for_an_explanation_that_cannot_be_read_ends_with_2(
             value = str(file)  # noqa: PLW2901 - the option takes the file
         arguments += [name, value]
     assert run("rules", "explain", "rules/main.yaml", *arguments).exit_code == 2
+
+
+def test_what_a_caller_sends_does_not_drive_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call = "1\x1b[2J\x9b\u202e\nrule      mine"
+    print_line(f"call {call} ä")
+    print_table(("call",), [(call,)], "")
+    said = capsys.readouterr().out
+    shown = r"1\x1b[2J\x9b\u202e\nrule      mine"
+    assert said.splitlines()[0] == f"call {shown} ä"
+    assert shown in said.splitlines()[2]
 
 
 def test_the_schema_is_json(folder: Path) -> None:
