@@ -16,6 +16,7 @@ import msgspec
 import yaml
 
 from rules.problems import Mark, ProblemList, shorten
+from rules.yaml_errors import syntax_problem
 
 LARGEST_FILE_BYTES = 1024 * 1024
 DEEPEST_NESTING = 32
@@ -131,10 +132,14 @@ def _events(text: str, file: str, problems: ProblemList) -> Iterator[yaml.Event]
     try:
         yield from yaml.parse(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
-        place = error.problem_mark or error.context_mark
-        mark = Mark(file, place.line + 1, place.column + 1) if place else Mark(file, 1, 1)
-        why = ", ".join(part for part in (error.context, error.problem) if part)
-        problems.add(mark, "syntax", f"not valid YAML: {why}")
+        found = syntax_problem(error, text)
+        problems.add(
+            Mark(file, found.line + 1, found.column + 1),
+            "syntax",
+            f"not valid YAML: {found.message}",
+            found=found.found,
+            expected=found.expected,
+        )
         raise _NoTreeError from None
     except yaml.YAMLError as error:
         problems.add(Mark(file, 1, 1), "syntax", f"not valid YAML: {shorten(str(error))}")

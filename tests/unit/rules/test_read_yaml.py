@@ -110,6 +110,48 @@ def test_what_yaml_allows_but_we_do_not_is_refused_at_its_place(
     assert problems_of(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "found", "expected"),
+    [
+        ("é: {waiting: >10}\n", (1, 14), ">", "quotes around a text that begins so"),
+        ("é: ü\nwaiting: >=10\n", (2, 10), ">", "quotes around a text that begins so"),
+        ("a:\n  *: b\n", (2, 3), "*", "quotes around a text that begins so"),
+        ("a:\n  %: b\n", (2, 3), "%", "quotes around a text that begins so"),
+        ("a: `b`\n", (1, 4), "`", "quotes around a text that begins so"),
+        ("a:\n\tb: c\n", (2, 1), "\t", "spaces, not tabs"),
+        ("a: b\n\tc: d\n", (2, 1), None, "spaces, not tabs"),
+        ("a: Note: b\n", (1, 8), None, "quotes around a text with a colon and a space in it, and"),
+        (
+            "a: 'It's b'\n",
+            (1, 8),
+            None,
+            "keys that belong together in one column, and nothing after",
+        ),
+        ("a:\n  b: 1\n c: 2\n", (3, 2), None, "keys that belong together in one column"),
+        ("a:\n  - b\n  c: d\n", (3, 3), None, "items that belong together in one column"),
+        ("a: {b:{c: d}}\n", (1, 6), None, "a space after the colon"),
+        ('a: 1\nb: "text\nc: 2\nd: 3\n', (2, 4), None, "quotes that end the text too"),
+        ("a: {b: 1\nc: 2\nd: 3\n", (2, 2), None, None),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_what_helps(
+    text: str, place: tuple[int, int], found: str | None, expected: str | None
+):
+    with pytest.raises(FileError) as caught:
+        read_yaml(text.encode(), "f")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.mark.line, problem.mark.column) == ("syntax", *place)
+    assert problem.found == found
+    assert (problem.expected or "").startswith(expected or "")
+    assert (problem.expected is None) == (expected is None)
+
+
+def test_what_is_not_closed_is_told_with_where_it_began():
+    with pytest.raises(FileError) as caught:
+        read_yaml(b"a: 1\nb: {c: 1\nd: 2\n", "f")
+    assert "it began on line 2" in caught.value.problems[0].message
+
+
 def test_utf16_is_not_read_as_yaml_would():
     assert problems_of("a: b".encode("utf-16"))[0][0] == "not-utf8"
 

@@ -1,0 +1,67 @@
+"""What is wrong with text that is no YAML: libyaml's finding, with where it began and what may help.
+
+libyaml tells what it missed at the place where it gave up. Somebody who writes rules has rather opened
+something further up, or begun a text with a sign that means something in YAML.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import yaml
+
+_QUOTES: Final = "while scanning a quoted scalar"
+_BEGINNINGS: Final = (
+    "while scanning a block scalar",
+    "while scanning an alias",
+    "while scanning an anchor",
+    "while scanning a tag",
+)
+_BEGINS_NOTHING: Final = "found character that cannot start any token"
+_HINTS: Final[Mapping[str, str]] = {
+    "mapping values are not allowed": "quotes around a text with a colon and a space in it, and keys "
+    "that belong together in one column",
+    "did not find expected key": "keys that belong together in one column, and nothing after the "
+    "closing quotes of a text",
+    "did not find expected '-' indicator": "items that belong together in one column",
+    "found unexpected ':'": "a space after the colon",
+    "found a tab character": "spaces, not tabs",
+}
+
+
+class SyntaxProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """Line and column count from 0, as libyaml's do."""
+
+    line: int
+    column: int
+    message: str
+    found: str | None = None
+    expected: str | None = None
+
+
+def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> SyntaxProblem:
+    """What to tell of an error that libyaml has met in `text`. Of the text one character at most."""
+    context, problem = error.context or "", error.problem or ""
+    message = ", ".join(part for part in (context, problem) if part)
+    place, began = error.problem_mark or error.context_mark, error.context_mark
+    if place is None:
+        return SyntaxProblem(line=0, column=0, message=message)
+    if began is None:
+        began = place
+    expected = next((hint for words, hint in _HINTS.items() if words in problem), None)
+    if context == _QUOTES and "end of stream" in problem:
+        place, expected = began, "quotes that end the text too"
+    elif context in _BEGINNINGS or problem == _BEGINS_NOTHING:
+        place = place if problem == _BEGINS_NOTHING else began
+        return _sign(place, message, text[place.index : place.index + 1])
+    if began.line < place.line:
+        message += f"; it began on line {began.line + 1}"
+    return SyntaxProblem(line=place.line, column=place.column, message=message, expected=expected)
+
+
+def _sign(place: yaml.Mark, message: str, sign: str) -> SyntaxProblem:
+    """A text begins with a sign that means something in YAML, or nothing at all."""
+    expected = "spaces, not tabs" if sign == "\t" else "quotes around a text that begins so"
+    return SyntaxProblem(
+        line=place.line, column=place.column, message=message, found=sign, expected=expected
+    )
