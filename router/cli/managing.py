@@ -25,7 +25,7 @@ from router.errors import InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     from router.decisions.error_budget import RouterHealth
     from router.site.directory import RouterEntry, TenantResources
-    from router.store.agents import AgentView
+    from router.store.agents_managed import AgentView
     from rules.facts import QueueFacts
 
 _PAGE = 500

@@ -1,4 +1,4 @@
-"""Agents in Redis: one Lua operation per method, each one round trip.
+"""Agents in Redis and their reservations: one Lua operation per method, each one round trip.
 
 A reservation is a lease with a token: `reserve` checks and takes at once, the lease ends by itself,
 and whatever is done with it later needs the token. All times are on Redis' own clock.
@@ -10,56 +10,25 @@ server that was stalled reserves nobody for a caller who has long been answered 
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from router.acd.agents import (
-    MAX_ORDER,
-    MAX_QUEUES,
-    AgentRecord,
-    AgentState,
-    EffectiveState,
-    Membership,
-    effective_state,
-)
+from router.acd.agents import AgentState
 from router.deadline import Deadline, in_s
-from router.errors import NotFoundError
 from router.store import keys
-from router.store.agent_records import record_of
-from router.store.agents_seen import (
-    LONGEST_CALL_MS,
-    LONGEST_WRAP_UP_MS,
-    UNANSWERED_LIMIT,
-    AgentsSeen,
-)
+from router.store.agents_managed import AgentsManaged
+from router.store.agents_seen import LONGEST_CALL_MS, LONGEST_WRAP_UP_MS, UNANSWERED_LIMIT
 from router.store.link import Link, Reply
 from router.store.memory import Remembering
-from router.store.operations import (
-    MAX_REQUIREMENTS,
-    HasLinks,
-    int_of,
-    list_of,
-    text_of,
-)
-from router.store.reserving import (
-    Asker,
-    Reserving,
-    Wanted,
-    Wish,
-    check,
-    rest_of,
-    want,
-)
+from router.store.operations import HasLinks, int_of, list_of, text_of
+from router.store.reserving import Asker, Reserving, Wanted, Wish, rest_of, want
 from router.store.scripts import Script
 from router.store.together import Together
 from rules.actions import Strategy
 from rules.requirements import Requirement
 
 _T = TypeVar("_T")
-
-UNUSED_MS: Final = 24 * 3_600_000
-"""Requirements that nobody used for so long are forgotten."""
 
 
 class Reserved(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,16 +49,11 @@ class Unanswered(msgspec.Struct, frozen=True, kw_only=True):
     state: AgentState
 
 
-class AgentView(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent as people see it: the record, and the state at the moment it was read (`now_ms`)."""
+class Agents(AgentsManaged):
+    """All agents of all tenants; here their reservations.
 
-    record: AgentRecord
-    effective: EffectiveState
-    now_ms: int
-
-
-class Agents(AgentsSeen):
-    """All agents of all tenants. `draw` gives numbers in [0, 1) for the strategy `random`."""
+    `draw` gives numbers in [0, 1) for the strategy `random`.
+    """
 
     def __init__(
         self,
@@ -101,8 +65,6 @@ class Agents(AgentsSeen):
         super().__init__(links, scripts)
         self._draw = draw
         self._together: Together | None = None
-
-    # reservations
 
     async def reserve(
         self,
@@ -256,118 +218,6 @@ class Agents(AgentsSeen):
         key_names, args = [keys.agent(tenant, agent)], (keys.prefix(tenant), agent)
         return await self._run(tenant, "agent_wrapped_up", key_names, args, deadline) == 1
 
-    # what agents and supervisors set
-
-    async def set_duty(
-        self, tenant: str, agent: str, *, on: bool, deadline: Deadline, reason: str | None = None
-    ) -> AgentState:
-        """Go on or off duty, with a reason. Coming on duty also enables. `NotFoundError`."""
-        args = ("1" if on else "0", reason or "")
-        return await self._set(tenant, "agent_duty", agent, args, deadline)
-
-    async def set_do_not_disturb(
-        self, tenant: str, agent: str, *, on: bool, deadline: Deadline, queue: str | None = None
-    ) -> AgentState:
-        """Do not disturb: overall, or with calls of one queue. `NotFoundError`."""
-        args = ("1" if on else "0", "" if queue is None else keys.queue_id(queue))
-        return await self._set(tenant, "agent_dnd", agent, args, deadline)
-
-    async def set_enabled(
-        self, tenant: str, agent: str, *, on: bool, deadline: Deadline
-    ) -> AgentState:
-        """Enable an agent who left too many offers unanswered, or disable one. `NotFoundError`."""
-        return await self._set(tenant, "agent_enable", agent, ("1" if on else "0",), deadline)
-
-    # configuration
-
-    async def put(
-        self,
-        tenant: str,
-        agent: str,
-        *,
-        queues: Mapping[str, Membership],
-        skills: Mapping[str, int],
-        deadline: Deadline,
-        on_duty: bool = False,
-    ) -> bool:
-        """Create or reconfigure an agent; True: created. `on_duty` counts for a new agent only.
-
-        Runtime state stays as it is (`do_not_disturb` of a membership too: use the method). At most
-        100 queues; `TooManyRequirementsError` when new queues would exceed the tenant's limit.
-        """
-        check(len(queues) <= MAX_QUEUES, "queues", f"at most {MAX_QUEUES} queues")
-        flat: list[str | int] = []
-        for queue, membership in sorted(queues.items()):
-            check(0 <= membership.skill_level <= 100, "skill_level", "0 to 100")
-            check(0 <= membership.order <= MAX_ORDER, "order", f"0 to {MAX_ORDER}")
-            flat += [membership.skill_level, membership.order, keys.queue_id(queue)]
-        for skill, level in sorted(skills.items()):
-            check(0 <= level <= 100, "skills", "levels 0 to 100")
-            flat += [level, keys.queue_id(skill)]
-        key_names = [
-            keys.agent(tenant, agent),
-            keys.agent_ids(tenant),
-            keys.requirements(tenant),
-            keys.requirements_used(tenant),
-        ]
-        start = "1" if on_duty else "0"
-        args = (keys.prefix(tenant), agent, start, MAX_REQUIREMENTS, len(queues), *flat)
-        return await self._run(tenant, "agent_put", key_names, args, deadline) == 1
-
-    async def remove(self, tenant: str, agent: str, deadline: Deadline) -> bool:
-        """Remove an agent; False: there was none. Reservations of the agent are void."""
-        key_names = [keys.agent(tenant, agent), keys.agent_ids(tenant)]
-        args = (keys.prefix(tenant), agent)
-        return await self._run(tenant, "agent_remove", key_names, args, deadline) == 1
-
-    async def register(self, tenant: str, requirement: Requirement, deadline: Deadline) -> None:
-        """Make a requirement known; to be done when a ruleset that uses it is loaded. Idempotent.
-
-        Takes several bounded steps for a large queue. `TooManyRequirementsError`.
-        """
-        wanted, queue = keys.requirement_id(requirement), keys.queue_id(requirement.queue)
-        key_names = [
-            keys.requirements(tenant),
-            keys.requirements_used(tenant),
-            keys.members(tenant, queue),
-        ]
-        cursor = "0"
-        while True:
-            args = (keys.prefix(tenant), wanted, cursor, MAX_REQUIREMENTS)
-            reply = await self._run(tenant, "requirement_register", key_names, args, deadline)
-            cursor = text_of(reply)
-            if cursor == "0":
-                return
-
-    async def forget_unused(
-        self, tenant: str, deadline: Deadline, unused_ms: int = UNUSED_MS
-    ) -> int:
-        """Housekeeping: remove requirements nobody used for a day; how many are left.
-
-        Run it every hour or so; interrupted anywhere it is taken up by the next run.
-        """
-        link = self._links.link_for(tenant)
-        known = list_of(await link.call("HKEYS", keys.requirements(tenant), deadline=deadline))
-        for entry in known:
-            await self._forget(tenant, text_of(entry), deadline, unused_ms)
-        return int_of(await link.call("HLEN", keys.requirements(tenant), deadline=deadline))
-
-    # reading
-
-    async def get(self, tenant: str, agent: str, deadline: Deadline) -> AgentView | None:
-        """One agent with the state of this moment; None: no such agent."""
-        args = (keys.prefix(tenant), 0, 1, agent)
-        reply = await self._run(tenant, "agent_list", [keys.agent_ids(tenant)], args, deadline)
-        return next(iter(_views(reply)), None)
-
-    async def list(
-        self, tenant: str, deadline: Deadline, *, limit: int = 50, offset: int = 0
-    ) -> tuple[Sequence[AgentView], int]:
-        """Agents in order of id, at most 500 at once, and how many there are in all."""
-        args = (keys.prefix(tenant), offset, limit)
-        reply = await self._run(tenant, "agent_list", [keys.agent_ids(tenant)], args, deadline)
-        return _views(reply), int_of(list_of(reply)[1])
-
     # private
 
     async def _with_token(  # noqa: PLR0917 - private, in the order of ARGV
@@ -381,33 +231,6 @@ class Agents(AgentsSeen):
     ) -> bool:
         args = (keys.prefix(tenant), agent, token, *more)
         return await self._run(tenant, name, [keys.agent(tenant, agent)], args, deadline) == 1
-
-    async def _set(
-        self, tenant: str, name: str, agent: str, more: tuple[str, ...], deadline: Deadline
-    ) -> AgentState:
-        args = (keys.prefix(tenant), agent, *more)
-        reply = await self._run(tenant, name, [keys.agent(tenant, agent)], args, deadline)
-        if reply is None:
-            raise NotFoundError("there is no such agent")
-        return AgentState(text_of(reply))
-
-    async def _forget(
-        self, tenant: str, requirement: str, deadline: Deadline, unused_ms: int
-    ) -> None:
-        key_names = [
-            keys.requirements(tenant),
-            keys.requirements_used(tenant),
-            keys.members(tenant, requirement.partition("|")[0]),
-            keys.ready(tenant, requirement),
-            keys.waiting(tenant, requirement),
-        ]
-        cursor = "0"
-        while True:
-            args = (keys.prefix(tenant), requirement, cursor, unused_ms)
-            reply = await self._run(tenant, "requirement_remove", key_names, args, deadline)
-            cursor = text_of(reply)
-            if cursor == "0":
-                return
 
     def _give_back(self, link: Link, wish: Wish, asker: Asker, reply: Reply) -> None:
         """Give a late reservation back without waiting; if that fails too, the lease ends it."""
@@ -436,16 +259,3 @@ def reserved_of(reply: Sequence[Reply]) -> Reserved:
         token=text_of(token),
         lease_until_ms=int_of(until),
     )
-
-
-def _views(reply: Reply) -> Sequence[AgentView]:
-    now, _, *entries = list_of(reply)
-    now_ms = int_of(now)
-    views = []
-    for entry in entries:
-        agent, fields = list_of(entry)
-        record = record_of(text_of(agent), list_of(fields))
-        if record is not None:
-            state = effective_state(record, now_ms)
-            views.append(AgentView(record=record, effective=state, now_ms=now_ms))
-    return views

@@ -19,7 +19,8 @@ from pbx.machine.state import CallState, Leg, Phase
 from router.acd.agents import AgentState
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
-from router.store.agents import Agents, AgentView
+from router.store.agents import Agents
+from router.store.agents_managed import AgentView
 from router.store.call_records import CallRecords
 from router.store.pbx_line import PbxLine, Took
 

@@ -27,7 +27,7 @@ from router.http.v1.resources import (
     with_live,
 )
 from router.site.resources import AgentConfig, DutyReason, Id, Level, from_document, merged
-from router.store.agents import AgentView
+from router.store.agents_managed import AgentView
 from router.store.resources import Mode
 
 
