@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from rules.actions import Action, Ask, Callback, Enqueue, Menu, ReserveAgent, Strategy, Target
-from rules.conditions import CalendarIs, DigitsAre, NumberIn, RouterIs
+from rules.conditions import CalendarIs, NumberIn, RouterIs
 from rules.document import Document, Rule
-from rules.implication import Names, Prover, is_certain, is_impossible
+from rules.implication import Names, is_certain, is_impossible
+from rules.lint_dialogues import odd_dialogues
 from rules.problems import Mark, NearestNames, Problem
 from rules.ruleset import Ruleset, queues_asked, queues_used
 from rules.shadows import find_shadows
@@ -35,7 +36,7 @@ def lint(ruleset: Ruleset, known: KnownNames | None = None) -> list[Problem]:
         *_rules_that_never_decide(document, names),
         *_unused_names(document),
         *_odd_calendars(ruleset),
-        *_odd_dialogues(document, names),
+        *odd_dialogues(document, names),
         *_odd_actions(document),
         *unknown_names(document, known or KnownNames()),
     ]
@@ -109,94 +110,6 @@ def _odd_calendars(ruleset: Ruleset) -> Iterator[Problem]:
                 f"the calendar {name!r} has {day} both closed and with special hours; "
                 "the special hours hold",
             )
-
-
-def _odd_dialogues(document: Document, names: Names) -> Iterator[Problem]:
-    """`ask-unread`, `ask-again`, `choices-lost`, `choices-loop`, `digits-never-asked`."""
-    readers: dict[str, int] = {}
-    for position, rule in enumerate(document.rules):
-        for leaf in leaves_of(rule.when):
-            if isinstance(leaf, DigitsAre) and not leaf.absent:
-                readers.setdefault(leaf.name, position)
-    prover = Prover(names)
-    asked: set[str] = set()
-    for position, rule in enumerate(document.rules):
-        for question, above in _questions(rule.then, ()):
-            asked.add(question.name)
-            if question.name in above:
-                yield _loop(rule, question.name)
-            if isinstance(question, Ask):
-                first_reader = readers.get(question.name)
-                yield from _odd_asking(rule, position, question, first_reader, prover)
-            elif _needs_absence(rule, question.name, prover):
-                yield _lost(rule, question.name)
-    yield from _never_asked(document, asked)
-
-
-def _odd_asking(
-    rule: Rule, position: int, question: Ask, first_reader: int | None, prover: Prover
-) -> Iterator[Problem]:
-    if first_reader is None:
-        yield _unread(rule, question.name)
-    elif first_reader < position:
-        return
-    if not _needs_absence(rule, question.name, prover) and not prover.is_used_up:
-        yield _again(rule, question.name)
-
-
-def _needs_absence(rule: Rule, question: str, prover: Prover) -> bool:
-    """Whether the rule is known to hold only as long as the question has no answer."""
-    is_absent = DigitsAre(name=question, absent=True, mark=rule.mark)
-    return prover.is_implied(is_absent, rule.when)
-
-
-def _never_asked(document: Document, asked: set[str]) -> Iterator[Problem]:
-    nearest = NearestNames()
-    for rule in document.rules:
-        for leaf in leaves_of(rule.when):
-            if isinstance(leaf, DigitsAre) and leaf.name not in asked:
-                yield Problem(
-                    mark=leaf.mark,
-                    code="digits-never-asked",
-                    message=f"rule {rule.name!r} reads digits that no `ask` or `menu` asks for",
-                    found=leaf.name,
-                    nearest=nearest.to(leaf.name, asked),
-                )
-
-
-def _unread(rule: Rule, name: str) -> Problem:
-    return _finding(
-        rule.mark,
-        "ask-unread",
-        f"no rule reads the answer {name!r} that rule {rule.name!r} asks for",
-    )
-
-
-def _lost(rule: Rule, name: str) -> Problem:
-    return _finding(
-        rule.mark,
-        "choices-lost",
-        f"rule {rule.name!r} holds only while {name!r} has no answer: a phone system that brings the key "
-        "in a second request gets none of the choices; a menu needs no such condition",
-    )
-
-
-def _again(rule: Rule, name: str) -> Problem:
-    return Problem(
-        mark=rule.mark,
-        code="ask-again",
-        message=f"rule {rule.name!r} asks for {name!r} again when the caller has answered: "
-        "no rule before it reads the answer",
-        expected=f"`digits: {{{name}: absent}}` in its condition",
-    )
-
-
-def _loop(rule: Rule, name: str) -> Problem:
-    return _finding(
-        rule.mark,
-        "choices-loop",
-        f"a choice in rule {rule.name!r} leads back to a question of the same name, {name!r}",
-    )
 
 
 def _odd_actions(document: Document) -> Iterator[Problem]:
@@ -287,24 +200,6 @@ def _actions(document: Document) -> Iterator[Action]:
 def _targets_of(action: Action) -> Iterable[Target]:
     target: Target | None = getattr(action, "target", None)
     return () if target is None else (target,)
-
-
-def _questions(
-    action: Action, above: tuple[str, ...]
-) -> Iterator[tuple[Ask | Menu, tuple[str, ...]]]:
-    """Every question in an action with the names of those it comes after."""
-    match action:
-        case Ask():
-            yield action, above
-            yield from _questions(action.otherwise, (*above, action.name))
-        case Menu():
-            yield action, above
-            for choice in (*action.choices.values(), action.otherwise):
-                yield from _questions(choice, (*above, action.name))
-        case ReserveAgent() | Callback():
-            yield from _questions(action.otherwise, above)
-        case _:
-            return
 
 
 def _finding(mark: Mark, code: str, message: str) -> Problem:

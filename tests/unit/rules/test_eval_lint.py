@@ -14,7 +14,7 @@ from rules.actions import (
     Strategy,
 )
 from rules.calendars import CalendarState
-from rules.conditions import AnyOf, Condition, DateIn, Not, QueueFact, WeekdayIn
+from rules.conditions import AnyOf, Condition, DateIn, DigitsAre, Not, QueueFact, WeekdayIn
 from rules.document import CalendarSpec, Document, Holidays, Hours
 from rules.lint import KnownNames, lint
 from rules.loader import parse_document
@@ -230,6 +230,19 @@ def test_digits_that_nobody_asks_for_are_found_with_the_nearest_name():
     checked = document(asks, rule("read", digits("langage", "1")))
     problem = next(p for p in lint(compile_ruleset(checked)) if p.code == "digits-never-asked")
     assert problem.nearest == "language"
+
+
+def test_more_digits_than_anybody_asks_for_are_found():
+    asks = rule("ask", digits_absent("pin"), ask("pin"))
+    of_four = rule("read", DigitsAre(name="pin", lengths=frozenset({1, 4}), mark=MARK))
+    problem = next(
+        p for p in lint(compile_ruleset(document(asks, of_four))) if p.code != "ask-unread"
+    )
+    assert (problem.code, problem.expected) == ("digits-too-many", "an `ask` with `digits: 4`")
+    assert codes(document(asks, rule("read", digits("pin", "1", "22")))) == ["digits-too-many"]
+    more = rule("again", router("a"), menu("pin", on_1=End(), on_4711=End()))
+    for reads in (of_four, rule("read", digits_any("pin")), rule("read", digits_absent("pin"))):
+        assert "digits-too-many" not in codes(document(asks, reads, more))
 
 
 def test_a_queue_and_a_router_that_there_are_not_are_found_with_the_nearest_name():

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from rules import lint as lint_module
+from rules import lint_dialogues
 from rules.actions import Ask, End, Enqueue, Menu
 from rules.conditions import Condition
 from rules.document import Document, Rule
@@ -49,7 +49,7 @@ def test_the_work_of_proving_is_bounded_for_a_file_and_not_for_each_of_its_quest
         codes(document(rule("menu", every(*(attribute("a", str(n)) for n in range(9))), menu)))
         return len(made)
 
-    monkeypatch.setattr(lint_module, "Prover", prover)
+    monkeypatch.setattr(lint_dialogues, "Prover", prover)
     assert count(questions=50) == count(questions=1)
 
 
@@ -57,7 +57,7 @@ def test_the_work_of_proving_is_bounded_for_a_file_and_not_for_each_of_its_quest
 def test_what_could_not_be_shown_for_want_of_steps_is_not_said(
     monkeypatch: pytest.MonkeyPatch, steps: int, found: set[str]
 ):
-    monkeypatch.setattr(lint_module, "Prover", partial(Prover, most_steps=steps))
+    monkeypatch.setattr(lint_dialogues, "Prover", partial(Prover, most_steps=steps))
     reads = rule("read", every(attribute("a", "1"), digits("language", "1")))
     asks = asking("language", every(attribute("a", "2"), attribute("b", "1")))
     checked = document(asks, reads)
@@ -67,7 +67,7 @@ def test_what_could_not_be_shown_for_want_of_steps_is_not_said(
 def test_a_rule_that_asks_once_is_never_said_to_ask_again_for_want_of_steps(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(lint_module, "Prover", partial(Prover, most_steps=1))
+    monkeypatch.setattr(lint_dialogues, "Prover", partial(Prover, most_steps=1))
     reads = rule("read", digits("language", "1"))
     once = asking("language", every(attribute("a", "2"), digits_absent("language")))
     assert "ask-again" not in codes(document(once, reads))
