@@ -41,7 +41,7 @@ def _taken_of(reply: Sequence[Reply]) -> Taken:
 
 
 class CallStore:
-    """`router.decisions.decide.Store` over the fast links; `lease_ms` is how long an unconfirmed agent is kept."""
+    """`router.decisions.needed.Store` over the fast links; `lease_ms` is how long an unconfirmed agent is kept."""
 
     def __init__(self, links: Links, agents: Agents, *, lease_ms: int) -> None:
         self._links = links

@@ -19,7 +19,7 @@ _LOCALES: Final = {"en": "en-us", "de": "de-de", "es": "es-es"}
 
 
 class RoutedCallbacks:
-    """`router.decisions.decide.CallsBack` where a PBX with a trunk is set up."""
+    """`router.decisions.needed.CallsBack` where a PBX with a trunk is set up."""
 
     def __init__(self, telephony: Telephony, settings: PbxSettings) -> None:
         self._telephony = telephony

@@ -8,7 +8,8 @@ import msgspec
 
 from router.deadline import Deadline
 from router.decisions import dialogue, fallback
-from router.decisions.decide import Begun, Decider, Reserving, Straight
+from router.decisions.decide import Begun, Decider, Straight
+from router.decisions.needed import Reserving
 from router.decisions.outcome import Asked, Level, Outcome, Why
 from router.decisions.views import View
 from router.platforms.dialpad.dialect import DialpadDialect

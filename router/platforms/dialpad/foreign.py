@@ -18,7 +18,7 @@ from aiohttp.connector import AddrInfoType
 from yarl import URL
 
 from router.deadline import Deadline, left_s
-from router.decisions.decide import ForeignError
+from router.decisions.needed import ForeignError
 from router.decisions.outcome import Asked, ErrorCode
 from router.platforms.dialpad.signature import sign
 from router.platforms.dialpad.wire import UnreadableError, read_answer, write_request

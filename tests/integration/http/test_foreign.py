@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from router.deadline import in_s
-from router.decisions.decide import ForeignError
+from router.decisions.needed import ForeignError
 from router.decisions.outcome import ErrorCode
 from router.platforms.dialpad.foreign import ForeignRouters
 from router.platforms.dialpad.signature import verify

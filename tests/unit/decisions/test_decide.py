@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from router.deadline import Deadline, in_s
-from router.decisions.decide import Decider, ForeignError, Straight
+from router.decisions.decide import Decider, Straight
 from router.decisions.dialogue import Memory, Remembered
+from router.decisions.needed import ForeignError
 from router.decisions.outcome import Asked, ErrorCode, Level, Outcome
 from router.errors import (
     CrosspointError,

@@ -11,9 +11,10 @@ from pbx.machine.events import Decided, Planned
 from pbx.machine.plans import DialPlan, LegId, LoginPlan, VoicemailPlan
 from pbx.machine.state import CallState, Kind
 from router.deadline import Deadline, in_s
-from router.decisions.decide import Decider, ForeignError, Reserving
+from router.decisions.decide import Decider
 from router.decisions.dialogue import NOTHING_KNOWN, MadeBy, Memory
 from router.decisions.error_budget import ErrorBudget
+from router.decisions.needed import ForeignError, Reserving
 from router.decisions.outcome import Asked, ErrorCode, Level, Outcome
 from router.decisions.views import Views
 from router.errors import StoreDownError
