@@ -25,6 +25,7 @@ from router.errors import InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     from router.decisions.error_budget import RouterHealth
     from router.site.directory import RouterEntry, TenantResources
+    from router.site.resources import QueueConfig
     from router.store.agents_managed import AgentView
     from rules.facts import QueueFacts
 
@@ -127,7 +128,7 @@ def set_agent(  # noqa: PLR0917 - click's order
     if as_json:
         print_json(_agent_form(view, known))
     else:
-        click.echo(f"{agent} is {view.effective.state.value}")
+        click.echo(f"{agent} is {_state(view)}")
 
 
 def _need_partner(option: str, value: str | None, partner: str, *, is_there: bool) -> None:
@@ -159,10 +160,15 @@ def list_queues(shell: Shell, tenant: str | None, as_json: bool) -> None:
         return known, facts
 
     known, facts = shell.with_store(work)
+    opened = {queue.id: _is_open(queue) for queue in known.queues.values()}
     if as_json:
         print_json(
             [
-                {**to_json(queue), "live": to_json(facts.get(queue.id))}
+                {
+                    **to_json(queue),
+                    "live": to_json(facts.get(queue.id)),
+                    "is_open": opened[queue.id],
+                }
                 for queue in known.queues.values()
             ]
         )
@@ -173,10 +179,24 @@ def list_queues(shell: Shell, tenant: str | None, as_json: bool) -> None:
         figures = (live.waiting, live.agents_idle, live.agents_on_duty) if live else (None,) * 3
         wait = _seconds(live.estimated_wait_s if live else None)
         rows.append(
-            (queue.id, queue.name, queue.strategy.value, *(_number(n) for n in figures), wait)
+            (
+                queue.id,
+                queue.name,
+                queue.strategy.value,
+                "open" if opened[queue.id] else "closed",
+                *(_number(n) for n in figures),
+                wait,
+            )
         )
-    columns = ("queue", "name", "strategy", "waiting", "idle", "on duty", "estimated wait")
+    columns = ("queue", "name", "strategy", "hours", "waiting", "idle", "on duty", "estimated wait")
     print_table(columns, rows, "no queues; `crosspoint apply SITE` creates them")
+
+
+def _is_open(queue: "QueueConfig") -> bool:
+    from router.site.hours import calendar_of, is_open  # noqa: PLC0415 - start-up time
+
+    calendar = None if queue.calendar is None else calendar_of(queue.calendar)
+    return is_open(calendar, time.time())
 
 
 @click.group(cls=Boundary)
@@ -320,13 +340,26 @@ def _without_token(view: "AgentView") -> object:
 def _agent_row(view: "AgentView", known: "TenantResources") -> tuple[str, ...]:
     record = view.record
     agent = known.agents.get(record.id)
-    state = view.effective.state.value
+    state = _state(view)
     if record.reason:
         state += f" ({record.reason})"
     since_s = (view.now_ms - view.effective.since_ms) / 1000 if view.effective.since_ms else None
     skills = ", ".join(f"{skill} {level}" for skill, level in sorted(record.skills.items()))
     name = agent.name if agent is not None else ""
-    return (record.id, name, state, _seconds(since_s), ", ".join(sorted(record.queues)), skills)
+    queues = ", ".join(
+        f"{queue} (do_not_disturb)" if member.do_not_disturb else queue
+        for queue, member in sorted(record.queues.items())
+    )
+    return (record.id, name, state, _seconds(since_s), queues, skills)
+
+
+def _state(view: "AgentView") -> str:
+    """The state, and what comes after it where that is not to be available."""
+    from router.acd.agents import ACTIVITIES, AgentState, resting_state  # noqa: PLC0415 - start-up time
+
+    now, after = view.effective.state, resting_state(view.record, view.now_ms)
+    is_at_rest = now not in ACTIVITIES or after is AgentState.AVAILABLE
+    return now.value if is_at_rest else f"{now.value}, then {after.value}"
 
 
 def _requests(router: "RouterEntry") -> str:

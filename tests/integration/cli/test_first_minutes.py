@@ -210,6 +210,13 @@ def test_agents_go_on_and_off_duty(example: Example) -> None:
     assert names == ["billing", "sales", "support"]
 
 
+def test_off_duty_is_told_of_an_agent_who_is_at_a_call(example: Example) -> None:
+    example.call("main", "--digits", "language=2", "--agent-free", "chloe")
+    said = example.run("agents", "set", "chloe", "--off-duty", "--reason", "lunch")
+    assert "chloe is reserved, then off_duty" in said
+    assert "reserved, then off_duty (lunch)" in example.run("agents", "list")
+
+
 def test_the_doctor_finds_nothing(example: Example) -> None:
     port = example.url.rpartition(":")[2]
     example.env["CROSSPOINT_HTTP__PORT"] = port

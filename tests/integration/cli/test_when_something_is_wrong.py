@@ -248,6 +248,17 @@ def test_why_an_agent_is_off_duty_is_a_line_that_is_shown(house: House) -> None:
     assert "lunch" in house.run("agents", "list")
 
 
+def test_a_queue_that_is_closed_is_listed_as_closed(house: House) -> None:
+    house.change("name: Support", "name: Support, calendar: {hours: {}}")
+    house.change("queues:\n", "queues:\n  - {id: sales, name: Sales}\n")
+    house.run("apply")
+    listed = {line.split()[0]: line for line in house.run("queues", "list").splitlines()}
+    assert "closed" in listed["support"]
+    assert "open" in listed["sales"]
+    told = json.loads(house.run("queues", "list", "--json"))
+    assert {one["id"]: one["is_open"] for one in told} == {"sales": True, "support": False}
+
+
 def test_an_agent_cannot_be_left_alone_by_a_queue_of_others(house: House) -> None:
     house.change("queues:\n", "queues:\n  - {id: sales, name: Sales}\n")
     house.run("apply")
@@ -255,6 +266,7 @@ def test_an_agent_cannot_be_left_alone_by_a_queue_of_others(house: House) -> Non
         said = house.run("agents", "set", "ada", flag, "--queue", "sales", code=2)
         assert "ada is no member of sales" in said
     house.run("agents", "set", "ada", "--dnd", "--queue", "support")
+    assert "support (do_not_disturb)" in house.run("agents", "list")
 
 
 @pytest.mark.parametrize(
