@@ -5,6 +5,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from rules.facts import CallFacts, Contact, LiveFacts, Scalar
 from rules.numbers import is_anonymous, normalise
 
@@ -15,49 +17,26 @@ LOTS = (1 << 61) - 1
 """How many lots there are to draw for a `percent`: a prime, see `lot_of`."""
 
 
-class Evaluation:
+class Evaluation(msgspec.Struct, eq=False):
     """One call at one instant. Made for one decision, used by one thread, then thrown away."""
 
-    __slots__ = (
-        "_date",
-        "_local",
-        "_lot",
-        "_zone",
-        "call",
-        "called",
-        "caller",
-        "contact",
-        "live",
-        "missing",
-        "now_s",
-    )
-
-    def __init__(
-        self,
-        call: CallFacts,
-        now_s: float,
-        live: LiveFacts | None,
-        *,
-        zone: ZoneInfo,
-        country: str | None,
-    ) -> None:
-        self.caller = number_of(call.caller, country)
-        self.called = _called_number_of(call.called, country)
-        self.call = call
-        self.contact = call.contact or _NO_CONTACT
-        self.live = _NO_LIVE_FACTS if live is None else live
-        self.missing: set[str] = set()
-        self.now_s = now_s
-        self._zone = zone
-        self._local: datetime | None = None
-        self._date: str | None = None
-        self._lot: int | None = None
+    call: CallFacts
+    now_s: float
+    caller: str | None
+    called: str | None
+    contact: Contact
+    live: LiveFacts
+    missing: set[str]
+    zone: ZoneInfo
+    _local: datetime | None = None
+    _date: str | None = None
+    _lot: int | None = None
 
     @property
     def local(self) -> datetime:
         """The wall clock of the file's timezone."""
         if self._local is None:
-            self._local = datetime.fromtimestamp(self.now_s, self._zone)
+            self._local = datetime.fromtimestamp(self.now_s, self.zone)
         return self._local
 
     @property
@@ -79,6 +58,27 @@ class Evaluation:
         if self._lot is None and self.call.call_id:
             self._lot = draw(self.call.call_id)
         return self._lot
+
+
+def evaluation_of(
+    call: CallFacts,
+    now_s: float,
+    live: LiveFacts | None,
+    zone: ZoneInfo,
+    country: str | None,
+) -> Evaluation:
+    """Begin to look at a call; `country` is that of numbers without one, `zone` of the wall clock."""
+    # By position: by name, or in a constructor, it takes twice as long.
+    return Evaluation(
+        call,
+        now_s,
+        number_of(call.caller, country),
+        _called_number_of(call.called, country),
+        call.contact or _NO_CONTACT,
+        _NO_LIVE_FACTS if live is None else live,
+        set(),
+        zone,
+    )
 
 
 def number_of(text: str | None, country: str | None) -> str | None:

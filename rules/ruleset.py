@@ -23,7 +23,7 @@ from rules.compile_conditions import Holds, Scope, compile_condition
 from rules.compile_index import Index, choose_entries
 from rules.conditions import AttributeIs, Condition, QueueCompares
 from rules.document import Document, Rule
-from rules.evaluation import Evaluation
+from rules.evaluation import Evaluation, evaluation_of
 from rules.explain import Explanation, explain
 from rules.facts import CallFacts, LiveFacts
 from rules.masked import MaskedReading
@@ -85,7 +85,7 @@ class Ruleset:
         Without (all) live facts the rules that hang on them do not match; `missing` then names the
         queues whose facts could have made an earlier rule match.
         """
-        e = Evaluation(call, now_s, live, zone=self._zone, country=self.document.country)
+        e = evaluation_of(call, now_s, live, self._zone, self.document.country)
         decision = self._decide(e)
         if e.missing:
             return Decision(

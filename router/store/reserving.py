@@ -83,48 +83,24 @@ _GiveBack = Callable[[Link, Wish, Asker, Reply], None]
 _Register = Callable[[str, Requirement, Deadline], Awaitable[None]]
 
 
-class Reserving(Generic[_T]):
-    """One reservation under way: see `Agents.begin`. It is what the link tells the reply to."""
+class Reserving(msgspec.Struct, Generic[_T], eq=False):
+    """One reservation under way: see `Agents.begin`. It is what the link tells the reply to.
 
-    __slots__ = (
-        "_error",
-        "_give_back",
-        "_is_told",
-        "_read",
-        "_register",
-        "_reply",
-        "_then",
-        "asker",
-        "deadline",
-        "link",
-        "rest",
-        "wanted",
-    )
+    `read` makes of `{lease end, token, agent...}` what is wanted of it; `rest` is `rest_of`.
+    """
 
-    def __init__(  # noqa: PLR0917 - one maker; by name it takes twice as long
-        self,
-        link: Link,
-        wanted: Wanted,
-        asker: Asker,
-        rest: bytes,
-        deadline: Deadline,
-        give_back: _GiveBack,
-        register: _Register,
-        read: Callable[[Sequence[Reply]], _T],
-    ) -> None:
-        """`read` makes of `{lease end, token, agent...}` what is wanted of it; `rest` is `rest_of`."""
-        self.link = link
-        self.wanted = wanted
-        self.asker = asker
-        self.rest = rest
-        self.deadline = deadline
-        self._give_back = give_back
-        self._register = register
-        self._read = read
-        self._is_told = False
-        self._reply: Reply = None
-        self._error: CrosspointError | None = None
-        self._then: Callable[[object], None] | None = None
+    link: Link
+    wanted: Wanted
+    asker: Asker
+    rest: bytes
+    deadline: Deadline
+    _give_back: _GiveBack
+    _register: _Register
+    _read: Callable[[Sequence[Reply]], _T]
+    _is_told: bool = False
+    _reply: Reply = None
+    _error: CrosspointError | None = None
+    _then: Callable[[object], None] | None = None
 
     def send(self) -> None:
         """Ask the store for this one by itself."""

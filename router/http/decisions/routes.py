@@ -7,12 +7,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
+from router.deadline import Deadline
 from router.decisions import dialogue
 from router.decisions.outcome import Asked, Level
 from router.decisions.seatbelt import Seatbelts
@@ -72,7 +74,7 @@ class RouteHandler:
         if awaited is None:
             self._finish_in_task(half, tell)
         else:
-            later = _Later(half, tell, self._give_up)
+            later = _Later(half, tell, half.deadline, self._give_up)
             self._seatbelts.put_on(later)
             awaited.then(functools.partial(self._go_on, later))
 
@@ -124,22 +126,19 @@ class RouteHandler:
         return await self._answering.answer(view, body, arrived)
 
 
-class _Later:
+class _Later(msgspec.Struct, eq=False):
     """One answer that waits for the store without a task; goes on once."""
 
-    __slots__ = ("_give_up", "deadline", "half", "is_over", "tell")
-
-    def __init__(self, half: Half, tell: Tell, give_up: "Callable[[_Later], None]") -> None:
-        self._give_up = give_up
-        self.is_over = False
-        self.half = half
-        self.tell = tell
-        self.deadline = half.deadline
+    half: Half
+    tell: Tell
+    deadline: Deadline
+    give_up: "Callable[[_Later], None]"
+    is_over: bool = False
 
     def cut(self) -> None:
         if not self.is_over:
             self.is_over = True
-            self._give_up(self)
+            self.give_up(self)
 
 
 @functools.lru_cache(maxsize=1024)
