@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from router.site.texts import form_wanted_by
+from rules.fields import one_of
 
 _STEP: Final = re.compile(r"[^.\[\]]+|\[([0-9]+|\.\.\.)\]")
 _LONGEST_KEY: Final = 60
@@ -44,7 +45,39 @@ def refusal(error: msgspec.ValidationError, document: object, type_: type) -> tu
         if words in message:
             steps.append(message.rpartition(words)[2].rstrip("`"))
     form = form_wanted_by(message)
+    if form is None and "enum value" in message:
+        form = _words_allowed(msgspec.inspect.type_info(type_), steps)
     return message if form is None else f"Expected {form}", path_in_words(steps)
+
+
+def _words_allowed(type_: msgspec.inspect.Type, steps: Sequence[Step]) -> str | None:
+    """`one of a, b`, for the field that the steps lead to; None: they lead to no such field."""
+    type_ = _something(type_)
+    for step in steps:
+        match type_:
+            case msgspec.inspect.StructType():
+                types = {field.encode_name: field.type for field in type_.fields}
+                type_ = _something(types.get(str(step), type_))
+            case msgspec.inspect.DictType():
+                type_ = _something(type_.value_type)
+            case msgspec.inspect.VarTupleType() | msgspec.inspect.ListType():
+                type_ = _something(type_.item_type)
+            case _:
+                return None
+    match type_:
+        case msgspec.inspect.EnumType():
+            return one_of([str(member.value) for member in type_.cls])
+        case msgspec.inspect.LiteralType():
+            return one_of([str(value) for value in type_.values])
+        case _:
+            return None
+
+
+def _something(type_: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """Of something or null what it is: there are no other unions in what is taken."""
+    if isinstance(type_, msgspec.inspect.UnionType):
+        return next(t for t in type_.types if not isinstance(t, msgspec.inspect.NoneType))
+    return type_
 
 
 def path_in_words(steps: Sequence[Step]) -> str:

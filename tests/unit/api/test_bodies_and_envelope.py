@@ -9,7 +9,7 @@ from router.errors import InvalidInputError
 from router.http.bodies import BadJsonError, check_fields, decode_as, decode_object
 from router.http.envelope import Page, failure, moment, page_of, success, timestamp, whole_number
 from router.http.v1.agents import Skills
-from router.site.resources import QueueConfig, RouterConfig
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig, from_document
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,30 @@ def test_an_unknown_field_is_named_with_the_nearest_known_one(
         check_fields(document, QueueConfig)
     assert caught.value.field == field
     assert (f"Did you mean {nearest!r}" in str(caught.value)) == (nearest is not None)
+
+
+@pytest.mark.parametrize(
+    ("type_", "document", "field", "words"),
+    [
+        (QueueConfig, {"strategy": "longest"}, "strategy", "one of longest_idle, round_robin"),
+        (QueueConfig, {"hold_queue": {"queue_callback_dtmf": "x"}},
+         "hold_queue.queue_callback_dtmf", "one of #, *, 0, 1"),
+        (RouterConfig, {"rules": "a", "default_target": {"type": "x", "id": "1"}},
+         "default_target.type", "one of user, department"),
+        (AgentConfig, {"queues": {"a": {}, "sales": {"role": "x"}}},
+         "queues.sales.role", "one of operator, supervisor"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_not_allowed_is_refused_with_those_that_are(
+    type_: type[RouterConfig | QueueConfig | AgentConfig],
+    document: dict[str, object],
+    field: str,
+    words: str,
+):
+    with pytest.raises(InvalidInputError) as caught:
+        from_document({"id": "a", "name": "A", **document}, type_)
+    assert caught.value.field == field
+    assert words in str(caught.value)
 
 
 def test_fields_of_a_struct_that_forbids_nothing_are_checked_too():
