@@ -26,6 +26,11 @@ _ERRORS: Final = {
     "504": "It may have happened: look before asking again",
 }
 
+_EFFECTS: Final = {
+    "PATCH": "A field that is left out stays as it is. One that is given is replaced as a whole, all that"
+    " it holds included; null gives it its default."
+}
+
 
 def document(endpoints: Iterable[AnyEndpoint]) -> Json:
     """The whole document."""
@@ -60,7 +65,7 @@ def _operation(row: AnyEndpoint, schema_of: dict[int, Json]) -> Json:
         "summary": row.summary,
         "operationId": _operation_id(row),
         "tags": [row.resource.value.partition("/")[0]],
-        "description": "Roles: " + ", ".join(_roles(row)) + ".",
+        "description": " ".join(filter(None, [_EFFECTS.get(row.method), _roles(row)])),
         "parameters": _parameters(row),
         "responses": {
             str(row.status): _answer(row, data),
@@ -124,9 +129,10 @@ def _operation_id(row: AnyEndpoint) -> str:
     return name
 
 
-def _roles(row: AnyEndpoint) -> list[str]:
+def _roles(row: AnyEndpoint) -> str:
     allowed = ROLE_TABLE[row.resource, row.method]
-    return [f"{role.value} ({access.value})" for role, access in allowed.items()]
+    roles = (f"{role.value} ({access.value})" for role, access in allowed.items())
+    return f"Roles: {', '.join(roles)}."
 
 
 def _version() -> str:

@@ -121,6 +121,13 @@ def references(node: object) -> Iterator[str]:
             yield from references(item)
 
 
+def test_the_openapi_document_says_what_a_change_does_to_what_it_leaves_out():
+    paths = openapi.document(ENDPOINTS)["paths"]
+    told = [path["patch"]["description"] for path in paths.values() if "patch" in path]
+    assert told
+    assert all("replaced as a whole" in text and "Roles: " in text for text in told)
+
+
 def test_the_openapi_document_takes_secrets_as_text_and_shows_no_reference():
     schemas = openapi.document(ENDPOINTS)["components"]["schemas"]
     assert "SecretRef" not in schemas
