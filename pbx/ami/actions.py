@@ -35,10 +35,14 @@ _KINDS: dict[str, Callable[[str], str]] = {
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """One action. `is_list`: the answer is a list of events closed by a `...Complete`."""
+    """One action. `is_list`: the answer is a list of events closed by a `...Complete`.
+
+    `yes`: how Asterisk says that it was begun, of those for which nobody waits until then.
+    """
 
     action: ClassVar[str]
     is_list: ClassVar[bool] = False
+    yes: ClassVar[str] = ""
 
     def headers(self) -> dict[str, str | list[str]]:
         """Header -> value or values. Raises UnsafeValueError."""
@@ -83,6 +87,7 @@ class Originate(Action, frozen=True, kw_only=True):
     """
 
     action = "Originate"
+    yes = "Originate successfully queued"
     channel: str
     channel_id: UniqueId
     context: str = "crosspoint"
@@ -165,6 +170,7 @@ class Agi(Action, frozen=True, kw_only=True):
     """Queue an AGI command; its result comes as an event with the same command id."""
 
     action = "AGI"
+    yes = "Added AGI command to queue"
     channel: ChannelName | UniqueId
     command: str
     command_id: CommandId = msgspec.field(name="CommandID")
@@ -182,6 +188,7 @@ class PlayDtmf(Action, frozen=True, kw_only=True):
     """Press a key: towards the channel's phone, or with `receive` as if its phone had pressed it."""
 
     action = "PlayDTMF"
+    yes = "DTMF successfully queued"
     channel: ChannelName | UniqueId
     digit: str
     duration: int = 250  # milliseconds

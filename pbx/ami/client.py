@@ -148,7 +148,7 @@ class Client:
         command_id = new_command_id()
         action = Agi(channel=channel, command=command.text, command_id=command_id)
         result = self.agi_commands.expect(command_id, str(channel), command)
-        sent = Sent(action.action, result, is_begun_only=True)
+        sent = Sent(action.action, result, is_begun_only=True, yes=action.yes)
         late = functools.partial(OutcomeUnknownError, command_id=command_id)
         self._deadlines.put(result, deadline, late)
         try:
@@ -161,7 +161,18 @@ class Client:
             self.agi_commands.forget(command_id)
             self._forget(sent)
 
-    def tell(
+    def tell(self, action: Action, deadline: float, failed: Callable[[Exception], None]) -> None:
+        """Send one action and do not wait until Asterisk has taken it.
+
+        `failed` hears why it has not, with what `send` raises; what is known at once is raised.
+        """
+        told = Told(failed)
+        sent = Sent(action.action, told, yes=action.yes)
+        self._put(action, sent, deadline)
+        told.over = functools.partial(self._over, sent)
+        self._deadlines.put(told, deadline, OutcomeUnknownError)
+
+    def tell_agi(
         self,
         channel: ChannelName | UniqueId,
         command: AgiCommand,
@@ -170,14 +181,10 @@ class Client:
     ) -> None:
         """Have an AGI command run ahead of whatever is sent to the channel next; what comes of it is not told.
 
-        `failed` hears why Asterisk has not queued it, with what `send` raises; what is known at once is raised.
+        `failed` hears why Asterisk has not queued it, as by `tell`.
         """
         action = Agi(channel=channel, command=command.text, command_id=UNHEARD)
-        told = Told(failed)
-        sent = Sent(action.action, told)
-        self._put(action, sent, deadline)
-        told.over = functools.partial(self._over, sent)
-        self._deadlines.put(told, deadline, OutcomeUnknownError)
+        self.tell(action, deadline, failed)
         if command.wakes:
             self._wake(channel)
 
@@ -319,7 +326,7 @@ class Client:
     def _wake(self, channel: ChannelName | UniqueId) -> None:
         """Press the key that wakes async AGI; nobody waits for the answer."""
         kick = PlayDtmf(channel=channel, digit=agi.KICK_DIGIT, duration=1, receive=True)
-        sent = Sent(kick.action, asyncio.get_running_loop().create_future())
+        sent = Sent(kick.action, asyncio.get_running_loop().create_future(), yes=kick.yes)
         with contextlib.suppress(AmiDownError, AmiBusyError):
             self._put(kick, sent, asyncio.get_running_loop().time() + 1)
 

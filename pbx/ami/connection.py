@@ -36,6 +36,7 @@ from pbx.ami.agi_commands import end
 from pbx.ami.events import Headers
 from pbx.ami.sent import Sent
 from pbx.ami.settings import AmiSettings
+from pbx.ami.unheard import Unheard
 from pbx.errors import (
     AmiBusyError,
     AmiDownError,
@@ -177,6 +178,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self.factory = self.connection
+        self._unheard = Unheard(transport)
 
     def send(self, data: Any, as_list: bool | None = False) -> asyncio.Future[Any]:  # noqa: ARG002, FBT001, FBT002 - theirs
         """Write panoramisk's own action, the login; the answer as panoramisk reads it."""
@@ -219,6 +221,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
 
     def _flush(self) -> None:
         if not self.closed:
+            self._hear()
             self.transport.write(b"".join(self._unsent))
         self._unsent.clear()
         self._unsent_bytes = 0
@@ -231,6 +234,11 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
         if len(self._unread) > self.connection.settings.max_message_bytes:
             log.error("ami_message_too_long")
             self.transport.abort()
+        self._hear()
+
+    def _hear(self) -> None:
+        """Be woken for what matters; the rest of a message does, whatever it is."""
+        self._unheard.expect(() if self._unread else self.pending.values())
 
     def _take(self, raw: bytes) -> None:
         is_event = raw.startswith(events.EVENT)
@@ -286,6 +294,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
                 end(sent.future, OutcomeUnknownError())
         if not self.closed:
             self.closed = True
+            self._unheard.close()
             self.transport.close()
 
 

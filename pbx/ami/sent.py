@@ -35,10 +35,10 @@ class Sent:
     """An action on its way. `future` gets its answer and the rows of a list, as they came, or its refusal.
 
     `is_begun_only`: a "yes" says no more than that it was begun; its owner ends `future`, also when the
-    connection is lost.
+    connection is lost. `yes`: what Asterisk says then, where nobody waits to hear it; else empty.
     """
 
-    __slots__ = ("future", "id", "is_begun_only", "is_list", "name", "parts")
+    __slots__ = ("future", "id", "is_begun_only", "is_list", "name", "parts", "yes")
 
     def __init__(
         self,
@@ -47,10 +47,12 @@ class Sent:
         *,
         is_list: bool = False,
         is_begun_only: bool = False,
+        yes: str = "",
     ) -> None:
         self.name = name
         self.future = future
         self.is_list = is_list
         self.is_begun_only = is_begun_only
+        self.yes = yes
         self.id = b""
         self.parts: list[bytes] = []

@@ -81,7 +81,7 @@ class Call:
     def tell(self, leg: LegId, command: agi.AgiCommand) -> None:
         """Have a command run on a leg ahead of whatever is sent to it next, and do not wait for it.
 
-        For what takes no time, and of which nothing depends on how it ended. Raises as `Client.tell`.
+        For what takes no time, and of which nothing depends on how it ended. Raises as `Client.tell_agi`.
         """
 
         def failed(error: Exception) -> None:
@@ -90,7 +90,7 @@ class Call:
             if isinstance(error, PbxError):
                 log.info("command_failed", code=error.code)
 
-        self.client.tell(UniqueId(leg), command, self.in_s(ACTION_S), failed)
+        self.client.tell_agi(UniqueId(leg), command, self.in_s(ACTION_S), failed)
 
     async def agi(
         self, leg: LegId, command: agi.AgiCommand, limit_s: float = ACTION_S

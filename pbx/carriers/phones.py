@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 
+import structlog
+
 from pbx.ami import values
 from pbx.ami.actions import Hangup, Originate
 from pbx.ami.client import LinkState
 from pbx.ami.values import UniqueId
-from pbx.carriers.call import Call, Handlers
+from pbx.carriers.call import ACTION_S, Call, Handlers
 from pbx.errors import (
     AmiDownError,
     ChannelGoneError,
@@ -18,6 +20,8 @@ from pbx.errors import (
 from pbx.machine.commands import Cancel, HangUp, Ring
 from pbx.machine.events import Gone, LegGone
 from pbx.machine.plans import LegId
+
+log = structlog.get_logger(__name__)
 
 APPEARS_S = 5.0
 """A channel appears as soon as Asterisk has read the Originate; later than that it never does."""
@@ -43,17 +47,22 @@ class PhoneCarrier:
             timeout_ms=command.ring_s * 1000,
             caller_number=values.shown_number(command.caller_id),
         )
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, OutcomeUnknownError):
+                log.info("command_dropped", command=type(command).__name__, code=error.code)
+                # Perhaps on a connection that goes on, where nobody would ever look.
+                loop = asyncio.get_running_loop()
+                loop.call_later(APPEARS_S, self._look_for, command.leg)
+            else:
+                self._call.post(LegGone(leg=command.leg, why=Gone.UNREACHABLE))
+
         try:
-            await self._call.send(action)
+            self._call.client.tell(action, self._call.in_s(ACTION_S), failed)
         except AmiDownError:
             raise  # whether it was sent is told by the channels that there are when it is back
-        except OutcomeUnknownError:
-            # Perhaps on a connection that goes on, where nobody would ever look.
-            loop = asyncio.get_running_loop()
-            loop.call_later(APPEARS_S, self._look_for, command.leg)
-            raise
-        except PbxError:
-            self._call.post(LegGone(leg=command.leg, why=Gone.UNREACHABLE))
+        except PbxError as error:
+            failed(error)
 
     def _look_for(self, leg: LegId) -> None:
         """A phone that was perhaps rung and has no channel by now is not rung. While Asterisk is away

@@ -5,9 +5,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from pbx.ami import events
+from pbx.ami.actions import Agi, Originate, PlayDtmf
 from pbx.ami.client import Client, LinkState
 
 SECRET = "right"
+YES = {one.action: one.yes for one in (Agi, Originate, PlayDtmf)}
 Connect = Callable[..., Awaitable[Client]]
 
 
@@ -98,7 +100,7 @@ class FakeAmi:
             self.logins += 1
             booted = "\n\nEvent: FullyBooted\nUptime: 1" if self.is_booted else ""
             return f"Response: Success\nActionID: @ID\nMessage: Authentication accepted{booted}"
-        return "Response: Success\nActionID: @ID\nMessage: fine"
+        return f"Response: Success\nActionID: @ID\nMessage: {YES.get(name, 'fine')}"
 
 
 def wire(message: str) -> bytes:

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pbx.ami import agi, agi_commands, events
+from pbx.ami import agi, agi_commands, events, unheard
 from pbx.ami.actions import (
     UNHEARD,
     Bridge,
@@ -28,11 +28,13 @@ from pbx.errors import (
     RefusedError,
     UnsafeValueError,
 )
-from tests.unit.pbx_ami.fake_ami import Connect, FakeAmi, Seen, soon
+from tests.unit.pbx_ami.fake_ami import Connect, FakeAmi, Seen, soon, wire
 
 CHANNEL = ChannelName("PJSIP/trunk-00000001")
 UNIQUE = UniqueId("pbx1-1.1")
+UNKNOWN = f"Response: Error\nActionID: @ID\nMessage: Channel {CHANNEL} does not exist."
 NOOP = agi.noop()
+RING = Originate(channel="PJSIP/6001", channel_id=new_channel_id())
 
 
 def about(event: str, **headers: str) -> str:
@@ -136,14 +138,12 @@ async def test_an_agi_command_without_a_result_is_unknown_at_its_deadline(connec
 async def test_an_agi_command_on_a_channel_that_does_not_exist_is_refused(
     connect: Connect, server: FakeAmi
 ):
-    server.answers["AGI"] = lambda _: (
-        "Response: Error\nActionID: @ID\nMessage: Channel X does not exist."
-    )
+    server.answers["AGI"] = lambda _: UNKNOWN
     client = await connect()
     with pytest.raises(RefusedError) as caught:
         await client.agi(CHANNEL, NOOP, soon())
-    assert "X" in caught.value.reason
-    assert "X" not in str(caught.value)
+    assert CHANNEL in caught.value.reason
+    assert CHANNEL not in str(caught.value)
 
 
 async def test_async_agi_is_woken_before_the_answer_and_left_alone_once_there_is_media(
@@ -173,7 +173,7 @@ async def test_a_channel_is_told_things_in_order_and_without_waiting(
     commands = (agi.music(on=False), agi.answer(), agi.music(on=True))
     failed: list[Exception] = []
     for command in commands:
-        client.tell(CHANNEL, command, soon(), failed.append)
+        client.tell_agi(CHANNEL, command, soon(), failed.append)
     await server.until(lambda: server.count("AGI") == len(commands))
     await client.send(Ping(), soon())  # answered behind them
     assert failed == []
@@ -192,19 +192,83 @@ async def test_what_a_channel_cannot_be_told_fails(connect: Connect, server: Fak
         async with asyncio.timeout(5):
             return type(await failed.get())
 
-    server.answers["AGI"] = lambda _: "Response: Error\nActionID: @ID\nMessage: no such channel"
-    client.tell(CHANNEL, NOOP, soon(), failed.put_nowait)
+    server.answers["AGI"] = lambda _: (
+        "Response: Error\nActionID: @ID\nMessage: Channel A does not exist."
+    )
+    client.tell_agi(CHANNEL, NOOP, soon(), failed.put_nowait)
     assert await why() is RefusedError
     server.answers["AGI"] = lambda _: None
-    client.tell(CHANNEL, NOOP, soon(0.05), failed.put_nowait)
+    client.tell_agi(CHANNEL, NOOP, soon(0.05), failed.put_nowait)
     assert await why() is OutcomeUnknownError
-    client.tell(CHANNEL, NOOP, soon(), failed.put_nowait)
+    client.tell_agi(CHANNEL, NOOP, soon(), failed.put_nowait)
     server.cut()
     assert await why() is OutcomeUnknownError
     with pytest.raises(AmiDownError):
-        client.tell(CHANNEL, NOOP, soon(), failed.put_nowait)
+        client.tell_agi(CHANNEL, NOOP, soon(), failed.put_nowait)
     assert failed.empty()
     assert len(client._deadlines) == 0
+
+
+async def test_an_answer_that_nobody_waits_for_wakes_nobody(
+    connect: Connect, server: FakeAmi, seen: Seen
+):
+    client = await connect()
+    connection = client._connection
+    assert connection is not None
+    heard_at = connection.heard_at
+    failed: list[Exception] = []
+    client.tell_agi(CHANNEL, agi.ringing(), soon(), failed.append)  # with the key that wakes: two
+    client.tell(RING, soon(), failed.append)
+    task = asyncio.create_task(client.agi(CHANNEL, agi.answer(), soon()))
+    await server.until(lambda: server.count("AGI") == 2)
+    await asyncio.sleep(0.05)
+    assert connection.heard_at == heard_at
+    assert len(client._deadlines) == 3
+    server.say(about("Newchannel"))
+    await seen.until(lambda: bool(seen.of(events.NewChannel)))
+    assert connection.heard_at > heard_at
+    assert len(client._deadlines) == 1  # the result of ANSWER
+    server.say(about("Hangup"))
+    with pytest.raises(ChannelGoneError):
+        await task
+    assert failed == []
+
+
+async def test_an_answer_that_somebody_waits_for_is_heard_with_those_before_it(
+    connect: Connect, server: FakeAmi
+):
+    client = await connect()
+    for _ in range(3):
+        client.tell(RING, soon(), lambda _: None)
+        await client.send(Ping(), soon(0.5))
+        assert len(client._deadlines) == 0
+
+
+async def test_half_an_answer_is_not_left_lying(connect: Connect, server: FakeAmi, seen: Seen):
+    client = await connect()
+    server.answers["Originate"] = lambda _: None
+    client.tell(RING, soon(), lambda _: None)
+    await server.until(lambda: server.count("Originate") == 1)
+    message = wire(about("Newchannel", CallerIDName="x" * 100))
+    server.say(message[:-2])
+    await asyncio.sleep(0.05)
+    server.say(message[-2:])
+    await seen.until(lambda: bool(seen.of(events.NewChannel)))
+
+
+async def test_no_answer_is_left_lying_for_long(
+    connect: Connect, server: FakeAmi, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(unheard, "LONGEST_S", 0.1)
+    client = await connect()
+    for _ in range(2):
+        client.tell(RING, soon(), lambda _: None)
+        await server.until(lambda: server.count("Originate") >= 1)
+        assert len(client._deadlines) == 1
+        async with asyncio.timeout(1):
+            while len(client._deadlines) > 0:
+                await asyncio.sleep(0.01)
+        server.seen.clear()
 
 
 async def test_a_refused_agi_command_raises(connect: Connect, server: FakeAmi):

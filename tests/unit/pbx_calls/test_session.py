@@ -89,7 +89,13 @@ class Asterisk:
             raise error
         return {}
 
-    def tell(
+    def tell(self, action: Action, deadline: float, failed: Callable[[Exception], None]) -> None:
+        self.sent.append(action)
+        error = self.fails(action)
+        if error is not None:
+            asyncio.get_running_loop().call_soon(failed, error)
+
+    def tell_agi(
         self,
         channel: str,
         command: agi.AgiCommand,
