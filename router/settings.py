@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -21,6 +21,7 @@ from msgspec import Meta, inspect
 from pbx.ami.values import is_folder
 from router.site import texts
 from router.site.resources import SecretRef, resolve_secret
+from router.site.secrets import SecretSource
 from router.site.typed_nodes import StructReader, mark_at, read_bounded, secret_hook, type_info
 from rules.problems import Mark, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, read_tree
@@ -229,10 +230,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def store_dir(self) -> Path:
         """Where the embedded store keeps its data."""
         return self.data_dir / "store"
-
-
-SecretSource = Callable[[SecretRef], str]
-"""Turns a reference into the secret's text; raises InvalidInputError when it is not to be had."""
 
 
 def secret_source(settings: Settings, env: Mapping[str, str] = os.environ) -> SecretSource:

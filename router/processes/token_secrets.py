@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from router.settings import SecretSource, TokenSettings
+from router.settings import TokenSettings
 from router.site.resources import SecretRef
-from router.site.secrets import RENEW_EVERY_S, Held, hold
+from router.site.secrets import RENEW_EVERY_S, Held, SecretSource, hold
 from router.tokens import Tokens
 
 _FIELDS: Final = ("secret", "previous_secret")

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from router.errors import InvalidInputError
-from router.settings import SecretSource
 from router.site.hours import calendar_of
 from router.site.resources import (
     AgentConfig,
@@ -22,7 +21,7 @@ from router.site.resources import (
     RouterConfig,
     SecretRef,
 )
-from router.site.secrets import Held, hold
+from router.site.secrets import Held, SecretSource, hold
 from rules.calendars import Calendar
 
 

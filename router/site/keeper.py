@@ -20,9 +20,8 @@ import structlog
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
 from router.private_files import write_private
-from router.settings import SecretSource
 from router.site.directory import Directory, TenantResources, build, without_literals
-from router.site.secrets import RENEW_EVERY_S
+from router.site.secrets import RENEW_EVERY_S, SecretSource
 
 LOOK_EVERY_S: Final = 0.25
 LOOK_S: Final = 5.0  # a look that reads ten thousand agents takes its time; one without news none

@@ -7,18 +7,21 @@ no more.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from router.errors import InvalidInputError
-from router.settings import SecretSource
 from router.site.resources import SecretGoneError, SecretRef
 
 RENEW_EVERY_S: Final = 10.0
 """How often files with secrets are read: they may be exchanged under a running process."""
 
 GONE_S: Final = 15.0
+
+SecretSource = Callable[[SecretRef], str]
+"""Turns a reference into the secret's text; raises InvalidInputError when it is not to be had."""
 
 
 class Held(msgspec.Struct, frozen=True):
