@@ -14,6 +14,7 @@ from rules.problems import FileError
 if TYPE_CHECKING:
     from router.settings import Settings
     from router.site.directory import TenantResources
+    from router.site.resources import RouterConfig
     from router.store.link import Reply
 
 _LEAST_MAJOR: Final = 7
@@ -95,6 +96,7 @@ def _tenant(tenant: str, known: "TenantResources", settings: "Settings") -> list
         site = read_site(settings)
         of_site = frozenset(router.id for router in site.routers) if site else of_site
     rulesets = ruleset_names(settings.rules_dir)
+    findings += _shared_numbers(known)
     for router_id, entry in build({tenant: known}, secret_source(settings)).routers.items():
         what, rules = f"router {router_id}", entry.config.rules
         if router_id in known.disabled:
@@ -109,6 +111,23 @@ def _tenant(tenant: str, known: "TenantResources", settings: "Settings") -> list
             todo = "put the secret there, on every machine that serves"
             found = entry.secret_problem
             findings.append(Finding(what=f"secret of {what}", found=found, todo=todo))
+    return findings
+
+
+def _shared_numbers(known: "TenantResources") -> list[Finding]:
+    """`apply` takes no router away that its files do not name any more: one that was renamed is there twice."""
+    from router.site.resources import shared_number  # noqa: PLC0415 - start-up time
+
+    findings, before = list[Finding](), list["RouterConfig"]()
+    for router_id in sorted(known.routers):
+        if shared := shared_number(known.routers[router_id], before):
+            number, other = shared
+            found = (
+                f"its phone number {number} is that of {other.id} too: a PBX asks one of them only"
+            )
+            todo = "take it from one of the two, or remove the one that is not used any more"
+            findings.append(Finding(what=f"router {router_id}", found=found, todo=todo))
+        before.append(known.routers[router_id])
     return findings
 
 

@@ -8,7 +8,7 @@ Secrets stand here as references, not values, wherever possible; see `SecretRef`
 """
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -279,6 +279,17 @@ def router_problems(router: RouterConfig) -> list[tuple[str, str]]:
     if message := target_problem(router.default_target):
         found.append(("default_target", message))
     return found
+
+
+def shared_number(
+    router: RouterConfig, others: Iterable[RouterConfig]
+) -> tuple[str, RouterConfig] | None:
+    """A phone number of the router that another one has too, and which: a PBX asks one of them only."""
+    own = frozenset(router.phone_numbers)
+    for other in others:
+        if other.id != router.id and (both := own.intersection(other.phone_numbers)):
+            return min(both), other
+    return None
 
 
 def callback_key_problem(hold: HoldQueue) -> str | None:

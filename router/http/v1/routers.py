@@ -4,13 +4,14 @@ Enabling does not clear the count, so a router that was re-enabled without `rese
 disabled again by its next error.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from router.decisions.error_budget import LIMIT, WINDOW_S, RouterHealth
-from router.errors import ForbiddenError, InvalidInputError
+from router.errors import ConflictError, ForbiddenError, InvalidInputError
 from router.http.envelope import Page, timestamp
 from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
@@ -26,7 +27,13 @@ from router.http.v1.resources import (
     with_live,
     without,
 )
-from router.site.resources import RouterConfig, from_document, merged, with_literal_secrets
+from router.site.resources import (
+    RouterConfig,
+    from_document,
+    merged,
+    shared_number,
+    with_literal_secrets,
+)
 from router.store import errors
 from router.store.resources import Mode
 from router.tokens import Role
@@ -93,6 +100,7 @@ async def create_router(asked: Asked[Raw]) -> Raw:
     resources = asked.service.resources
     await resources.need_free_routers(asked.tenant, [config.id], deadline=asked.deadline)
     _check_rules(asked, config.rules)
+    _check_numbers(config, (await picture(asked)).routers)
     await resources.put(asked.tenant, config, deadline=asked.deadline, mode=Mode.ABSENT)
     return await _form(asked, config)
 
@@ -105,12 +113,16 @@ async def patch_router(asked: Asked[Raw]) -> Raw:
             raise InvalidInputError(f"{name} is true or false.", field=name)
     change = with_literal_secrets(without(body, "enabled", "reset_error_count"))
     _check_rules(asked, change.get("rules"))
+    routers = (await picture(asked)).routers
+
+    def changed(present: RouterConfig) -> RouterConfig:
+        wanted = merged(present, change)
+        if "phone_numbers" in change:
+            _check_numbers(wanted, routers)
+        return wanted
+
     await asked.service.resources.patch(
-        asked.tenant,
-        RouterConfig,
-        asked.id,
-        lambda present: merged(present, change),
-        deadline=asked.deadline,
+        asked.tenant, RouterConfig, asked.id, changed, deadline=asked.deadline
     )
     if body.get("reset_error_count"):
         await errors.reset_error_count(asked.link, asked.tenant, asked.id, asked.deadline)
@@ -145,6 +157,13 @@ def _check_rules(asked: Asked[Any], name: object) -> None:
             "Several tenants have call routers here: rules that none of yours uses yet are given by a"
             " platform admin, or with the site file."
         )
+
+
+def _check_numbers(config: RouterConfig, routers: Mapping[str, RouterConfig]) -> None:
+    """ConflictError where a number is another router's: which one a PBX asks would be left to chance."""
+    if shared := shared_number(config, routers.values()):
+        number, other = shared
+        raise ConflictError(f"the phone number {number} is that of {other.id} already")
 
 
 async def _form(asked: Asked[Any], config: RouterConfig) -> Raw:

@@ -182,6 +182,19 @@ def test_the_doctor_tells_what_the_service_says_and_what_is_in_the_store(house: 
     assert [one["what"] for one in found if one["todo"]] == ["service's rules", "router made"]
 
 
+def test_the_doctor_tells_of_a_router_that_was_renamed_and_has_kept_its_number(
+    house: House,
+) -> None:
+    house.change("rules: main,", 'rules: main, phone_numbers: ["+12125550100"],')
+    house.run("apply")
+    house.change("{id: main,", "{id: front,")
+    house.run("apply")
+    said = house.run("doctor", code=1)
+    assert "WRONG  router main: its phone number +12125550100 is that of front too" in said
+    house.run("apply", "--prune")
+    assert "is that of" not in house.run("doctor", code=1)  # the rest: nothing serves here
+
+
 def test_what_another_version_wrote_stops_no_start_and_is_told(house: House) -> None:
     house.up()
     of_another = '{"id": "ben", "name": 7}'

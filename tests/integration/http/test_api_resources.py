@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from router.acd.agents import AgentState
@@ -18,7 +19,7 @@ from router.decisions.outcome import ErrorCode, Level
 from router.errors import NotFoundError
 from router.store import keys
 from router.store.agents_seen import StatusSeen
-from router.store.decisions import append_decisions, written
+from router.store.decisions import Line, append_decisions
 from router.store.errors import record_errors
 from rules.explain import Explanation
 from rules.facts import CallFacts
@@ -347,6 +348,21 @@ async def test_a_ruleset_without_a_file_is_shown_as_missing(api: ApiServer):
     assert (await api.ask("GET", "/rules/acme")).data["state"] == "missing"
 
 
+async def test_a_phone_number_is_one_routers(api: ApiServer):
+    number, other = "+12125550111", "+12125550112"
+    await api.ask("POST", "/routers", {**ROUTER, "phone_numbers": [number]})
+    second = {**ROUTER, "id": "second", "phone_numbers": [other, number]}
+    refused = await api.ask("POST", "/routers", second)
+    assert (refused.status, "is that of new" in refused.body["message"]) == (409, True)
+    assert (await api.ask("POST", "/routers", {**second, "phone_numbers": [other]})).status == 201
+    assert (await api.ask("PATCH", "/routers/second", {"phone_numbers": [number]})).status == 409
+    for change in ({"phone_numbers": [other]}, {"name": "Other"}):
+        assert (await api.ask("PATCH", "/routers/second", change)).status == 200
+    await api.ask("PATCH", "/routers/new", {"phone_numbers": []})
+    moved = await api.ask("PATCH", "/routers/second", {"phone_numbers": [number]})
+    assert moved.data["phone_numbers"] == [number]
+
+
 def entry(number: int, **changes: object) -> Entry:
     fields: dict[str, object] = {
         "at_s": 1_770_000_000.0 + number,
@@ -364,7 +380,7 @@ def entry(number: int, **changes: object) -> Entry:
 
 async def log(api: ApiServer, *entries: Entry) -> None:
     link = api.links.link_for("acme")
-    texts = [written(entry) for entry in entries]
+    texts = [Line(entry.at_s, msgspec.json.encode(entry)) for entry in entries]
     await append_decisions(link, "acme", texts, kept=1000, deadline=in_s(5))
 
 

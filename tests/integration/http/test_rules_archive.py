@@ -16,7 +16,7 @@ from router.decisions.outcome import Level
 from router.rulesets.archive import LARGEST_PACKED, RulesArchive, load_version, pack, unpack
 from router.settings import PrivacySettings
 from router.store import keys, rules_versions
-from router.store.decisions import append_decisions, list_decisions, written
+from router.store.decisions import Line, append_decisions, list_decisions
 from router.store.rules_versions import get_version, keep_version
 from rules.facts import CallFacts
 from rules.loader import Source, load_source, parse_source
@@ -157,7 +157,7 @@ async def test_a_decision_is_found_however_far_back_in_the_log_it_is(
     )
     wanted = msgspec.structs.replace(others, router="quick")
     link = main.service.links.link_for(TENANT)
-    texts = [written(wanted), *[written(others)] * 1200]
+    texts = [Line(one.at_s, msgspec.json.encode(one)) for one in (wanted, *[others] * 1200)]
     await append_decisions(link, TENANT, texts, kept=2000, deadline=in_s(5))
     said = await run(main, tmp_path, "decisions", "--router", "quick", "--json")
     assert [one["router"] for one in json.loads(said.stdout)] == ["quick"]
