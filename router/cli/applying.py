@@ -53,6 +53,7 @@ def apply(  # noqa: PLR0917 - click's order
     async def work(store: Store) -> "Plan":
         current = await store.resources.load(site.tenant, deadline=soon())
         made = sites.plan(site, current, prune=prune)
+        sites.need_free_names(made, current)
         if dry_run:
             await sites.need_free_routers(made, store.resources)
         else:

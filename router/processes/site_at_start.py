@@ -9,7 +9,7 @@ from router.deadline import in_s
 from router.private_files import make_private
 from router.rulesets.last_good import LAST_GOOD_RULES, kept_names
 from router.settings import Settings
-from router.site.difference import Change, Plan, carry_out, plan
+from router.site.difference import Change, Plan, carry_out, need_free_names, plan
 from router.site.file import Site, load_site, site_files
 from router.site.resources import SecretRef
 from router.store.resources import Resources
@@ -80,6 +80,7 @@ async def apply_site(
         return None
     current = await resources.load(site.tenant, deadline=in_s(LOAD_S))
     made = plan(site, current)
+    need_free_names(made, current)
     await carry_out(made, resources, on_step=on_step)
     return made
 

@@ -16,7 +16,7 @@ from router.deadline import Deadline, in_s
 from router.errors import ConflictError, CrosspointError, NotFoundError
 from router.site.directory import TenantResources
 from router.site.file import Site
-from router.site.resources import TYPES, Kind, Resource, kind_of, public_form
+from router.site.resources import TYPES, Kind, Resource, kind_of, own_names, public_form
 
 STEP_S: Final = 10.0
 """Seconds one write may take."""
@@ -155,6 +155,30 @@ async def need_free_routers(plan: Plan, resources: ResourceWriter) -> None:
         if change.kind is Kind.ROUTERS and change.action is not Action.REMOVE
     ]
     await resources.need_free_routers(plan.tenant, wanted, deadline=in_s(STEP_S))
+
+
+def need_free_names(plan: Plan, current: TenantResources) -> None:
+    """ConflictError when a name is that of a resource which the plan leaves as it is.
+
+    Usually one that was renamed in the files: the new one is to have what the old one has.
+    """
+    planned = {(change.kind, change.id) for change in plan.changes}
+    owners = {
+        (kind, field, name): id_
+        for kind in Kind
+        for id_, resource in current.of(kind).items()
+        if (kind, id_) not in planned
+        for field, name in own_names(resource).items()
+    }
+    for change in plan.changes:
+        if change.action is Action.REMOVE:
+            continue
+        for field, name in own_names(change.resource).items():
+            if owner := owners.get((change.kind, field, name)):
+                raise ConflictError(
+                    f"the {field} of {change.id} is that of {owner} already, which stands in no file;"
+                    " `crosspoint apply --prune` removes what stands in none"
+                )
 
 
 def as_document(plan: Plan) -> dict[str, object]:

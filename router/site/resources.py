@@ -281,6 +281,19 @@ def router_problems(router: RouterConfig) -> list[tuple[str, str]]:
     return found
 
 
+def own_names(resource: Resource) -> dict[str, str]:
+    """By field, the names that no other resource of the kind may have."""
+    names: dict[str, str | None] = {}
+    match resource:
+        case AgentConfig():
+            names = {"user_id": resource.user_id, "number": resource.keyed}
+        case QueueConfig():
+            names = {"call_center_id": resource.call_center_id}
+        case RouterConfig():
+            pass
+    return {field: name for field, name in names.items() if name}
+
+
 def shared_number(
     router: RouterConfig, others: Iterable[RouterConfig]
 ) -> tuple[str, RouterConfig] | None:

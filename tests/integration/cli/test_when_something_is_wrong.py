@@ -182,6 +182,34 @@ def test_the_doctor_tells_what_the_service_says_and_what_is_in_the_store(house: 
     assert [one["what"] for one in found if one["todo"]] == ["service's rules", "router made"]
 
 
+@pytest.mark.parametrize(
+    ("before", "named", "after"),
+    [
+        ("{id: support, name: Support", 'call_center_id: "8001"', "{id: help, name: Support"),
+        ("{id: ada, name: Ada", 'user_id: "3001"', "{id: adah, name: Ada"),
+        ("{id: ada, name: Ada", 'number: "1001"', "{id: adah, name: Ada"),
+    ],
+)
+def test_what_was_renamed_is_told_before_anything_is_written(
+    house: House, before: str, named: str, after: str
+) -> None:
+    house.change(before, f"{before}, {named}")
+    house.run("apply")
+    house.change(before, after)
+    house.change("queues: {support:", "queues: {help:" if "help" in after else "queues: {support:")
+    house.change(
+        "routers:\n",
+        "routers:\n  - {id: new, name: New, rules: main, default_target: {type: office, id: '1'}}\n",
+    )
+    for arguments in (("apply", "--dry-run"), ("apply",)):
+        said = house.run(*arguments, code=2)
+        assert f"the {named.partition(':')[0]} of" in said
+        assert "--prune" in said
+    assert "new" not in house.run("routers", "list")
+    house.run("apply", "--prune")
+    assert "new" in house.run("routers", "list")
+
+
 def test_the_doctor_tells_of_a_router_that_was_renamed_and_has_kept_its_number(
     house: House,
 ) -> None:
