@@ -211,9 +211,10 @@ def test_agents_go_on_and_off_duty(example: Example) -> None:
 
 
 def test_off_duty_is_told_of_an_agent_who_is_at_a_call(example: Example) -> None:
-    example.call("main", "--digits", "language=2", "--agent-free", "chloe")
-    said = example.run("agents", "set", "chloe", "--off-duty", "--reason", "lunch")
-    assert "chloe is reserved, then off_duty" in said
+    digits = ("--digits", "language=2", "--agent-free", "chloe", "--json")
+    agent = json.loads(example.call("main", *digits))["decision"]["agent"]
+    said = example.run("agents", "set", agent, "--off-duty", "--reason", "lunch")
+    assert f"{agent} is reserved, then off_duty" in said
     assert "reserved, then off_duty (lunch)" in example.run("agents", "list")
 
 
