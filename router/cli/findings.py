@@ -26,6 +26,9 @@ def secret_finding(
     try:
         source(reference)
     except CrosspointError as error:
-        todo = "`crosspoint up` makes missing files in the data folder; set variables by hand"
+        todo = (
+            "`crosspoint up` makes missing files in the data folder; one that is there has to be"
+            " readable for the user that runs crosspoint; set variables by hand"
+        )
         return Finding(what=what, found=str(error), todo=todo)
     return Finding(what=what, found="there")

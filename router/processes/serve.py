@@ -188,7 +188,7 @@ async def _apply(settings: Settings, url: str) -> str | None:
             problem = with_notes(error)
             _log.error("site_not_applied", reason=error.code, problem=problem)
             return problem
-    _log.info("site_applied", changes=0 if made is None else len(made.changes))
+    _log.info("site_applied", changes=0 if made is None else len(made.steps))
     return None
 
 

@@ -38,12 +38,13 @@ class Look(NamedTuple):
     """One look at the folder: `files` has one file per ruleset.
 
     `ignored` has files whose name another one has, by that name; `left_out` counts rules files beyond
-    MOST_FILES.
+    MOST_FILES. `problem` says why the folder cannot be read: then it has no files.
     """
 
     files: Mapping[Path, Stamps] = {}
     ignored: Mapping[str, Path] = {}
     left_out: int = 0
+    problem: str | None = None
 
     @property
     def names(self) -> frozenset[str]:
@@ -68,10 +69,7 @@ class Folder:
 
 
 def look_at(folder: Path, known: Mapping[Path, Collection[Path]]) -> Look:
-    """Look once; `known` tells what belongs to each rules file. Touches the disk: for a thread.
-
-    A folder that cannot be read has no files.
-    """
+    """Look once; `known` tells what belongs to each rules file. Touches the disk: for a thread."""
     names = list(islice(_rules_files(folder), _MOST_COUNTED))
     # Those that are known come first: a flood of new files must not push them out.
     chosen = heapq.nsmallest(MOST_FILES, names, key=lambda name: (folder / name not in known, name))
@@ -84,7 +82,15 @@ def look_at(folder: Path, known: Mapping[Path, Collection[Path]]) -> Look:
             continue
         by_name.add(path.stem)
         files[path] = {each: stamp_of(each) for each in {path, *known.get(path, ())}}
-    return Look(files, ignored, len(names) - len(chosen))
+    return Look(files, ignored, len(names) - len(chosen), _problem_of(folder))
+
+
+def _problem_of(folder: Path) -> str | None:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return error.strerror or "it cannot be read"
+    return None
 
 
 def stamp_of(path: str | Path) -> Stamp | None:

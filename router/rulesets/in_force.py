@@ -90,6 +90,7 @@ class Rulesets:
         `in_use` names the rulesets that routers use; `last_good` is the folder for last good
         versions, None keeps none.
         """
+        self._path = folder
         self._folder = Folder(folder)
         self._clock = clock
         self._on_change = on_change
@@ -190,6 +191,8 @@ class Rulesets:
         self._last = look = await asyncio.to_thread(self._folder.look, self._taken)
         for name in look.ignored.keys() - before.ignored.keys():
             _log.warning("rules_file_ignored", ruleset=name, file=look.ignored[name].name)
+        if look.problem is not None and look.problem != before.problem:
+            _log.error("rules_folder_unreadable", folder=str(self._path), reason=look.problem)
         if look.left_out and not before.left_out:
             _log.warning("rules_files_left_out", count=look.left_out, most=len(look.files))
         return look

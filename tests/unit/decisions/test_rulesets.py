@@ -214,7 +214,11 @@ async def test_a_file_broken_from_the_start_is_no_ruleset_until_it_is_mended(
 
 async def test_a_missing_folder_is_no_rules_until_it_appears(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "later")
-    await folder.rulesets.load()
+    with capture_logs() as lines:
+        await folder.rulesets.load()
+        await folder.look_twice()
+    reasons = [line["reason"] for line in lines if line["event"] == "rules_folder_unreadable"]
+    assert reasons == ["No such file or directory"]
     assert folder.rulesets.states == ()
     folder.path.mkdir()
     folder.write("a.yaml", GOOD % 1)
