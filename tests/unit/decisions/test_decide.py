@@ -490,7 +490,8 @@ async def test_what_the_first_reservation_brings_may_be_all_it_takes(
     outcome = with_it.decider.at_hand(asked(), begun)
     assert (outcome is not None) is is_at_hand
     outcome = outcome or await with_it.decider.finish(asked(), begun, in_s(1))
-    assert replace(outcome, call=asked().call, shared=None) == await without.ask()  # the same for every call
+    same_for_every_call = replace(outcome, call=asked().call, shared=None)
+    assert same_for_every_call == await without.ask()
     assert with_it.store.wanted == without.store.wanted
 
 
