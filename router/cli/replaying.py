@@ -89,10 +89,12 @@ def replay(  # noqa: PLR0917 - click's order
     rules = compile_ruleset(load_document(file))
     whose = ruleset or rules.name
 
+    others: set[str] = set()
+
     async def work(store: Store) -> "list[Replayed]":
         name = await tenant_of(store, tenant)
         found = logged(store, name, Filters(router=router, since_s=since))
-        return await _replayed(shell, store, name, rules, (whose, limit), found)
+        return await _replayed(shell, store, name, rules, (whose, limit), others, found)
 
     found = shell.with_store(work)
     counts = Counter(one.verdict.value for one in found)
@@ -101,7 +103,7 @@ def replay(  # noqa: PLR0917 - click's order
         changes = [to_json(one) for one in found if one.verdict.value != "same"]
         print_json({**told, "verdicts": counts, "changes": changes})
     else:
-        _print(found, whose, since)
+        _print(found, whose, since, others)
     ctx.exit(WRONG if counts["different"] else 0)
 
 
@@ -111,6 +113,7 @@ async def _replayed(  # noqa: PLR0917 - private
     tenant: str,
     rules: "Ruleset",
     whose: tuple[str, int],
+    others: set[str],
     decisions: "AsyncIterator[LoggedDecision]",
 ) -> "list[Replayed]":
     from router.decisions.replay import Replay  # noqa: PLC0415
@@ -125,6 +128,7 @@ async def _replayed(  # noqa: PLR0917 - private
         async for one in decisions:
             step()
             if one.entry.rules != ruleset:
+                others |= {one.entry.rules} if one.entry.rules is not None else set()
                 continue
             made = await replay_of.decide_again(one)
             if made is not None:
@@ -132,6 +136,12 @@ async def _replayed(  # noqa: PLR0917 - private
             if len(found) >= limit:
                 break
     return found
+
+
+def _would_be(one: "Replayed") -> str:
+    """The rules that could decide; the same one as then does something else."""
+    is_same = one.verdict.value == "different" and one.now == (one.was,)
+    return f"{one.was}, with another action" if is_same else " or ".join(one.now)
 
 
 @contextlib.contextmanager
@@ -150,10 +160,11 @@ def _progress() -> Iterator[Callable[[], None]]:
         click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def _print(found: "list[Replayed]", ruleset: str, since_s: float) -> None:
+def _print(found: "list[Replayed]", ruleset: str, since_s: float, others: set[str]) -> None:
     since = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if not found:
-        click.echo(f"no decisions of the rules {ruleset} since {since}")
+        hint = f"; of {', '.join(sorted(others)[:_LISTED])} there are: --ruleset" if others else ""
+        click.echo(f"no decisions of the rules {ruleset} since {since}{hint}")
         return
     counts = Counter(one.verdict.value for one in found)
     click.echo(
@@ -163,7 +174,7 @@ def _print(found: "list[Replayed]", ruleset: str, since_s: float) -> None:
     kinds: dict[tuple[str, str, str, str], list[Replayed]] = {}
     for one in found:
         if one.verdict.value != "same":
-            kind = (one.verdict.value, one.was, " or ".join(one.now), ", ".join(one.open))
+            kind = (one.verdict.value, one.was, _would_be(one), ", ".join(one.open))
             kinds.setdefault(kind, []).append(one)
     rows = [
         (verdict, was, now, left_open, str(len(some)), some[0].id)

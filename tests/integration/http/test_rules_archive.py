@@ -193,6 +193,10 @@ async def test_replay_shows_what_other_rules_would_change_and_exits_1(
     assert (change["call_id"], change["was"], change["now"]) == ("1", "default", ["default"])
     table = await run(main, tmp_path, *draft)
     assert "1 as before, 1 different, 0 open" in table.stdout
+    assert "default, with another action" in table.stdout
+    none = await run(main, tmp_path, *draft[:3])
+    assert "no decisions of the rules draft" in none.stdout
+    assert "of acme there are: --ruleset" in none.stdout
 
 
 async def test_replay_leaves_open_what_a_masked_log_cannot_tell(main: Running, tmp_path: Path):
