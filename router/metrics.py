@@ -164,6 +164,9 @@ class Observer:
             "Rulesets that routers name and there are none of: these answer their default target",
         )
         self._link_down = self._gauge("store_link_down", "1: some worker has no link to the store")
+        self._writes_refused = self._gauge(
+            "store_refuses_writes", "1: the store answers, and refuses to write (full, a replica)"
+        )
         self._lag = self._gauge("event_loop_lag_seconds", "Worst of the last second")
         self._logs_dropped = self._gauge("log_lines_dropped", "Log lines that were dropped")
         self._reservation_children = {
@@ -249,6 +252,10 @@ class Observer:
     def link(self, *, is_open: bool) -> None:
         """Whether the store can be asked."""
         self._link_down.set(not is_open)
+
+    def store_refuses_writes(self, *, is_so: bool) -> None:
+        """Whether the store answers, and refuses what is to be written."""
+        self._writes_refused.set(is_so)
 
     def log_lines_dropped(self, total: int) -> None:
         self._logs_dropped.set(total)

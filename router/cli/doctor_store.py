@@ -46,6 +46,7 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
         _persistence(info),
     ]
     here = await in_store(store)
+    findings += await _writes(store, here)
     for tenant, known in here.items():
         findings += _tenant(tenant, known, settings)
         living = {view.record.id for view in await views_of(store, tenant)}
@@ -61,6 +62,28 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
         )
         findings.append(Finding(what=f"tenant {tenant}", found=found, todo=todo))
     return findings
+
+
+async def _writes(store: Store, tenants: Collection[str]) -> list[Finding]:
+    """What answers may refuse to write all the same: full, a replica, out of disk."""
+    from router.errors import RefusalKind, StoreRefusedError  # noqa: PLC0415 - start-up time
+    from router.store import keys  # noqa: PLC0415
+
+    todo = {
+        RefusalKind.OUT_OF_MEMORY: "raise its maxmemory; nothing of ours grows without a bound",
+        RefusalKind.READ_ONLY: "set store.url to the primary, or use redis+sentinel://",
+        RefusalKind.NOT_SAVING: "see its log: its disk may be full, or its replicas gone",
+        RefusalKind.NOT_ALLOWED: "allow its user to write keys that begin with cp:",
+    }
+    for tenant in tenants:
+        try:
+            await store.link_for(tenant).call(
+                "SET", keys.writable(tenant), 1, "NX", deadline=soon()
+            )
+        except StoreRefusedError as error:
+            help_ = todo.get(error.kind, "see its log")
+            return [Finding(what="store", found=f"refuses to write: {error}", todo=help_)]
+    return []
 
 
 async def _left_alone(store: Store, tenant: str) -> list[Finding]:

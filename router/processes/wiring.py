@@ -38,6 +38,7 @@ from router.metrics import Observer, Reload
 from router.platforms.dialpad.foreign import ForeignRouters
 from router.processes.missing_secrets import MissingSecrets
 from router.processes.pbx_watch import PbxWatch
+from router.processes.store_writes import StoreWrites
 from router.processes.token_secrets import TokenSecrets
 from router.processes.unapplied_site import UnappliedSite
 from router.rulesets.archive import RulesArchive
@@ -104,6 +105,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     token_secrets: TokenSecrets
     missing_secrets: MissingSecrets
     site: UnappliedSite
+    store_writes: StoreWrites
     whereabouts: Whereabouts
     telephony: Telephony
     pbx_watch: PbxWatch | None
@@ -121,11 +123,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def parts(self) -> list[health.Part]:
         """What /readyz tells."""
         return [
-            health.Part(
-                name="store",
-                is_well=self.links.is_open,
-                detail=None if self.links.is_open else "reconnecting",
-            ),
+            _store_part(self.links, self.store_writes),
             _directory_part(self.keeper),
             _rules_part(self.rulesets, self.directory),
             self.missing_secrets.part(self.token_secrets.problem),
@@ -250,6 +248,7 @@ def _build(
         token_secrets=token_secrets,
         missing_secrets=missing_secrets,
         site=site,
+        store_writes=StoreWrites(links, observer),
         whereabouts=whereabouts,
         telephony=telephony,
         pbx_watch=pbx_watch,
@@ -373,6 +372,8 @@ class _RouterStates:
             self._service.observer.rulesets_missing(len(missing))
             with contextlib.suppress(CrosspointError):
                 await self._look()
+            with contextlib.suppress(CrosspointError):
+                await self._service.store_writes.look(self._service.directory.tenants)
             await asyncio.sleep(HEALTH_EVERY_S)
 
     async def _look(self) -> None:
@@ -413,6 +414,11 @@ def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:
         observer.rules_in_force(state.name, state.rules)
 
     return on_change
+
+
+def _store_part(links: Links, writes: StoreWrites) -> health.Part:
+    detail = writes.detail if links.is_open else "reconnecting"
+    return health.Part(name="store", is_well=detail is None, detail=detail)
 
 
 def _directory_part(keeper: DirectoryKeeper) -> health.Part:

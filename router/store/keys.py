@@ -186,6 +186,11 @@ def changes(tenant: str) -> str:
     return f"cp:{{{tenant}}}:changes"
 
 
+def writable(tenant: str) -> str:
+    """STRING of no meaning: that it could be written is what counts."""
+    return f"cp:{{{tenant}}}:writable"
+
+
 TENANTS = "cp:tenants"
 """SET: every tenant that has resources."""
 

@@ -223,6 +223,22 @@ def test_the_doctor_tells_of_a_router_that_was_renamed_and_has_kept_its_number(
     assert "is that of" not in house.run("doctor", code=1)  # the rest: nothing serves here
 
 
+def test_a_store_that_answers_and_takes_no_writes_is_told(house: House) -> None:
+    house.up()
+    store = redis.Redis(unix_socket_path=str(socket_path(house.folder / "data/store")))
+    store.config_set("maxmemory-policy", "noeviction")
+    store.config_set("maxmemory", "1")
+    wait_for(lambda: degraded(house) == ["store"], "the store to be told full")
+    assert "\ncrosspoint_store_refuses_writes 1.0\n" in metrics(house)
+    said = house.run("doctor", code=1)
+    assert "WRONG  service's store: refuses writes: out_of_memory" in said
+    assert "WRONG  store: refuses to write: OOM" in said
+    store.config_set("maxmemory", "0")
+    wait_for(lambda: degraded(house) == [], "the store to be well again")
+    assert "\ncrosspoint_store_refuses_writes 0.0\n" in metrics(house)
+    assert house.log.read_text().count("store_refuses_writes") == 1
+
+
 def test_what_another_version_wrote_stops_no_start_and_is_told(house: House) -> None:
     house.up()
     of_another = '{"id": "ben", "name": 7}'

@@ -150,6 +150,7 @@ def everything(observer: Observer) -> None:
     observer.rules_reload(Reload.REFUSED, "acme", 1_700_000_000.0)
     observer.routers({"main": 3}, disabled=0)
     observer.link(is_open=False)
+    observer.store_refuses_writes(is_so=True)
     observer.rulesets_missing(1)
     observer.log_lines_dropped(0)
 
