@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, inspect
@@ -23,6 +22,7 @@ from router.site import texts
 from router.site.resources import SecretRef, resolve_secret
 from router.site.secrets import SecretSource
 from router.site.typed_nodes import StructReader, mark_at, read_bounded, secret_hook, type_info
+from router.store_urls import split_store_url
 from rules.problems import Mark, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, read_tree
 
@@ -71,7 +71,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.url is None:
             return "embedded"
         try:
-            parts = urlsplit(self.url)
+            parts = split_store_url(self.url)
         except ValueError:
             return _MISTYPED
         where = parts.netloc.rpartition("@")[2]

@@ -18,7 +18,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 from redis.asyncio.retry import Retry
@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 
 from router.errors import InvalidInputError, StoreDownError
 from router.store.link import Credentials, Endpoint
+from router.store_urls import split_store_url
 
 ASK_SENTINEL_S: Final = 0.3
 _PORT: Final = 6379
@@ -74,7 +75,7 @@ class StoreUrl(msgspec.Struct, frozen=True, kw_only=True):
 
 def store_mark(url: str) -> str:
     """A few letters that tell stores apart and nothing about them; credentials and options are left out."""
-    parts = urlsplit(url)
+    parts = split_store_url(url)
     where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return hashlib.sha256(where.encode()).hexdigest()[:12]
 
@@ -82,7 +83,7 @@ def store_mark(url: str) -> str:
 def parse_store_url(url: str) -> StoreUrl:
     """Read a store URL; `InvalidInputError` says what is wrong with it."""
     try:
-        parts = urlsplit(url)
+        parts = split_store_url(url)
         query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise _wrong("it is not a URL; percent-encode special characters") from None

@@ -3,6 +3,7 @@
 import pytest
 
 from router.errors import InvalidInputError
+from router.settings import StoreSettings
 from router.store.endpoints import StoreUrl, Topology, parse_store_url, tls_context
 from router.store.link import Credentials
 
@@ -56,6 +57,19 @@ def test_sentinels_have_their_own_port_a_master_and_a_database():
     assert url.sentinel_credentials.password == "sp"
 
 
+@pytest.mark.parametrize(
+    "hosts",
+    ["[::1]:5001", "[::1]", "s1,[::1]", "[::1],s1:7", "[::1]:1,[fe80::2]:2"],
+)
+def test_addresses_of_ipv6_may_stand_anywhere_among_the_hosts(hosts: str):
+    url = read(f"redis+sentinel://:pw@{hosts}/main")
+    assert len(url.hosts) == len(hosts.split(","))
+    assert any(host == "::1" for host, _ in url.hosts)
+    assert StoreSettings(url=f"redis+sentinel://:pw@{hosts}/main").public_url() == (
+        f"redis+sentinel://{hosts}/main"
+    )
+
+
 def test_a_cluster_has_many_hosts():
     url = read("rediss+cluster://a:1,b:2")
     assert (url.topology, url.hosts) == (Topology.CLUSTER, (("a", 1), ("b", 2)))
@@ -80,6 +94,8 @@ def test_an_ipv6_host_needs_no_port():
         ("redis://:TOP#SECRET@h", "percent-encode"),
         ("redis://:TOP?SECRET@h", "percent-encode"),
         ("redis://:TOP[SECRET@h", "not a URL"),
+        ("redis://:TOP[SEC]RET@h", "not a URL"),
+        ("redis://:TOPSECRET@h\n.example", "not a URL"),
         ("redis://:TOPSECRET@h/x", "database has to be a number"),
         ("redis://:TOPSECRET@h/-1", "database has to be a number"),
         ("redis://:TOPSECRET@a,b", "several hosts"),
