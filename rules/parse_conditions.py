@@ -84,8 +84,9 @@ ContactKey = Literal["type", "id", "name", "email"]
 CONTACT_KEYS: tuple[str, ...] = get_args(ContactKey)
 DIGITS_WORDS = ("absent", "any")
 
-ANY_TEXT = Text(least=0, most=500)
-KEY = Text(most=200, expected="the name of an attribute")
+ANY_TEXT = Text(least=0, most=256)
+KEY = Text(most=64, expected="the name of an attribute")
+"""No longer than what is kept of a call: a longer one would never be met."""
 DIGITS_TEXT = Text(most=32, pattern="[0-9*#A-D]{1,32}", expected="digits (0-9 * #), absent or any")
 ROUTER = name("the id of a call router")
 LENGTH = Integer(1, 32)

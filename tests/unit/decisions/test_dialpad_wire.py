@@ -20,6 +20,7 @@ from router.platforms.dialpad.wire import (
 from rules.actions import Ask, End, Forward, Route, Target, TargetType
 from rules.facts import CallFacts, Contact
 from rules.parse_actions import NAME
+from rules.parse_conditions import ANY_TEXT, KEY
 
 FULL = {
     "call_id": 4611686018427000,
@@ -111,6 +112,15 @@ def test_the_answer_to_a_question_of_the_longest_name_in_a_rules_file_is_read() 
     assert NAME.most == LONGEST_NAME
     call = CallFacts(call_id="1", digits={"n" * NAME.most: "2"})
     assert read_request(read_json(write_request(call)), "main").call.digits == call.digits
+
+
+def test_what_a_rules_file_may_ask_of_a_request_is_not_too_long_to_be_kept() -> None:
+    longest, text = "k" * KEY.most, "v" * ANY_TEXT.most
+    sent = {"call_id": 1, longest: text, "contact": {"name": text}}
+    call = read_request(sent, "main").call
+    assert (call.attributes[longest], call.contact and call.contact.name) == (text, text)
+    call = read_request({"call_id": 1, longest + "k": "v", "short": text + "v"}, "main").call
+    assert not call.attributes
 
 
 def test_a_key_of_star_or_hash_counts_and_leading_zeros_stay() -> None:
