@@ -3,7 +3,7 @@
 Findings are sound: what is called unreachable is. Not everything that is unreachable is found.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -13,16 +13,21 @@ from rules.document import Document, Rule
 from rules.implication import Names, is_certain, is_impossible
 from rules.lint_dialogues import odd_dialogues
 from rules.problems import Mark, NearestNames, Problem
+from rules.requirements import requirements_of
 from rules.ruleset import Ruleset, queues_asked, queues_used
 from rules.shadows import find_shadows
 from rules.wording import leaves_of
 
 
 class KnownNames(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is outside the file; None: not known here, so not checked."""
+    """What there is outside the file; None: not known here, so not checked.
+
+    `skills` has the highest level of each skill among the agents of a queue, for queues that have any.
+    """
 
     queues: frozenset[str] | None = None
     routers: frozenset[str] | None = None
+    skills: Mapping[str, Mapping[str, int]] = {}
 
 
 def lint(ruleset: Ruleset, known: KnownNames | None = None) -> list[Problem]:
@@ -152,8 +157,11 @@ def _odd_relaxing(rule: Rule, action: Enqueue) -> Iterator[Problem]:
 
 
 def unknown_names(document: Document, known: KnownNames) -> Iterator[Problem]:
-    """`unknown-queue`, `unknown-router`, with the nearest name there is: the quick part of `lint`."""
+    """`unknown-queue`, `unknown-router`, `nobody-skilled`, with the nearest name: the quick part of `lint`."""
     nearest = NearestNames()
+    if known.skills:
+        for rule in document.rules:
+            yield from _nobody_skilled(rule, known.skills, nearest)
     if known.queues is not None:
         for rule in document.rules:
             named = {*queues_asked(rule.when), *queues_used(rule.then)}
@@ -163,6 +171,29 @@ def unknown_names(document: Document, known: KnownNames) -> Iterator[Problem]:
             leaves = (leaf for leaf in leaves_of(rule.when) if isinstance(leaf, RouterIs))
             named = {value for leaf in leaves for value in leaf.values}
             yield from _unknown(rule, "router", named, known.routers, nearest)
+
+
+def _nobody_skilled(
+    rule: Rule, skills: Mapping[str, Mapping[str, int]], nearest: NearestNames
+) -> Iterator[Problem]:
+    wanted = {
+        (requirement.queue, skill, least)
+        for requirement in requirements_of(rule.then)
+        for skill, least in requirement.skills
+        if requirement.queue in skills
+    }
+    for queue, skill, least in sorted(wanted):
+        there = skills[queue]
+        if there.get(skill, -1) < least:
+            yield Problem(
+                mark=rule.mark,
+                code="nobody-skilled",
+                message=f"rule {rule.name!r} asks for {skill!r} of {least} in {queue!r}, and no agent "
+                "there has it",
+                found=skill,
+                expected=f"at most {there[skill]}" if skill in there else None,
+                nearest=None if skill in there else nearest.to(skill, there),
+            )
 
 
 def _unknown(

@@ -93,12 +93,12 @@ def _data_folder(settings: "Settings") -> Iterator[Finding]:
 
 
 def _rules(settings: "Settings") -> Iterator[Finding]:
-    from router.cli.ruling import checked, known_names  # noqa: PLC0415 - start-up time
+    from router.cli.ruling import checked, names_of_site  # noqa: PLC0415 - start-up time
 
     known = None
     if settings.site is not None:
         with contextlib.suppress(FileError):  # the next check says so
-            known = known_names(settings.site)
+            known = names_of_site(settings.site)
     files = [
         path
         for path in sorted(settings.rules_dir.glob("*.y*ml"))

@@ -45,8 +45,8 @@ Example:
 @click.option(
     "--site",
     type=_FILE,
-    help="Names of queues and routers must stand there; for files of the rules_dir in the settings the"
-    " default is their site.",
+    help="Queues, routers and skills that are named must stand there; for files of the rules_dir in the"
+    " settings the default is their site.",
 )
 @json_option
 @click.pass_context
@@ -78,11 +78,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Names:
-    """The queues and routers that rules files may name."""
+    """The queues, routers and skills that rules files may name."""
 
     def __init__(self, shell: Shell, site: Path | None) -> None:
         self._shell = shell
-        self._given = None if site is None else known_names(site)
+        self._given = None if site is None else names_of_site(site)
 
     def known_to(self, file: Path) -> "KnownNames | None":
         """Those of the site given, else of the settings' site for a file of its rules; None: not known."""
@@ -92,21 +92,18 @@ class _Names:
             settings = self._shell.settings
             if settings.site is None or file.resolve().parent != settings.rules_dir.resolve():
                 return None
-            return known_names(settings.site)
+            return names_of_site(settings.site)
         except (FileError, OSError):
             return None  # `doctor` says what is wrong with those
 
 
-def known_names(site: Path) -> "KnownNames":
-    """The queues and routers of a site; FileError."""
-    from router.site.file import load_site, site_files  # noqa: PLC0415 - start-up time
-    from rules.lint import KnownNames  # noqa: PLC0415
+def names_of_site(site: Path) -> "KnownNames":
+    """The queues, routers and skills of a site; FileError."""
+    from router.rulesets.known_names import known_names  # noqa: PLC0415 - start-up time
+    from router.site.file import load_site, site_files  # noqa: PLC0415
 
     found = load_site(site_files(site))
-    return KnownNames(
-        queues=frozenset(queue.id for queue in found.queues),
-        routers=frozenset(router.id for router in found.routers),
-    )
+    return known_names(found.routers, found.queues, found.agents)
 
 
 def checked(file: Path, known: "KnownNames | None" = None) -> Result:

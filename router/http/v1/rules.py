@@ -16,6 +16,7 @@ from router.http.roles import Resource
 from router.http.v1.endpoints import AnyEndpoint, Asked, Endpoint
 from router.http.v1.resources import not_found, page, picture
 from router.rulesets.in_force import LoadState, RulesetState
+from router.rulesets.known_names import known_names
 from rules.lint import KnownNames, unknown_names
 from rules.problems import MOST_PROBLEMS, Problem
 from rules.ruleset import Ruleset
@@ -38,7 +39,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RulesetForm(msgspec.Struct, frozen=True, kw_only=True):
     """A ruleset. `stale`: the file on disk is refused for its findings, an older version is in force;
     `missing`: a router names it, and there is no such file. Findings of a `loaded` one are what
-    `crosspoint rules check` finds odd, and queues and routers that it names and the tenant lacks. All
+    `crosspoint rules check` finds odd, and queues, routers and skills that it names and the tenant lacks. All
     `cases` hold for what is in force.
     """
 
@@ -70,7 +71,8 @@ async def _forms(asked: Asked[None]) -> dict[str, RulesetForm]:
     for router in known.routers.values():
         if router.rules is not None:
             users.setdefault(router.rules, []).append(router.id)
-    names = KnownNames(queues=frozenset(known.queues), routers=frozenset(known.routers))
+    there = (known.routers.values(), known.queues.values(), known.agents.values())
+    names = await asyncio.to_thread(known_names, *there)  # thousands of agents have many skills
     states = {state.name: state for state in asked.service.rulesets.states}
     return {
         name: await _form(asked, name, states.get(name), used, names)

@@ -310,6 +310,17 @@ async def test_queues_that_rules_name_and_the_tenant_lacks_are_findings(
     assert (finding["found"], finding["nearest"]) == ("suport", "support")
 
 
+async def test_skills_that_nobody_of_the_tenant_has_are_findings(api: ApiServer, tmp_path: Path):
+    asks = "{agent: {queue: support, skills: {spansh: 50}}}"
+    (tmp_path / "acme.yaml").write_text(RULES.replace("{end: {message: hello}}", asks))
+    await api.ask("PUT", "/agents/ada/skills", {"skills": {"spanish": 80}})
+    await api.rulesets.load()
+    (finding,) = (await api.ask("GET", "/rules/acme")).data["findings"]
+    assert (finding["code"], finding["nearest"]) == ("nobody-skilled", "spanish")
+    await api.ask("PUT", "/agents/ada/skills", {"skills": {"spansh": 80}})
+    assert (await api.ask("GET", "/rules/acme")).data["findings"] == []
+
+
 async def test_names_of_a_large_file_are_looked_up_beside_the_calls_and_not_all_are_told(
     api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -252,6 +252,25 @@ def test_a_queue_and_a_router_that_there_are_not_are_found_with_the_nearest_name
     assert found == {"unknown-queue": "sales", "unknown-router": "main"}
 
 
+def test_skills_that_no_agent_of_the_queue_has_are_found():
+    skills = {"sales": {"spanish": 60}, "support": {"french": 90}}
+    known = KnownNames(skills=skills)
+
+    def found(queue: str, **wanted: int) -> list[tuple[str, str | None, str | None]]:
+        takes = ReserveAgent(queue=queue, skills=wanted, otherwise=DEFAULT)
+        odd = lint(compile_ruleset(document(rule("r", router("a"), menu("m", on_1=takes)))), known)
+        return [(p.found or "", p.expected, p.nearest) for p in odd if p.code == "nobody-skilled"]
+
+    assert found("sales", spanish=60) == []
+    assert found("sales", spanish=61) == [("spanish", "at most 60", None)]
+    assert found("sales", spansh=1) == [("spansh", None, "spanish")]
+    assert found("sales", french=0) == [("french", None, None)]
+    assert found("another", french=100) == []  # nobody is known there: not a matter of skills
+    relax = (Relax(after_s=60, skills={"spanish": 99}), Relax(after_s=90, skills={}))
+    waits = Enqueue(queue="sales", skills={"spanish": 50}, relax=relax)
+    assert "nobody-skilled" in codes(document(rule("r", router("a"), waits)), known)
+
+
 def test_relaxing_that_goes_back_or_asks_for_more_is_found():
     relax = (Relax(after_s=60, skills={"x": 90}), Relax(after_s=60, skills={}))
     waits = Enqueue(queue="sales", skills={"x": 50}, relax=relax)

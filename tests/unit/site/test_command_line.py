@@ -301,6 +301,19 @@ def test_doctor_says_that_somebody_else_has_the_port(
     assert result.exit_code == 1
 
 
+def test_a_skill_that_nobody_of_the_site_has_is_a_finding(folder: Path) -> None:
+    queue = "queues: [{id: support, name: Support}]\n"
+    agent = "agents: [{id: ada, name: Ada, skills: {spanish: 80}, queues: {support: {}}}]\n"
+    (folder / "site.yaml").write_text(SITE + queue + agent)
+    rules = folder / "rules/main.yaml"
+    then = "then: {agent: {queue: support, skills: {spansh: 50}}}"
+    rules.write_text(RULES.replace('then: {end: {message: "Hello"}}', then))
+    told = run("rules", "check", str(rules))
+    assert (told.exit_code, "did you mean 'spanish'?" in told.output) == (1, True)
+    rules.write_text(rules.read_text().replace("spansh", "spanish"))
+    assert run("rules", "check", str(rules)).exit_code == 0
+
+
 def test_a_queue_that_the_site_does_not_have_is_a_finding(folder: Path, tmp_path: Path) -> None:
     queue = "queues: [{id: support, name: Support}]\n"
     (folder / "site.yaml").write_text(SITE + queue)
