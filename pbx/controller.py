@@ -29,7 +29,6 @@ from pbx.ami.events import (
     HungUp,
     KeyPressed,
     NewChannel,
-    NewState,
     OriginateEnded,
     SoftHangupRequested,
 )
@@ -48,6 +47,7 @@ from pbx.machine.state import IN_CONFERENCE, CallState, Intent, Kind, Phase
 from pbx.phones import PhoneState, phone_state
 from pbx.ports import Outside
 from pbx.session import Session
+from pbx.soon import Soon
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +93,7 @@ class Controller:
         self._tasks: asyncio.TaskGroup | None = None
         self._ready = asyncio.Event()
         self._gate = Gate()
+        self._soon = Soon()
         self._claim: Claim | None = None
         self.is_taken = False
         """Another installation runs this Asterisk; nothing is done here until it has gone."""
@@ -109,7 +110,6 @@ class Controller:
             HungUp: self._hung_up,
             KeyPressed: self._key,
             NewChannel: self._channel,
-            NewState: self._channel,
             OriginateEnded: self._originate_ended,
             SoftHangupRequested: self._soft_hangup,
         }
@@ -164,6 +164,7 @@ class Controller:
             channels=self.channels,
             outside=self._outside,
             gate=self._gate,
+            soon=self._soon,
         )
         session.on_moved = self._index
         self.sessions[state.id] = session
@@ -224,10 +225,8 @@ class Controller:
     def _bridge_left(self, event: BridgeLeft) -> None:
         self.channels.move(self.channels.seen(event.uniqueid, event.channel), "")
 
-    def _channel(self, event: NewChannel | NewState) -> None:
-        channel = self.channels.seen(event.uniqueid, event.channel)
-        channel.is_up = event.channel_state == UP
-        channel.has_rung |= event.channel_state == RINGING
+    def _channel(self, event: NewChannel) -> None:
+        self.channels.seen(event.uniqueid, event.channel)
 
     def _agi_started(self, event: AgiStarted) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)
@@ -240,8 +239,6 @@ class Controller:
         leg = LegId(event.uniqueid)
         if session.leg_ours(leg):
             return
-        if event.context == OUR_CONTEXT and not channel.is_up:
-            channel.is_up = True
         if not session.knows_as_up(leg):
             session.post(LegUp(leg))
 
@@ -286,12 +283,11 @@ class Controller:
         if session is None:
             return
         session.known_by.discard(LegId(event.uniqueid))
-        was_up = channel is not None and channel.is_up
-        has_rung = channel is not None and channel.has_rung
+        has_rung = event.channel_state in {RINGING, UP}
         why = why_gone(
             event.cause,
             event.tech_cause,
-            was_up=was_up,
+            was_up=event.channel_state == UP,
             has_rung=has_rung,
             is_ended=channel is not None and channel.is_ended,
         )
@@ -416,7 +412,6 @@ class Controller:
     def _listed(self, row: ChannelListed) -> Channel:
         channel = self.channels.seen(row.uniqueid, row.channel)
         channel.is_up = row.channel_state == UP
-        channel.has_rung = row.channel_state == RINGING
         self.channels.move(channel, row.bridge_id)
         return channel
 

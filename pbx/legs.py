@@ -22,7 +22,6 @@ class Channel(msgspec.Struct, kw_only=True):
     name: ChannelName
     id: UniqueId
     is_up: bool = False
-    has_rung: bool = False
     bridge: str = ""
     is_ended: bool = False
     has_left: bool = False

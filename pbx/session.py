@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 
 import structlog
 
-from ivr.steps import CancelTimer, Key, SetTimer, StopPlay, TimedOut, Timer
+from ivr.steps import CancelTimer, Key, Play, SetTimer, StopPlay, TimedOut, Timer
 from pbx.ami.client import Client
 from pbx.carriers.bridges import BridgeCarrier
 from pbx.carriers.call import Call, Handlers
@@ -38,6 +38,7 @@ from pbx.machine.commands import (
     MakePlan,
     Note,
     Over,
+    Say,
     SetRecording,
     StandInLine,
 )
@@ -46,6 +47,7 @@ from pbx.machine.plans import LegId
 from pbx.machine.state import CallState, Kind, Phase, find_leg, to_write_down
 from pbx.machine.table import on
 from pbx.ports import Outside
+from pbx.soon import Soon
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +55,8 @@ ANSWERED_SOON = frozenset({AskRules, ConfirmAgent, MakePlan, StandInLine})
 """Questions that whoever takes over asks again, to the same effect. The state is written with the answer."""
 ENDINGS = frozenset({Cancel, HangUp, StopPlay})
 """What Asterisk is told of a call whose caller is gone: whoever takes over tells it the same."""
-SOON_S = 0.01
-"""Or after so long, when there is no answer by then."""
+DONE_AGAIN = frozenset({CancelTimer, Note, Play, Say, SetTimer})
+"""What does not wait until it is written: whoever takes over begins a prompt anew anyway."""
 LAST_WORDS_S = 30.0
 """The store is given so long to hear the last of a call that has ended."""
 
@@ -70,11 +72,13 @@ class Session:
         channels: Channels,
         outside: Outside,
         gate: Gate,
+        soon: Soon,
     ) -> None:
         self.on_moved: Callable[[Session], None] = lambda _: None
         self.known_by: set[LegId] = set()
         """The legs that whoever sorts the events has ever known it by."""
         self._gate = gate
+        self._soon = soon
         self._inbox = Inbox()
         self._outside = outside
         self._call = Call(
@@ -87,7 +91,6 @@ class Session:
         )
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._writing: asyncio.Task[None] | None = None
-        self._to_write: asyncio.TimerHandle | None = None
         self._cause = 16
         self._store = OutsideCarrier(self._call)
         self._bridges = BridgeCarrier(self._call)
@@ -167,7 +170,7 @@ class Session:
             for timer in self._timers.values():
                 timer.cancel()
             self._bridges.close()
-            self._write_no_more()
+            self._soon.drop(self.state.id)
             if self._writing is not None:
                 self._writing.cancel()
                 await asyncio.gather(self._writing, return_exceptions=True)
@@ -176,8 +179,9 @@ class Session:
     async def _take(self, event: Event) -> None:
         """Move the state, write it down, act: in this order, so that nothing is done that is not written.
 
-        Only what Asterisk is told waits until it is written. What the store alone is asked goes out behind
-        it, so it is read there after it, or is itself what is written about: see `ANSWERED_SOON`.
+        Only what Asterisk is told waits until it is written, but for `DONE_AGAIN`. What the store alone is
+        asked goes out behind it, so it is read there after it, or is itself what is written about: see
+        `ANSWERED_SOON`.
 
         What the call's record is to say is noted first: it is written down together with the state.
         The end is the exception: it is forgotten when all of it is done. Whoever takes over before that
@@ -186,7 +190,10 @@ class Session:
         era = self._gate.era
         if isinstance(event, LegGone) and event.leg == self.state.channel:
             self._cause = event.cause
-        self._call.state, commands = on(self.state, event)
+        before = self.state
+        self._call.state, commands = on(before, event)
+        if self.state is before and not commands:
+            return  # it means nothing here
         if any(isinstance(one, SetRecording) and one.to == "on" for one in commands):
             self._call.state, _ = on(self.state, self._recording.choose_file())
         self.on_moved(self)
@@ -206,10 +213,11 @@ class Session:
         if seen and seen <= ENDINGS and self._inbox.tells_of_the_end_of(self.state.channel):
             return  # both ends of a talk go in one moment: it is over with what comes next
         is_seen = bool(seen)
-        if not is_over and not is_seen and not kinds.isdisjoint(ANSWERED_SOON):
+        is_answered_soon = not is_seen and not kinds.isdisjoint(ANSWERED_SOON)
+        if not is_over and (is_answered_soon or kinds <= DONE_AGAIN):
             self._write_soon()
             return
-        self._write_no_more()
+        self._soon.drop(self.state.id)
         if self._writing is not None:
             writing, self._writing = self._writing, None
             await writing
@@ -222,25 +230,19 @@ class Session:
             self._writing = asyncio.create_task(saving)
 
     def _save(self) -> Coroutine[None, None, None]:
+        self._soon.begin()
         return self._outside.journal.save(to_write_down(self.state))
 
     def _write_soon(self) -> None:
         """Write where the call stands by then, unless it is written before."""
 
         def now() -> None:
-            self._to_write = None
             if self._writing is None or self._writing.done():
                 self._writing = asyncio.create_task(self._save())
             else:
                 self._write_soon()
 
-        if self._to_write is None:
-            self._to_write = asyncio.get_running_loop().call_later(SOON_S, now)
-
-    def _write_no_more(self) -> None:
-        if self._to_write is not None:
-            self._to_write.cancel()
-            self._to_write = None
+        self._soon.put(self.state.id, now)
 
     async def _carry_out(self, command: Command, era: int) -> None:
         kind = type(command)

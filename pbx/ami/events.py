@@ -35,15 +35,7 @@ class ChannelEvent(Event, frozen=True, kw_only=True):
 
 
 class NewChannel(ChannelEvent, frozen=True, kw_only=True):
-    """A channel exists. `channel_state`: 0 down, 4 ring, 5 ringing, 6 up."""
-
-    channel_state: int = 0
-
-
-class NewState(ChannelEvent, frozen=True, kw_only=True):
-    """A channel rings (5), is up (6), ..."""
-
-    channel_state: int
+    """A channel exists."""
 
 
 class AgiStarted(ChannelEvent, frozen=True, kw_only=True):
@@ -116,8 +108,12 @@ class SoftHangupRequested(ChannelEvent, frozen=True, kw_only=True):
 
 
 class HungUp(ChannelEvent, frozen=True, kw_only=True):
-    """A channel is gone. `cause`: Q.850; `tech_cause`: the SIP status where there was one (Asterisk 22)."""
+    """A channel is gone. `cause`: Q.850; `tech_cause`: the SIP status where there was one (Asterisk 22).
 
+    `channel_state` is the last it had: 0 down, 4 ring, 5 ringing, 6 up.
+    """
+
+    channel_state: int = 0
     cause: int = 0
     tech_cause: str = ""
 
@@ -171,7 +167,6 @@ class StatusListed(Event, frozen=True, kw_only=True):
 
 _TYPES: dict[str, type[Event]] = {
     "newchannel": NewChannel,
-    "newstate": NewState,
     "asyncagistart": AgiStarted,
     "asyncagiexec": AgiResultArrived,
     "asyncagiend": AgiEnded,

@@ -20,6 +20,7 @@ from pbx.ami.actions import (
     redirect_both,
 )
 from pbx.ami.values import UniqueId
+from pbx.controller import RINGING
 from pbx.errors import OutcomeUnknownError
 from tests.integration.asterisk import audio
 from tests.integration.asterisk.capture import Silence, Tone, keys
@@ -76,6 +77,7 @@ async def test_a_phone_that_refuses_says_why(
         channel_id = await ring(pbx)
         hungup = await pbx.until(events.HungUp, lambda one: one.uniqueid == channel_id)
         assert (hungup.cause, hungup.tech_cause) == (cause, str(status))
+        assert hungup.channel_state == RINGING
         ended = await pbx.until(events.OriginateEnded, lambda one: one.uniqueid == channel_id)
         assert (ended.is_answered, ended.reason) == (False, 0)
         await sipp.ended()
@@ -87,16 +89,18 @@ async def test_a_phone_that_rings_on_is_given_up_in_time(pbx: Pbx, phones_folder
         ended = await pbx.until(events.OriginateEnded, lambda one: one.uniqueid == channel_id)
         assert (ended.is_answered, ended.reason) == (False, 3)
         hungup = await pbx.until(events.HungUp, lambda one: one.uniqueid == channel_id)
-        assert hungup.cause == 19
+        assert (hungup.cause, hungup.channel_state) == (19, RINGING)
         await sipp.ended()
 
 
 async def test_a_ringing_phone_is_told_that_another_one_answered(pbx: Pbx, phones_folder: Path):
     async with phone(phones_folder, "phone_rings_on", port=PHONES[AGENT]) as sipp:
         channel_id = await ring(pbx)
-        await pbx.until(
-            events.NewState, lambda one: (one.uniqueid, one.channel_state) == (channel_id, 5)
-        )
+        async with asyncio.timeout(5):
+            while RINGING not in [
+                one.channel_state for one in await pbx.client.channels(pbx.in_s(5))
+            ]:
+                await asyncio.sleep(0.05)
         await pbx.client.send(Hangup(channel=channel_id, cause=26), pbx.in_s(5))
         await sipp.ended()
     assert "Call completed elsewhere" in sipp.messages()

@@ -22,7 +22,6 @@ READ = {
     "FullyBooted",
     "Hangup",
     "Newchannel",
-    "Newstate",
     "OriginateResponse",
     "Shutdown",
     "SoftHangupRequest",
@@ -49,7 +48,16 @@ def test_every_event_that_is_read_is_sent():
 
 
 @pytest.mark.parametrize(
-    "name", ["AGIExecStart", "DTMFBegin", "HangupRequest", "NewConnectedLine", "Newexten", "VarSet"]
+    "name",
+    [
+        "AGIExecStart",
+        "DTMFBegin",
+        "HangupRequest",
+        "NewConnectedLine",
+        "Newexten",
+        "Newstate",
+        "VarSet",
+    ],
 )
 def test_what_nobody_reads_is_not_sent(name: str):
     assert not is_sent(name)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ivr.steps import Key
+from pbx import soon
 from pbx.ami.values import ChannelName, UniqueId
 from pbx.causes import known_cause, why_gone
 from pbx.errors import ChannelGoneError
@@ -200,3 +201,26 @@ def test_a_phone_that_falls_silent_has_not_hung_up_but_one_with_the_same_cause_f
     assert why_gone(44, "", was_up=True, has_rung=True, is_ended=True) is Gone.VANISHED
     assert why_gone(44, "", was_up=True, has_rung=True) is Gone.HUNG_UP
     assert why_gone(16, "", was_up=True, has_rung=True, is_ended=True) is Gone.HUNG_UP
+
+
+async def test_what_is_written_soon_goes_out_with_what_is_written_next(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(soon, "SOON_S", 0.05)
+    waiting, written = soon.Soon(), list[str]()
+    for name in ("a", "b", "c"):
+        waiting.put(name, lambda name=name: written.append(name))  # type: ignore[misc]  # bound now
+    waiting.put("a", lambda: written.append("again"))
+    waiting.drop("b")
+    assert written == []
+    waiting.begin()
+    assert written == ["a", "c"]
+    waiting.put("d", lambda: waiting.put("d", lambda: written.append("e")))
+    async with asyncio.timeout(1):
+        while written[-1] != "e":
+            await asyncio.sleep(0.01)
+    assert waiting._timer is None
+    waiting.put("f", lambda: written.append("f"))
+    waiting.drop("f")
+    await asyncio.sleep(0.1)
+    assert written == ["a", "c", "e"]

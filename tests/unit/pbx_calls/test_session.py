@@ -62,6 +62,7 @@ from pbx.machine.plans import LegId, QueuePlan, RecordingPolicy
 from pbx.machine.state import CallState, Kind, Leg, Phase, Supervision
 from pbx.ports import RecordingStarted, SpokenPrompt
 from pbx.session import Session
+from pbx.soon import Soon
 from rules.actions import End as EndAction
 from rules.actions import Enqueue, Forward, Menu
 from tests.integration.asterisk.outside import World
@@ -131,6 +132,7 @@ class Scene:
             channels=self.channels,
             outside=world.outside(),
             gate=self.gate,
+            soon=Soon(),
         )
 
     def call(self, post: Callable[[Event], None], state: CallState = INBOUND) -> Call:
@@ -302,6 +304,35 @@ async def test_a_question_that_is_asked_again_by_whoever_takes_over_is_written_w
         await scene.until(lambda: Phase.TALKING in written)
     phases = list(dict.fromkeys(written))[:3]
     assert phases == [Phase.ANSWERING, Phase.HOLDING, Phase.TALKING]
+
+
+async def test_a_prompt_does_not_wait_until_it_is_written_and_a_phone_does(world: World):
+    """Whoever takes over begins the prompt anew; a phone would be rung twice."""
+    support = Enqueue(queue="support")
+    world.action = Menu(name="main", prompt="menu", choices={"1": support}, otherwise=support)
+    world.free = ["ada"]
+    scene, written, goes_on = Scene(world), list[Phase](), asyncio.Event()
+
+    async def save(state: CallState) -> None:
+        written.append(state.phase)
+        if state.phase is not Phase.ANSWERING:
+            await goes_on.wait()
+
+    world.save = save  # type: ignore[method-assign]  # seen from outside
+    scene.asterisk.goes_on.clear()
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: any("STREAM" in text for text in scene.asterisk.commands))
+        assert written == [Phase.ANSWERING]
+        await scene.until(lambda: written == [Phase.ANSWERING, Phase.ASKING])
+        session.post(Key("1"))
+        scene.asterisk.goes_on.set()
+        await scene.until(lambda: session.state.offers)
+        await asyncio.sleep(0.05)
+        assert not scene.asterisk.sent
+        goes_on.set()
+        await scene.until(lambda: scene.asterisk.sent)
+        assert isinstance(scene.asterisk.sent[0], Originate)
 
 
 async def test_a_prompt_that_a_key_ends_is_stopped_without_a_word_and_the_key_is_written_with_what_comes(
