@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath, PurePosixPath
 from typing import NoReturn
 
@@ -12,6 +12,7 @@ from rules.numbers import can_exist, is_normal, length_wanted, parse_number
 from rules.parse_numbers import PhoneNumber
 from rules.problems import Mark, ProblemList, shorten
 from rules.scalars import Text
+from rules.wording import mask_if_telling
 
 LARGEST_CSV_BYTES = 10 * 1024 * 1024
 MOST_CSV_ROWS = 1_000_000
@@ -20,6 +21,8 @@ MOST_CSV_BYTES = 2 * LARGEST_CSV_BYTES
 
 CSV_NAME = Text(most=255, expected="the name of a CSV file beside the rules file")
 COLUMN = Text(most=200, expected="a column's heading")
+
+_OTHER_SEPARATORS: Mapping[str, str] = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 ReadCsv = Callable[[str], bytes]
 """Bytes of a CSV file by its path relative to the rules file; OSError when it cannot be read."""
@@ -113,7 +116,7 @@ class _Table:
                 if count > MOST_CSV_ROWS:
                     expected = f"at most {MOST_CSV_ROWS} rows"
                     self._fail(rows.line_num, "too-many", "too many rows", expected)
-                if row:
+                if any(row):  # a row of commas is what a spreadsheet leaves of an empty one
                     yield rows.line_num, row[index].strip() if index < len(row) else ""
         except csv.Error as error:
             self._fail(max(rows.line_num, 1), "syntax", f"not valid CSV: {error}")
@@ -123,18 +126,28 @@ class _Table:
             return self._content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = self._content.count(b"\n", 0, error.start) + 1
-            self._fail(line, "not-utf8", "this is not UTF-8")
+            expected = "CSV in UTF-8, as spreadsheets call it"
+            self._fail(line, "not-utf8", "this is not UTF-8", expected)
 
     def _index(self, headings: list[str], column: str) -> int:
-        if column in headings:
+        if headings.count(column) == 1:
             return headings.index(column)
+        if column in headings:
+            message = f"the heading {shorten(column)!r} stands more than once"
+            self._fail(1, "duplicate-column", message, "a heading of its own for each column")
+        for separator, name in _OTHER_SEPARATORS.items():
+            if any(column in map(str.strip, heading.split(separator)) for heading in headings):
+                message = f"the columns are separated by {name}"
+                self._fail(1, "wrong-separator", message, "commas between the columns")
+        # Somebody's number or address is no heading: the line with those is missing.
+        are_shown = headings and all(mask_if_telling(heading) == heading for heading in headings)
         self._problems.add(
             Mark(self._file, 1, 1),
             "unknown-column",
             "there is no such column",
             found=column,
-            expected=one_of(headings[:20]) if headings else "a first line with the headings",
-            known=headings[:200],
+            expected=one_of(headings[:20]) if are_shown else "a first line with the headings",
+            known=headings[:200] if are_shown else (),
         )
         raise UnreadableError
 

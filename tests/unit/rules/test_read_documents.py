@@ -763,6 +763,9 @@ def test_a_csv_number_that_cannot_exist_is_told_by_line_and_form_however_plain_i
     [
         (b"", "unknown-column", 1),
         (b"nummer\n", "unknown-column", 1),
+        (b"name;number\nx;+12125550111\n", "wrong-separator", 1),
+        (b"\xef\xbb\xbfname\t number\r\n", "wrong-separator", 1),
+        (b"number,number\n", "duplicate-column", 1),
         (b"number\n+12125550111\n\xff\n", "not-utf8", 3),
         (b'number\n"+1212', "syntax", 2),
         (b'number\n"' + b"1" * 200_000 + b'"\n', "syntax", 2),
@@ -772,6 +775,20 @@ def test_an_unreadable_csv_is_a_problem(csv: bytes, code: str, line: int):
     assert [(found[1], found[0].split(":")[1]) for found in vip_problems(csv)] == [
         (code, str(line))
     ]
+
+
+def test_the_first_row_of_a_csv_file_without_headings_is_not_told():
+    with pytest.raises(FileError) as caught:
+        vip_numbers(b"+1 212 555 0111,Ada\n")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.expected) == ("unknown-column", "a first line with the headings")
+    assert "0111" not in str(caught.value)
+
+
+def test_rows_that_a_spreadsheet_left_empty_are_passed_over():
+    assert vip_numbers(b"number,name\n+12125550111,x\n,\n\n,\n") == {"+12125550111"}
+    (problem,) = vip_problems(b"number,name\n,Ada\n")
+    assert problem[:2] == ("dir/lists/vip.csv:2:1", "not-a-number")
 
 
 def test_a_csv_file_has_a_largest_size_and_a_largest_number_of_rows():
