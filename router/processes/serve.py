@@ -92,7 +92,8 @@ async def _supervise(settings: Settings, pipe: LogPipe, tell: _Tell, *, with_sit
     stop = stop_signal()
     make_private(settings.data_dir)
     site = read_site(settings) if with_site else None
-    make_missing_secrets(settings, site)
+    for path in make_missing_secrets(settings, site):
+        _log.warning("secret_made", file=str(path))  # another machine has another one
     async with _store(settings) as url:
         unapplied: Site | None = None
         if site is not None and (problem := await _apply(settings, url)) is not None:

@@ -227,3 +227,4 @@ async def test_without_a_store_the_start_is_degraded_and_comes_right_by_itself(
 
         await until(is_well)
     assert got[2] != DEFAULT
+    assert [Path(str(one["file"])).name for one in process.events("secret_made")] == ["tokens"]
