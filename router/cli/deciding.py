@@ -21,6 +21,7 @@ from router.cli.shell import (
     tenant_option,
     to_json,
 )
+from router.cli.since import since_s
 
 if TYPE_CHECKING:
     from router.decisions.log import Entry, Filters, LoggedDecision
@@ -33,12 +34,19 @@ if TYPE_CHECKING:
 Examples:
   crosspoint decisions
   crosspoint decisions --router main --limit 5 --json
+  crosspoint decisions --level no_store --since 24h
   crosspoint decisions --explain 1790000000000-0"""
 )
 @click.option("--explain", "decision_id", metavar="ID", help="Why this one went where it went.")
 @click.option("--router", help="Only of this router.")
 @click.option("--rule", help="Only by this rule.")
 @click.option("--call", "call_id", help="Only of this call.")
+@click.option(
+    "--level",
+    type=click.Choice(["full", "no_store", "default", "disabled"]),
+    help="Only of this level.",
+)
+@click.option("--since", callback=since_s, help="Only since then: 30m, 24h, 7d or a time.")
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
 @tenant_option
 @json_option
@@ -49,12 +57,15 @@ def decisions(  # noqa: PLR0917 - click's order
     router: str | None,
     rule: str | None,
     call_id: str | None,
+    level: str | None,
+    since: float | None,
     limit: int,
     tenant: str | None,
     as_json: bool,
 ) -> None:
     """List decisions, newest first, or explain one."""
     from router.decisions.log import Filters  # noqa: PLC0415 - start-up time
+    from router.decisions.outcome import Level  # noqa: PLC0415
     from router.store.decisions import get_decision  # noqa: PLC0415
 
     if decision_id is not None:
@@ -67,7 +78,8 @@ def decisions(  # noqa: PLR0917 - click's order
 
         _explain(*shell.with_store(one), as_json=as_json)
         return
-    filters = Filters(router=router, rule=rule, call_id=call_id)
+    of_level = None if level is None else Level(level)
+    filters = Filters(router=router, rule=rule, call_id=call_id, level=of_level, since_s=since)
 
     async def several(store: Store) -> "list[LoggedDecision]":
         name = await tenant_of(store, tenant)

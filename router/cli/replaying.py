@@ -1,9 +1,7 @@
 """`crosspoint rules replay`: yesterday's calls against tomorrow's rules."""
 
 import contextlib
-import re
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
@@ -24,30 +22,17 @@ from router.cli.shell import (
     tenant_option,
     to_json,
 )
+from router.cli.since import since_s
 
 if TYPE_CHECKING:
     from router.decisions.log import LoggedDecision
     from router.decisions.replay import Replayed
     from rules.ruleset import Ruleset
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MANY: Final = 2_000
 """More decisions than this may take more than two seconds: show how far it is."""
 
 _LISTED: Final = 20
-
-
-def _since(ctx: click.Context, param: click.Parameter, value: str) -> float:  # noqa: ARG001
-    """Seconds since the epoch."""
-    from rules.parse_times import EARLIEST_S, LATEST_S  # noqa: PLC0415 - start-up time
-
-    if match := re.fullmatch(r"([0-9]{1,6})([smhd])", value):
-        return max(EARLIEST_S, time.time() - int(match[1]) * _UNITS[match[2]])
-    with contextlib.suppress(ValueError):
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is not None and EARLIEST_S <= moment.timestamp() < LATEST_S:
-            return moment.timestamp()
-    raise click.BadParameter(f"{value} is neither like 24h nor like 2026-12-01T10:00:00-05:00")
 
 
 @click.command(
@@ -63,7 +48,7 @@ Examples:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--ruleset", help="Whose decisions; default: the ruleset with FILE's name.")
 @click.option(
-    "--since", callback=_since, default="24h", show_default=True, help="30m, 24h, 7d or a time."
+    "--since", callback=since_s, default="24h", show_default=True, help="30m, 24h, 7d or a time."
 )
 @click.option("--router", help="Only of this router.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=100_000, show_default=True)

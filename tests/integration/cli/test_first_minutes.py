@@ -174,6 +174,10 @@ def test_the_log_explains_a_decision_later(example: Example) -> None:
     told = json.loads(example.call("main", "--digits", "language=1", "--json"))
     listed = json.loads(example.run("decisions", "--call", told["call_id"], "--json"))
     assert listed[0]["id"] == told["decision"]["id"]
+    assert told["call_id"] in example.run("decisions", "--since", "1h", "--level", "full")
+    assert "no such decisions" in example.run(
+        "decisions", "--call", told["call_id"], "--level", "default"
+    )
     explained = example.run("decisions", "--explain", listed[0]["id"])
     assert "ask for the language" in explained
     assert "+12125550142" not in explained

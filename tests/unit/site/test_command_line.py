@@ -9,13 +9,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.cli.deciding import decisions
 from router.cli.main import COMMANDS, cli
 from router.cli.shell import print_line, print_table
+from router.decisions.outcome import Level
 
 RULES = """
 version: 1
@@ -203,6 +206,12 @@ def test_what_cannot_be_done_ends_with_its_code_and_a_sentence(
     result = run(*arguments)
     assert result.exit_code == exit_code
     assert result.output.strip()
+
+
+def test_decisions_are_looked_for_by_every_level_there_is() -> None:
+    (option,) = (one for one in decisions.params if one.name == "level")
+    assert isinstance(option.type, click.Choice)
+    assert set(option.type.choices) == set(Level)
 
 
 def test_looking_for_a_store_makes_none(folder: Path) -> None:
