@@ -164,7 +164,11 @@ class NameOf(msgspec.Struct, frozen=True):
     def __call__(self, value: Value) -> str:
         text = value.text(f"the name of a {self.noun}")
         if text not in self.known:
-            expected = one_of(sorted(self.known)) if self.known else f"a {self.noun}, of which there is none"
+            expected = (
+                one_of(sorted(self.known))
+                if self.known
+                else f"a {self.noun}, of which there is none"
+            )
             value.fail("unknown-name", f"unknown {self.noun}", expected, known=self.known)
         return text
 
