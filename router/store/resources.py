@@ -8,7 +8,9 @@ Of two who write the same agent at the same time each might put one half: so a d
 only beside a live part that is like it, and removed only without one. Who was overtaken begins again.
 """
 
+import asyncio
 import contextlib
+import random
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
@@ -46,6 +48,10 @@ from router.store.scripts import load_script, run_script
 from router.store.stored_forms import read_stored
 
 _TRIES: Final = 5
+_TRIES_OF_A_CHANGE: Final = 25
+_STEP_ASIDE_S: Final = 0.005
+"""For how long at most who was overtaken waits, times the tries so far: several do not meet again."""
+
 _BUSY: Final = "somebody else keeps changing this; try again"
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -138,7 +144,7 @@ class Resources(ResourceReader):
 
         Nobody else's change between reading and writing is lost. NotFoundError, InvalidInputError.
         """
-        for _ in range(_TRIES):
+        for tried in range(1, _TRIES_OF_A_CHANGE + 1):
             present = await self.get(tenant, type_, resource_id, deadline=deadline)
             if present is None:
                 raise NotFoundError(f"there is no {resource_id}")
@@ -146,6 +152,7 @@ class Resources(ResourceReader):
             try:
                 await self.put(tenant, wanted, deadline=deadline, expected=present, mode=Mode.SAME)
             except ChangedError:
+                await asyncio.sleep(random.random() * _STEP_ASIDE_S * tried)  # noqa: S311 - a wait
                 continue
             return wanted
         raise ChangedError(_BUSY)

@@ -359,6 +359,13 @@ async def test_a_ruleset_without_a_file_is_shown_as_missing(api: ApiServer):
     assert (await api.ask("GET", "/rules/acme")).data["state"] == "missing"
 
 
+async def test_many_who_change_one_thing_at_the_same_time_all_get_their_turn(api: ApiServer):
+    changes = [{"wrap_up_seconds": n} for n in range(30)] + [{"name": "Help"}]
+    answers = await asyncio.gather(*(api.ask("PATCH", "/queues/support", one) for one in changes))
+    assert {answer.status for answer in answers} == {200}
+    assert (await api.ask("GET", "/queues/support")).data["name"] == "Help"
+
+
 async def test_a_phone_number_is_one_routers(api: ApiServer):
     number, other = "+12125550111", "+12125550112"
     await api.ask("POST", "/routers", {**ROUTER, "phone_numbers": [number]})
