@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 import click
 import msgspec
 
+from router.cli.deciding import decision_form
 from router.cli.shell import UNREACHABLE, WRONG, Shell, Store, ended, json_option, print_json, soon
 from router.errors import CrosspointError, InvalidInputError
 
@@ -262,7 +263,6 @@ def _logged(shell: Shell, entry: "RouterEntry", call_id: str, rounds: int) -> ob
     """The last decision as it was logged; it is written after the answer, so wait a moment for it."""
     import asyncio  # noqa: PLC0415 - start-up time
 
-    from router.cli.shell import to_json  # noqa: PLC0415
     from router.decisions.log import Filters  # noqa: PLC0415
     from router.store.decisions import list_decisions  # noqa: PLC0415
 
@@ -284,7 +284,7 @@ def _logged(shell: Shell, entry: "RouterEntry", call_id: str, rounds: int) -> ob
     except CrosspointError:
         return None
     for found in page.decisions:
-        return {"id": found.id, **to_json(found.entry)}
+        return decision_form(found)
     return None
 
 

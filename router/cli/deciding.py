@@ -92,7 +92,7 @@ def decisions(  # noqa: PLR0917 - click's order
 
     listed = shell.with_store(several)
     if as_json:
-        print_json([_form(found) for found in listed])
+        print_json([decision_form(found) for found in listed])
         return
     columns = ("decision", "at", "router", "call", "rule", "level", "ms", "answer")
     empty = "no decisions yet" if filters == Filters() else "no such decisions in the log"
@@ -114,8 +114,11 @@ async def logged(store: Store, tenant: str, filters: "Filters") -> "AsyncIterato
         filters = msgspec.structs.replace(filters, before=page.next_before)
 
 
-def _form(found: "LoggedDecision") -> dict[str, object]:
-    return {"id": found.id, **to_json(found.entry)}
+def decision_form(found: "LoggedDecision") -> dict[str, object]:
+    """With what is not there spelled out: whoever reads it by program looks for every field."""
+    entry = msgspec.structs.asdict(found.entry)
+    entry.pop("told", None)  # it is among the call's attributes
+    return {"id": found.id, **to_json(entry)}
 
 
 def _row(found: "LoggedDecision") -> tuple[str, ...]:
@@ -147,7 +150,7 @@ def _explain(
     entry = found.entry
     if as_json:
         form = to_json(explanation) if explanation is not None else None
-        print_json({**_form(found), "explanation": form, "not_explained": why_not})
+        print_json({**decision_form(found), "explanation": form, "not_explained": why_not})
         return
     print_line(f"decision  {found.id}  {_row(found)[1]}  call {entry.call.call_id}")
     print_line(f"answer    {entry.answer}")

@@ -147,6 +147,7 @@ def queues() -> None:
 @click.pass_obj
 def list_queues(shell: Shell, tenant: str | None, as_json: bool) -> None:
     """Show every queue with its live figures."""
+    from router.site.resources import public_form  # noqa: PLC0415 - start-up time
     from router.store.facts import queue_facts  # noqa: PLC0415 - start-up time
 
     async def work(store: Store) -> "tuple[TenantResources, Mapping[str, QueueFacts]]":
@@ -165,7 +166,7 @@ def list_queues(shell: Shell, tenant: str | None, as_json: bool) -> None:
         print_json(
             [
                 {
-                    **to_json(queue),
+                    **public_form(queue),
                     "live": to_json(facts.get(queue.id)),
                     "is_open": opened[queue.id],
                 }
@@ -328,8 +329,10 @@ async def views_of(store: Store, tenant: str) -> "list[AgentView]":
 
 
 def _agent_form(view: "AgentView", known: "TenantResources") -> dict[str, object]:
+    from router.site.resources import public_form  # noqa: PLC0415 - start-up time
+
     agent = known.agents.get(view.record.id)
-    form: dict[str, object] = dict(to_json(agent)) if agent is not None else {"id": view.record.id}
+    form = public_form(agent) if agent is not None else {"id": view.record.id}
     return form | {"state": to_json(view.effective), "live": _without_token(view)}
 
 

@@ -210,8 +210,21 @@ def test_agents_go_on_and_off_duty(example: Example) -> None:
     assert (lunch["state"]["state"], lunch["live"]["reason"]) == ("off_duty", "lunch")
     assert "no such agent" in example.run("agents", "set", "nobody", "--on-duty", code=2)
     assert "grace" in example.run("agents", "list")
-    names = [one["id"] for one in json.loads(example.run("queues", "list", "--json"))]
-    assert names == ["billing", "sales", "support"]
+    queues = json.loads(example.run("queues", "list", "--json"))
+    assert [one["id"] for one in queues] == ["billing", "sales", "support"]
+
+
+def test_what_is_not_set_is_spelled_out_for_machines(example: Example) -> None:
+    told = json.loads(
+        example.call("main", "--caller", "anonymous", "--digits", "language=1", "--json")
+    )
+    (listed,) = json.loads(example.run("decisions", "--limit", "1", "--json"))
+    assert {"agent", "error", "live", "reasons", "rule", "digest"} <= listed.keys()
+    assert listed.keys() == told["decision"].keys()
+    queues = json.loads(example.run("queues", "list", "--json"))
+    assert all({"ring_seconds", "calendar", "hold_queue"} <= one.keys() for one in queues)
+    agents = json.loads(example.run("agents", "list", "--json"))
+    assert all({"number", "skills", "queues"} <= one.keys() for one in agents)
 
 
 def test_off_duty_is_told_of_an_agent_who_is_at_a_call(example: Example) -> None:
