@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-SOON_S: Final = 0.05
+SOON_S: Final = 0.04
 """Nothing waits for longer. Whoever takes over does again what was done meanwhile."""
 
 

@@ -198,7 +198,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
         return read
 
     def put(self, headers: Headers, sent: Sent) -> None:
-        """Write one action, together with all others of this turn of the loop.
+        """Write one action, together with all others of this turn of the loop and the next: of a task just begun.
 
         Raises UnsafeValueError, AmiDownError, AmiBusyError: nothing was sent.
         """
@@ -215,7 +215,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # as above
         sent.id = name.encode()
         self.pending[sent.id] = sent
         if not self._unsent:
-            self.connection.loop.call_soon(self._flush)
+            self.connection.loop.call_soon(self.connection.loop.call_soon, self._flush)
         self._unsent.append(payload)
         self._unsent_bytes += len(payload)
 

@@ -4,6 +4,7 @@ Header names are compared without case (`CommandId` here, `CommandID` there). A 
 id: names start again from zero with Asterisk.
 """
 
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
@@ -188,8 +189,11 @@ ROWS_TOO = frozenset({"devicestatechange"})
 """Of those the ones that may also be rows of a list, which their ActionID tells then."""
 
 _FIELDS = {
-    kind: tuple((name, f"\r\n{name}: ".encode()) for name in kind.__struct_encode_fields__)
+    kind: re.compile(
+        rf"\r\n({'|'.join(kind.__struct_encode_fields__)}): ([^\r]*)".encode(), re.IGNORECASE
+    )
     for kind in _TYPES.values()
+    if kind.__struct_encode_fields__
 }
 _LINE = b"\r\n"
 
@@ -207,7 +211,12 @@ def ends_list(raw: bytes) -> bool:
 
 def value_of(raw: bytes, header: bytes) -> bytes:
     """One header of a message; `header` in lower case; empty when it is not there, or in the first line."""
-    return _value(raw, raw.lower(), _LINE + header + b": ") or b""
+    at = raw.lower().find(_LINE + header + b": ")
+    if at < 0:
+        return b""
+    at += len(_LINE + header + b": ")
+    end = raw.find(_LINE, at)
+    return raw[at:] if end < 0 else raw[at:end]
 
 
 def parse(raw: bytes) -> Event | None:
@@ -218,25 +227,14 @@ def parse(raw: bytes) -> Event | None:
     kind = _TYPES.get(name_of(raw))
     if kind is None:
         return None
-    lowered = raw.lower()
-    headers: dict[str, str] = {}
-    for name, mark in _FIELDS[kind]:
-        value = _value(raw, lowered, mark)
-        if value is not None:
-            headers[name] = value.decode("utf-8", "replace")
+    fields = _FIELDS.get(kind)
+    headers = {
+        name.decode().lower(): value.decode("utf-8", "replace")
+        for name, value in (fields.findall(raw) if fields else ())
+    }
     if kind is AgiResultArrived and "result" in headers:
         headers["result"] = unquote(headers["result"]).strip()
     event = msgspec.convert(headers, kind, strict=False)
     if isinstance(event, KeyPressed) and event.digit == KICK_DIGIT:
         return None  # ours, to wake async AGI
     return event
-
-
-def _value(raw: bytes, lowered: bytes, mark: bytes) -> bytes | None:
-    """What stands between `mark` and the end of its line."""
-    at = lowered.find(mark)
-    if at < 0:
-        return None
-    at += len(mark)
-    end = raw.find(_LINE, at)
-    return raw[at:] if end < 0 else raw[at:end]

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-GATHER_S: Final = 0.2
+GATHER_S: Final = 0.5
 T = TypeVar("T")
 
 

@@ -184,6 +184,21 @@ async def test_a_channel_is_told_things_in_order_and_without_waiting(
     assert len(client.agi_commands) == 0
 
 
+async def test_what_a_task_just_begun_says_goes_out_in_the_same_write(
+    connect: Connect, server: FakeAmi, monkeypatch: pytest.MonkeyPatch
+):
+    client = await connect()
+    written = Mock(wraps=client._connection.protocol.transport)  # type: ignore[union-attr]
+    monkeypatch.setattr(client._connection.protocol, "transport", written)  # type: ignore[union-attr]
+    client.tell_agi(CHANNEL, agi.music(on=False), soon(), lambda _: None)
+    task = asyncio.create_task(client.agi(CHANNEL, agi.bridge(CHANNEL), soon()))
+    await server.until(lambda: server.count("AGI") == 2)
+    assert written.write.call_count == 1
+    server.say(about("Hangup"))
+    with pytest.raises(ChannelGoneError):
+        await task
+
+
 async def test_what_a_channel_cannot_be_told_fails(connect: Connect, server: FakeAmi):
     client = await connect()
     failed: asyncio.Queue[Exception] = asyncio.Queue()
