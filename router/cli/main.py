@@ -17,7 +17,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "rules": ("ruling", "Check, explain and describe rules files."),
     "agents": ("managing", "List agents; set who is on duty."),
     "queues": ("managing", "List queues and who waits."),
-    "routers": ("managing", "List call routers; switch them on and off."),
+    "routers": ("switching", "List call routers; switch them on and off."),
     "tenants": ("tenants", "List tenants; forget one that the store has lost."),
     "decisions": ("deciding", "The decision log, and why a call went where it went."),
     "calls": (
