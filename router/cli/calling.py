@@ -102,6 +102,8 @@ def call(  # noqa: PLR0917 - click's order
         prepared,
         is_quiet=as_json,
     )
+    if prepared:  # those that were keyed are gone
+        click.echo(f"nobody asked for {', '.join(prepared)}", err=True)
     logged = _logged(shell, entry, facts.call_id, len(rounds)) if entry is not None else None
     if as_json:
         form: dict[str, object] = {"call_id": facts.call_id, "rounds": rounds}

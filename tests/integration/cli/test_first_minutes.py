@@ -214,6 +214,29 @@ def test_agents_go_on_and_off_duty(example: Example) -> None:
     assert [one["id"] for one in queues] == ["billing", "sales", "support"]
 
 
+def test_digits_that_nobody_asks_for_are_told(example: Example) -> None:
+    words = (
+        "call",
+        "main",
+        "--caller",
+        "anonymous",
+        "--url",
+        example.url,
+        "--digits",
+        "langauge=2",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "router", *words],
+        env=example.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == "nobody asked for langauge\n"
+
+
 def test_what_is_not_set_is_spelled_out_for_machines(example: Example) -> None:
     told = json.loads(
         example.call("main", "--caller", "anonymous", "--digits", "language=1", "--json")
