@@ -73,7 +73,9 @@ def _rules_that_never_decide(document: Document, names: Names) -> Iterator[Probl
             f"rule {rule.name!r} can never decide: whenever it holds, so does rule "
             f"{earlier.name!r} before it",
         )
-    if certain is not None:
+    # Where `otherwise` is left out, the default is what stands there: calls get to it by another way.
+    stands_in = any(step is document.default for rule in reachable for step in steps_of(rule.then))
+    if certain is not None and not stands_in:
         yield _finding(
             document.default_mark or document.mark,
             "default-unreachable",

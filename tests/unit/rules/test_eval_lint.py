@@ -199,6 +199,15 @@ def test_a_calendar_that_is_never_open_and_a_day_with_two_meanings_are_found():
     )
 
 
+@pytest.mark.parametrize(
+    ("otherwise", "found"), [("", []), (", otherwise: {end: {}}", ["default-unreachable"])]
+)
+def test_a_default_that_stands_in_for_an_otherwise_can_be_reached(otherwise: str, found: list[str]):
+    menu_or_default = f'{{menu: {{name: m, prompt: p, choices: {{"1": {{forward: "+12125550142"}}}}{otherwise}}}}}'
+    text = f"version: 1\nrules: [{{name: a, then: {menu_or_default}}}]\ndefault: {{end: {{}}}}\n"
+    assert codes(parse_document("a", "a.yaml", text.encode(), lambda _: b"")) == found
+
+
 def test_an_answer_that_no_rule_reads_is_found():
     assert codes(document(rule("ask", digits_absent("pin"), ask("pin")))) == ["ask-unread"]
 
