@@ -200,6 +200,8 @@ def _covers(  # noqa: PLR0911  a case each
             return _covers_numbers(wide, narrow, names)
         case (DigitsAre(), DigitsAre()):
             return _covers_digits(wide, narrow)
+        case (CalendarIs(), CalendarIs()):
+            return _covers_states(wide.states, narrow.states, names.calendars[narrow.calendar])
         case (NumberCountry(), NumberCountry()):
             return wide.countries >= narrow.countries
         case (NumberType(), NumberType()):
@@ -210,10 +212,25 @@ def _covers(  # noqa: PLR0911  a case each
             return _covers_values(wide, narrow)
 
 
+def _covers_states(
+    wide: frozenset[CalendarState], narrow: frozenset[CalendarState], spec: CalendarSpec
+) -> bool:
+    left = narrow - wide
+    return not left or (
+        left == {CalendarState.HOLIDAY}
+        and CalendarState.CLOSED in wide
+        and _is_closed_on_holidays(spec)
+    )
+
+
+def _is_closed_on_holidays(spec: CalendarSpec) -> bool:
+    """Whether no holiday has hours of its own, or of the night before."""
+    of_weekdays = (span for spans in spec.hours.values() for span in spans)
+    return not any(spec.holidays.special.values()) and all(s.start < s.end for s in of_weekdays)
+
+
 def _covers_values(wide: Leaf, narrow: Leaf) -> bool:
     match wide, narrow:
-        case (CalendarIs(), CalendarIs()):
-            return wide.states >= narrow.states
         case (TimeIn(), TimeIn()):
             return minutes_of(narrow.spans) & ~minutes_of(wide.spans) == 0
         case (WeekdayIn(), WeekdayIn()):

@@ -208,6 +208,25 @@ def test_a_default_that_stands_in_for_an_otherwise_can_be_reached(otherwise: str
     assert codes(parse_document("a", "a.yaml", text.encode(), lambda _: b"")) == found
 
 
+@pytest.mark.parametrize(
+    ("hours", "special", "is_found"),
+    [
+        ((480, 1080), {}, True),
+        ((480, 1440), {"12-24": ()}, True),
+        ((480, 1080), {"12-24": (Hours(480, 720),)}, False),  # open on a holiday
+        ((1320, 360), {}, False),  # a night that began before the holiday
+    ],
+)
+def test_a_holiday_rule_after_one_for_closed_hours_never_decides(
+    hours: tuple[int, int], special: dict[str, tuple[Hours, ...]], *, is_found: bool
+):
+    days_off = Holidays(closed=frozenset({"12-25"}), special=special)
+    spec = CalendarSpec(timezone="UTC", hours={0: (Hours(*hours),)}, holidays=days_off)
+    closed, holiday = rule("closed", calendar_is("c", CLOSED)), rule("h", calendar_is("c", HOLIDAY))
+    assert ("shadowed-rule" in codes(document(closed, holiday, calendars={"c": spec}))) == is_found
+    assert "shadowed-rule" not in codes(document(holiday, closed, calendars={"c": spec}))
+
+
 def test_an_answer_that_no_rule_reads_is_found():
     assert codes(document(rule("ask", digits_absent("pin"), ask("pin")))) == ["ask-unread"]
 
