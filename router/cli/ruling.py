@@ -25,6 +25,7 @@ from rules.problems import FileError, Problem
 if TYPE_CHECKING:
     from rules.facts import CallFacts, QueueFacts
     from rules.lint import KnownNames
+    from rules.reader import Node
 
 _FILE = click.Path(path_type=Path)
 
@@ -195,10 +196,31 @@ rules.add_command(replay)
 
 
 def _read_call(path: Path) -> "CallFacts":
-    from rules.fields import read_all  # noqa: PLC0415 - start-up time
+    from rules.fields import read_node  # noqa: PLC0415 - start-up time
     from rules.parse_cases import read_call  # noqa: PLC0415
+    from rules.problems import ProblemList  # noqa: PLC0415
+    from rules.reader import read_tree  # noqa: PLC0415
 
-    return read_all(_bytes(path), _name(path), read_call)
+    problems = ProblemList()
+    tree = read_tree(_bytes(path), _name(path), problems)
+    if tree is None:
+        problems.raise_if_any()
+        raise AssertionError
+    return read_node(_without_nulls(tree), problems, read_call)
+
+
+def _without_nulls(tree: "Node") -> "Node":
+    """A call as the decision log prints it: what it has not is `null` there, and not there here."""
+    from rules.reader import MappingNode, ScalarNode  # noqa: PLC0415 - start-up time
+
+    if not isinstance(tree, MappingNode):
+        return tree
+    kept = (
+        (key, _without_nulls(node))
+        for key, node in tree.entries
+        if not (isinstance(node, ScalarNode) and node.text == "null" and not node.is_quoted)
+    )
+    return MappingNode(tree.mark, tuple(kept))
 
 
 def _read_queues(path: Path | None) -> "dict[str, QueueFacts] | None":

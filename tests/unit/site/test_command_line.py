@@ -134,6 +134,26 @@ def test_an_explanation_names_the_rule_and_what_kept_the_others_away(folder: Pat
     assert "found none of them [digits.x is false: wanted any, found nothing; router is" in said
 
 
+def test_a_call_of_the_decision_log_is_explained_as_it_stands_there(folder: Path) -> None:
+    call = (
+        '{"caller": null, "called": "+12125550100", "contact": null, "digits": {}, "call_id": "1"}'
+    )
+    result = run("rules", "explain", "rules/main.yaml", "--call", "-", "--json", stdin=call)
+    (vip,) = json.loads(result.stdout)["skipped"]
+    assert (vip["outcome"], vip["reason"]["found"]) == ("unknown", None)
+    wrong = run(
+        "rules",
+        "explain",
+        "rules/main.yaml",
+        "--call",
+        "-",
+        stdin='{"caler": "x", "contact": "null"}',
+    )
+    assert wrong.exit_code == 2
+    assert "did you mean 'caller'" in wrong.output
+    assert "stdin:1:27" in wrong.output  # a text that says null is no null
+
+
 @pytest.mark.parametrize(
     ("option", "text"),
     [
