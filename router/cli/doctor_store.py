@@ -126,6 +126,10 @@ def _tenant(tenant: str, known: "TenantResources", settings: "Settings") -> list
             todo = f"crosspoint routers reset-errors {router_id}; crosspoint routers enable {router_id}"
             found = "is disabled: it answers its default target"
             findings.append(Finding(what=what, found=found, todo=todo))
+        if entry.config.budget_ms <= settings.http.reserve_ms:
+            found = f"its budget of {entry.config.budget_ms} ms leaves no time to decide"
+            todo = f"raise budget_ms, or lower http.reserve_ms ({settings.http.reserve_ms})"
+            findings.append(Finding(what=what, found=found, todo=todo))
         if rules is not None and rules not in rulesets:
             found = f"its rules {rules} are not in {settings.rules_dir}"
             todo = "write them there, or give the router other rules"

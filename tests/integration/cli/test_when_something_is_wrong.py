@@ -243,6 +243,16 @@ def test_a_store_that_answers_and_takes_no_writes_is_told(house: House) -> None:
     assert house.log.read_text().count("store_refuses_writes") == 1
 
 
+def test_the_doctor_tells_of_a_budget_that_leaves_no_time_to_decide(house: House) -> None:
+    house.change("rules: main,", "rules: main, budget_ms: 100,")
+    house.run("apply")
+    house.env["CROSSPOINT_HTTP__RESERVE_MS"] = "99"
+    assert "leaves no time" not in house.run("doctor", code=1)
+    house.env["CROSSPOINT_HTTP__RESERVE_MS"] = "100"
+    said = house.run("doctor", code=1)
+    assert "WRONG  router main: its budget of 100 ms leaves no time to decide" in said
+
+
 def test_what_another_version_wrote_stops_no_start_and_is_told(house: House) -> None:
     house.up()
     of_another = '{"id": "ben", "name": 7}'
