@@ -21,8 +21,8 @@ _BEGINS_NOTHING: Final = "found character that cannot start any token"
 _HINTS: Final[Mapping[str, str]] = {
     "mapping values are not allowed": "quotes around a text with a colon and a space in it, and keys "
     "that belong together in one column",
-    "did not find expected key": "keys that belong together in one column, and nothing after the "
-    "closing quotes of a text",
+    "did not find expected key": "keys that belong together in one column, and nothing after "
+    "closing quotes or brackets",
     "did not find expected '-' indicator": "items that belong together in one column",
     "found unexpected ':'": "a space after the colon",
     "found a tab character": "spaces, not tabs",

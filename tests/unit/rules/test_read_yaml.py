@@ -130,6 +130,12 @@ def test_what_yaml_allows_but_we_do_not_is_refused_at_its_place(
         ("a:\n  b: 1\n c: 2\n", (3, 2), None, "keys that belong together in one column"),
         ("a:\n  - b\n  c: d\n", (3, 3), None, "items that belong together in one column"),
         ("a: {b:{c: d}}\n", (1, 6), None, "a space after the colon"),
+        (
+            "a: {b: 1}}\n",
+            (1, 10),
+            None,
+            "keys that belong together in one column, and nothing after",
+        ),
         ('a: 1\nb: "text\nc: 2\nd: 3\n', (2, 4), None, "quotes that end the text too"),
         ("a: {b: 1\nc: 2\nd: 3\n", (2, 2), None, None),
     ],
