@@ -30,8 +30,13 @@ def read(text: str) -> Samples:
         sample.name + "".join(f",{k}={v}" for k, v in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if not sample.name.endswith("_created")
     }
+
+
+def test_one_worker_has_the_series_of_several():
+    observer = Observer()
+    everything(observer)
+    assert not [name for name in samples(observer) if "_created" in name]
 
 
 def test_decisions_are_counted_by_level_and_rule():
