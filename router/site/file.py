@@ -261,7 +261,7 @@ class _Checks:
             message = "agents log in or out at this number: its calls would never reach the router"
             self._add(item, ("phone_numbers",), "login-number", message, found=number)
         if router.rules and self._rulesets is not None:
-            self._known(item, ("rules",), router.rules, self._rulesets, "ruleset")
+            self._known(item, ("rules",), router.rules, self._rulesets, "ruleset in rules_dir")
 
     def _known(
         self, item: _Item, path: tuple[str, ...], name: str, known: Collection[str], noun: str
