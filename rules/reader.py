@@ -16,7 +16,7 @@ import msgspec
 import yaml
 
 from rules.problems import Mark, ProblemList, shorten
-from rules.yaml_errors import syntax_problem
+from rules.yaml_errors import UNUSUAL_SPACE, in_code, syntax_problem
 
 LARGEST_FILE_BYTES = 1024 * 1024
 DEEPEST_NESTING = 32
@@ -104,7 +104,7 @@ def _decode(text: bytes, file: str, problems: ProblemList) -> str:
             _mark_at(decoded, match.start(), file),
             "control-character",
             "a control character",
-            found=f"U+{ord(match[0]):04X}",
+            found=in_code(match[0]),
         )
         raise _NoTreeError
     if directive := _DIRECTIVE.search(decoded):
@@ -210,8 +210,7 @@ class _TreeBuilder:
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> ScalarNode:
         text: str = event.value
         if control := _CONTROL.search(text):
-            found = f"U+{ord(control[0]):04X}"
-            self._problem(mark, "control-character", "a control character", found)
+            self._problem(mark, "control-character", "a control character", in_code(control[0]))
         return ScalarNode(mark, text, bool(event.style))
 
     def _open(self, mark: Mark, *, is_mapping: bool) -> None:
@@ -242,7 +241,12 @@ class _TreeBuilder:
 
     def _key(self, node: Node) -> ScalarNode:
         if isinstance(node, ScalarNode) and (node.text or node.is_quoted):
-            return node
+            unusual = None if node.is_quoted else UNUSUAL_SPACE.search(node.text)
+            if unusual is None:
+                return node
+            message, sign = "a key with a space of another kind", in_code(unusual[0])
+            self._problem(node.mark, "unusual-space", message, sign, "ordinary spaces")
+            return ScalarNode(node.mark, "")
         found = None if isinstance(node, ScalarNode) else "a collection"
         self._problem(node.mark, "key-not-text", "a key has to be text", found)
         return ScalarNode(node.mark, "")
@@ -258,8 +262,15 @@ class _TreeBuilder:
         top.first_lines[key.text] = key.mark.line
         top.entries.append((key, node))
 
-    def _problem(self, mark: Mark, code: str, message: str, found: str | None = None) -> None:
-        self._problems.add(mark, code, message, found=found)
+    def _problem(
+        self,
+        mark: Mark,
+        code: str,
+        message: str,
+        found: str | None = None,
+        expected: str | None = None,
+    ) -> None:
+        self._problems.add(mark, code, message, found=found, expected=expected)
 
     def _give_up(self, mark: Mark, code: str, message: str) -> NoReturn:
         self._problem(mark, code, message)

@@ -4,12 +4,17 @@ libyaml tells what it missed at the place where it gave up. Somebody who writes 
 something further up, or begun a text with a sign that means something in YAML.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 import yaml
 
+UNUSUAL_SPACE: Final = re.compile("[\u00a0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000]")
+"""Looks like a space or like nothing, and is to YAML a letter: what is copied from a page brings it along."""
+
+_QUOTED: Final = re.compile("[\"']")
 _QUOTES: Final = "while scanning a quoted scalar"
 _BEGINNINGS: Final = (
     "while scanning a block scalar",
@@ -48,6 +53,8 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> SyntaxProblem:
         return SyntaxProblem(line=0, column=0, message=message)
     if began is None:
         began = place
+    if unusual := _unusual_space(text, place.line):
+        return unusual
     expected = next((hint for words, hint in _HINTS.items() if words in problem), None)
     if context == _QUOTES and "end of stream" in problem:
         place, expected = began, "quotes that end the text too"
@@ -57,6 +64,26 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> SyntaxProblem:
     if began.line < place.line:
         message += f"; it began on line {began.line + 1}"
     return SyntaxProblem(line=place.line, column=place.column, message=message, expected=expected)
+
+
+def _unusual_space(text: str, line: int) -> SyntaxProblem | None:
+    """The first one on that line, or on the one before it, before anything in quotes."""
+    lines = text.splitlines()[: line + 1]
+    for at in range(max(0, len(lines) - 2), len(lines)):
+        if sign := UNUSUAL_SPACE.search(_QUOTED.split(lines[at], 1)[0]):
+            return SyntaxProblem(
+                line=at,
+                column=sign.start(),
+                message="a space of another kind",
+                found=in_code(sign[0]),
+                expected="ordinary spaces",
+            )
+    return None
+
+
+def in_code(sign: str) -> str:
+    """A character that does not show as itself: `U+00A0`."""
+    return f"U+{ord(sign):04X}"
 
 
 def _sign(place: yaml.Mark, message: str, sign: str) -> SyntaxProblem:

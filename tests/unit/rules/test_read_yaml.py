@@ -152,6 +152,34 @@ def test_what_is_no_yaml_is_told_with_what_helps(
     assert (problem.expected is None) == (expected is None)
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        ("a: 1\nb:\n\u00a0\u00a0- c: 1\n", "unusual-space", (3, 1)),
+        ('a: {time:\u202f"09:00-17:00"}\n', "unusual-space", (1, 5)),
+        ("version:\u00a01\ndefault: {end: {}}\n", "syntax", (1, 9)),
+        ("a:\n  -\u00a0name: b\n    then: c\n", "syntax", (2, 4)),
+    ],
+)
+def test_spaces_that_are_none_to_yaml_are_told(text: str, code: str, place: tuple[int, int]):
+    with pytest.raises(FileError) as caught:
+        read_yaml(text.encode(), "f")
+    problem = next(one for one in caught.value.problems if one.code == code)
+    assert (problem.mark.line, problem.mark.column) == place
+    assert (problem.found or "").startswith("U+")
+    assert problem.expected == "ordinary spaces"
+
+
+def test_texts_may_have_any_spaces():
+    assert plain(read_yaml("a: Bonjour\u00a0!\n\"b\u00a0c\": 'd\u2009e'\n".encode(), "f")) == {
+        "a": "Bonjour\u00a0!",
+        "b\u00a0c": "d\u2009e",
+    }
+    with pytest.raises(FileError) as caught:
+        read_yaml("a: 'd\u2009e'\nb: @\n".encode(), "f")
+    assert caught.value.problems[0].found == "@"
+
+
 def test_what_is_not_closed_is_told_with_where_it_began():
     with pytest.raises(FileError) as caught:
         read_yaml(b"a: 1\nb: {c: 1\nd: 2\n", "f")
