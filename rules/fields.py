@@ -279,6 +279,16 @@ def one_or_more(read: Reader[T]) -> Reader[tuple[T, ...]]:
     return read_some
 
 
+def both(entry: Entry, read_key: Reader[K], read: Reader[T]) -> tuple[K, T]:
+    """Key and value; what is wrong with one of them does not hide what is wrong with the other."""
+    try:
+        key = read_key(entry.key)
+    except UnreadableError:
+        read(entry.value)
+        raise
+    return key, read(entry.value)
+
+
 def mapping_of(
     read_key: Reader[K], read: Reader[T], *, most: int | None = None
 ) -> Reader[Mapping[K, T]]:
@@ -287,7 +297,7 @@ def mapping_of(
     def read_mapping(value: Value) -> Mapping[K, T]:
         entries = value.entries()
         _check_count(value, len(entries), most, "entries")
-        return dict(each(entries, lambda entry: (read_key(entry.key), read(entry.value))))
+        return dict(each(entries, lambda entry: both(entry, read_key, read)))
 
     return read_mapping
 

@@ -7,7 +7,7 @@ import holidays
 import msgspec
 
 from rules.document import CalendarSpec, Holidays, Hours
-from rules.fields import Entry, Fields, Reader, Value, each, list_of, mapping_of, one_of
+from rules.fields import Entry, Fields, Reader, Value, both, each, list_of, mapping_of, one_of
 from rules.parse_times import WEEKDAYS, Day, TimeSpan, TimeZone, Weekdays
 from rules.scalars import Schema, Text
 
@@ -60,8 +60,7 @@ def read_week(value: Value) -> Mapping[int, tuple[Hours, ...]]:
     week: dict[int, tuple[Hours, ...]] = {}
 
     def read_days(entry: Entry) -> None:
-        days = Weekdays()(entry.key)
-        hours = read_hours(entry.value)
+        days, hours = both(entry, Weekdays(), read_hours)
         for day in days:
             if day in week:
                 message = f"{WEEKDAYS[day]} has hours already"
@@ -89,8 +88,8 @@ def read_holidays(value: Value) -> Holidays:
     special = fields.optional("special", mapping_of(Day(), read_hours, most=MOST_DATES), {})
     if not fields.has_failed:
         _check_subdivision(fields, country, subdivision)
-        if both := set(closed) & set(special):
-            message = f"{min(both)} is closed and has special hours"
+        if twice := set(closed) & set(special):
+            message = f"{min(twice)} is closed and has special hours"
             fields.fail("closed", "duplicate-day", message)
     fields.done()
     return Holidays(

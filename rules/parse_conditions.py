@@ -34,7 +34,7 @@ from rules.conditions import (
     TimeIn,
     WeekdayIn,
 )
-from rules.fields import Entry, Fields, Value, each, one_of, one_or_more
+from rules.fields import Entry, Fields, Value, both, each, one_of, one_or_more
 from rules.numbers import NumberKind
 from rules.parse_actions import NAME, QUEUE
 from rules.parse_numbers import PREFIX, Country
@@ -200,8 +200,8 @@ def _router(scope: Scope, value: Value) -> Condition:
 
 def _calendar(scope: Scope, value: Value) -> Condition:
     def read(entry: Entry) -> Condition:
-        calendar = NameOf(scope.calendars, "calendar")(entry.key)
-        states = one_or_more(OneOf(CalendarState))(entry.value)
+        read_states = one_or_more(OneOf(CalendarState))
+        calendar, states = both(entry, NameOf(scope.calendars, "calendar"), read_states)
         return CalendarIs(calendar=calendar, states=frozenset(states), mark=entry.value.mark)
 
     return _some_keys(value, None, read)
@@ -271,8 +271,7 @@ def _attributes(scope: Scope, value: Value) -> Condition:
     del scope
 
     def read(entry: Entry) -> Condition:
-        key = KEY(entry.key)
-        values = one_or_more(ANY_TEXT)(entry.value)
+        key, values = both(entry, KEY, one_or_more(ANY_TEXT))
         return AttributeIs(key=key, values=frozenset(values), mark=entry.value.mark)
 
     return _some_keys(value, None, read)

@@ -26,6 +26,9 @@ _INSTANT = (
     r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _LEAP_YEAR = "2000"
+_AS_TYPED = str.maketrans(
+    {"\u2010": "-", "\u2011": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-", "\u2026": ".."}
+)
 
 
 class TimeSpan(msgspec.Struct, frozen=True):
@@ -33,9 +36,11 @@ class TimeSpan(msgspec.Struct, frozen=True):
 
     def __call__(self, value: Value) -> tuple[int, int]:
         expected = "two times of day such as 09:00-17:30"
-        match = re.fullmatch(_SPAN, value.text(expected))
+        text = value.text(expected)
+        match = re.fullmatch(_SPAN, text)
         if match is None:
-            value.fail("wrong-type", "this is not a span of time", expected)
+            known = _meant(text, _SPAN)
+            value.fail("wrong-type", "this is not a span of time", expected, known=known)
         start = int(match[1]) * 60 + int(match[2])
         end = int(match[3]) * 60 + int(match[4])
         if end > DAY_MINUTES:
@@ -54,9 +59,11 @@ class Weekdays(msgspec.Struct, frozen=True):
 
     def __call__(self, value: Value) -> tuple[int, ...]:
         expected = f"a weekday or two with a dash ({', '.join(WEEKDAYS)}), such as mon-fri"
-        match = re.fullmatch(_WEEKDAYS, value.text(expected))
+        text = value.text(expected)
+        match = re.fullmatch(_WEEKDAYS, text)
         if match is None:
-            value.fail("wrong-type", "these are not weekdays", expected, known=WEEKDAYS)
+            known = _meant(text, _WEEKDAYS) or WEEKDAYS
+            value.fail("wrong-type", "these are not weekdays", expected, known=known)
         first = WEEKDAYS.index(match[1])
         last = WEEKDAYS.index(match[2] or match[1])
         return tuple((first + step) % 7 for step in range((last - first) % 7 + 1))
@@ -87,10 +94,12 @@ class DateSpan(msgspec.Struct, frozen=True):
 
     def __call__(self, value: Value) -> tuple[str, str]:
         expected = "a date, or two such as 2026-12-01..2026-12-24"
-        first, dots, last = value.text(expected).partition("..")
+        text = value.text(expected)
+        first, dots, last = text.partition("..")
         last = last if dots else first
         if not (_is_date(first) and _is_date(last)):
-            value.fail("wrong-type", "there are no such dates", expected)
+            known = _meant(text, rf"{_DATE}\.\.{_DATE}")
+            value.fail("wrong-type", "there are no such dates", expected, known=known)
         if last < first:
             value.fail("empty-span", "the last date is before the first", expected)
         return first, last
@@ -139,6 +148,17 @@ class TimeZone(msgspec.Struct, frozen=True):
 @cache
 def _timezones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
+
+
+def _meant(text: str, pattern: str) -> tuple[str, ...]:
+    """The text as it should have been written, if only dashes, blanks, capitals, a 0 or whole names differ.
+
+    Word processors make other signs of a dash and of two or three dots, which look the same.
+    """
+    plain = re.sub(r"\s", "", text.translate(_AS_TYPED)).lower()
+    plain = re.sub(r"(?<![0-9])([0-9]):", r"0\1:", plain)
+    plain = re.sub(f"({_WEEKDAY})[a-z]+", r"\1", plain)
+    return (plain,) if plain != text and re.fullmatch(pattern, plain) else ()
 
 
 def _is_date(text: str) -> bool:

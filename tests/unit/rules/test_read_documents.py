@@ -260,6 +260,47 @@ THEN = "version: 1\ndefault: {{end: {{}}}}\nrules:\n  - name: x\n    then: {then
 TOP = "version: 1\ndefault: {{end: {{}}}}\n{top}\n"
 
 
+def test_what_is_wrong_with_a_key_hides_nothing_of_its_value():
+    top = """
+calendars: {c: {hours: {Mon-Fri: ["8-12"]}, holidays: {special: {2026-13-01: ["9-10"]}}}}
+rules:
+  - name: a
+    when: {calendar: {d: opened}, attributes: {"": []}}
+    then: {menu: {name: m, prompt: p, choices: {x: {fwd: "1"}}}}
+"""
+    found = [(problem.path, problem.code) for problem in problems_of(TOP.format(top=top))]
+    assert found == [
+        ("calendars.c.hours.Mon-Fri", "wrong-type"),
+        ("calendars.c.hours.Mon-Fri[0]", "wrong-type"),
+        ("calendars.c.holidays.special.2026-13-01", "wrong-type"),
+        ("calendars.c.holidays.special.2026-13-01[0]", "wrong-type"),
+        ("rules[0].when.calendar.d", "unknown-name"),
+        ("rules[0].when.calendar.d", "unknown-value"),
+        ("rules[0].when.attributes.", "wrong-length"),
+        ("rules[0].when.attributes.", "empty-list"),
+        ("rules[0].then.menu.choices.x", "wrong-value"),
+        ("rules[0].then.menu.choices.x.fwd", "unknown-key"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("when", "meant"),
+    [
+        ('time: "9:00 - 17:00"', "09:00-17:00"),
+        ("time: 09:00\u201317:00", "09:00-17:00"),
+        ("time: 9-17", None),
+        ("weekday: Mon \u2013 Fri", "mon-fri"),
+        ("weekday: Saturday", "sat"),
+        ("weekday: monday - friday", "mon-fri"),
+        ("date: 2026-12-01\u20262026-12-24", "2026-12-01..2026-12-24"),
+        ("date: 2026-12-32", None),
+    ],
+)
+def test_times_that_are_nearly_right_are_told_as_they_were_meant(when: str, meant: str | None):
+    (problem,) = problems_of(at_when(f"{{{when}}}"))
+    assert problem.nearest == meant
+
+
 def at_when(when: str) -> str:
     return RULE.format(when=when)
 
