@@ -290,7 +290,7 @@ rules:
         ("time: 09:00\u201317:00", "09:00-17:00"),
         ("time: 9-17", None),
         ("weekday: Mon \u2013 Fri", "mon-fri"),
-        ("weekday: Saturday", "sat"),
+        ("weekday: Sunday", "sun"),
         ("weekday: monday - friday", "mon-fri"),
         ("date: 2026-12-01\u20262026-12-24", "2026-12-01..2026-12-24"),
         ("date: 2026-12-32", None),
