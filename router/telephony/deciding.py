@@ -155,13 +155,17 @@ class RuleDeciding:
             return EndPlan(cause=41)
 
     def router_of(self, called_number: str | None) -> str | None:
-        """The id of the router that a called number belongs to."""
+        """The id of the router that a called number belongs to; of several, the first by id."""
         directory = self._directory()
         if directory is not self._seen:
             self._seen = directory
             self._numbers = {
                 own_number(number): entry.config.id
-                for entry in directory.routers_of(self._tenant)
+                for entry in sorted(
+                    directory.routers_of(self._tenant),
+                    key=lambda each: each.config.id,
+                    reverse=True,
+                )
                 for number in entry.config.phone_numbers
             }
         number = normalise(called_number, self._country)

@@ -105,6 +105,7 @@ class Afterwards:
         self._fresh: list[Done] = []
         self._waiting: deque[Written] = deque()
         self._tenants: dict[str, str] = {}
+        self._refused_for: dict[AfterAnswer, str] = {}
         self._errors_at = 0.0
         self._news = asyncio.Event()
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -290,7 +291,11 @@ class Afterwards:
             self._observer.dropped(what, count)
         except CrosspointError as error:
             self._observer.dropped(what, count)
-            _log.warning("not_told_to_store", what=what.value, count=count, reason=error.code)
+            if self._refused_for.get(what) != error.code:  # else it is so many times a second
+                self._refused_for[what] = error.code
+                _log.warning("not_told_to_store", what=what.value, reason=error.code)
+        else:
+            self._refused_for.pop(what, None)
 
 
 def _nobody(outcome: Outcome) -> Reservation:

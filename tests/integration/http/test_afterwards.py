@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 
 from router.deadline import in_s
 from router.decisions.log import Entry, Filters, masked, read, written
@@ -143,6 +144,28 @@ async def test_while_the_store_is_away_the_line_is_bounded_and_then_told(
 
     await until(is_told)
     assert await newest() == ["49", "48", "47"]
+
+
+async def test_a_store_that_refuses_the_log_is_told_of_once_each_time_it_begins_to(
+    start: Start, new_server: object
+) -> None:
+    server: Server = new_server()  # type: ignore[operator]  # the fixture's own type is long
+    at_work = await start(server.url)
+    await apply(at_work.service)
+    link = at_work.service.links.link_for(TENANT)
+
+    async def calls_while_memory_is(limit: str) -> None:
+        await link.call("CONFIG", "SET", "maxmemory", limit, deadline=in_s(5))
+        for _ in range(3):  # batches
+            assert (await at_work.call()).status == 200
+            await until(lambda: len(at_work.service.afterwards) == 0)
+        await until(lambda: not at_work.service.afterwards._under_way)
+
+    with structlog.testing.capture_logs() as lines:
+        for limit in ("1", "0", "1"):
+            await calls_while_memory_is(limit)
+    told = [each for each in lines if each["event"] == "not_told_to_store"]
+    assert [each["what"] for each in told].count("decision_log") == 2
 
 
 async def test_full_numbers_are_logged_only_where_the_settings_allow(

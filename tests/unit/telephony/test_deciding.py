@@ -144,6 +144,9 @@ class World:
                 "abroad": _router("abroad", ("+12125550101",), routing_url="https://r.example/x"),
                 "britain": _router("britain", ("+4402079460018",), rules="main"),
                 "spare": _router("spare", (), rules="missing"),
+                "ab": _router("ab", ("+12125550109",)),
+                "aa": _router("aa", ("+12125550109",)),
+                "ac": _router("ac", ("+12125550109",)),
             },
             queues={"support": QueueConfig(id="support", name="Support")},
             agents={"ada": AgentConfig(id="ada", name="Ada", endpoint="PJSIP/6001")},
@@ -205,6 +208,7 @@ def call(**changes: object) -> CallState:
         ("+44 (0)20 7946 0018", "britain"),
         ("100", "spare"),
         (None, "spare"),
+        ("+12125550109", "aa"),  # of several the first, in every process
     ],
 )
 def test_the_called_number_in_any_spelling_finds_the_router(called: str | None, router: str):
