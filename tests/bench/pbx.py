@@ -403,7 +403,10 @@ async def run(bench: Bench, side: Side, rates: Sequence[float], held: int) -> Ta
 
 
 async def cost(bench: Bench, side: Side, turns: int) -> Table:
-    """What a call costs the controller, ours and the usual one in turns, at each rate."""
+    """What a call costs the controller, ours and the usual one in turns, at each rate.
+
+    The ratio is that of the two loads of a turn: how fast the machine is just then concerns both.
+    """
     sides = (side, USUAL)
     table = Table(title="Controller CPU per call, in turns (median)")
     for heading in ("calls/s", side.name, USUAL.name, "ratio", "in full", "Asterisk"):
@@ -417,12 +420,16 @@ async def cost(bench: Bench, side: Side, turns: int) -> Table:
                 say(f"{one.name}: {rate:.0f} calls/s: {_ms(load.controller_s)}, "
                     f"{load.in_full:.1%} in full")  # fmt: skip
         used = [statistics.median(load.controller_s for load in loads[one]) for one in sides]
+        ratio = statistics.median(
+            ours.controller_s / usual.controller_s
+            for ours, usual in zip(*loads.values(), strict=True)
+        )
         full = [min(load.in_full for load in loads[one]) for one in sides]
         asterisk = [statistics.median(load.asterisk_s for load in loads[one]) for one in sides]
         table.add_row(
             f"{rate:.0f}",
             *map(_ms, used),
-            f"{used[0] / used[1]:.2f}",
+            f"{ratio:.2f}",
             ", ".join(f"{share:.1%}" for share in full),
             ", ".join(map(_ms, asterisk)),
         )
