@@ -195,6 +195,15 @@ class PlayDtmf(Action, frozen=True, kw_only=True):
     receive: bool = False
 
 
+class SendFlash(Action, frozen=True, kw_only=True):
+    """A hook flash, as if the channel's phone had sent it with `receive` (Asterisk 18.18, 20.3 and newer)."""
+
+    action = "SendFlash"
+    yes = "Flash successfully queued"
+    channel: ChannelName | UniqueId
+    receive: bool = False
+
+
 class ControlPlayback(Action, frozen=True, kw_only=True):
     """Stop, pause or wind a running prompt."""
 

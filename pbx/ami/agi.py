@@ -1,8 +1,9 @@
 """AGI commands as values and their results: quoting out, `200 result=...` in.
 
-`wakes`: async AGI looks for commands only when a frame of media arrives, or every 100 ms. A key "D" that no
-telephone has, pressed by us, wakes it at once. Only before the answer: afterwards media wakes it, and a pressed
-key makes Asterisk spin until it has lasted its 80 ms (one a command: eight times the CPU, keys heard 0.3 s late).
+`wakes`: async AGI looks for commands only when a frame arrives, or every 100 ms. A hook flash that we have the
+channel receive wakes it at once; afterwards, once the call is answered, media does. A key would wake it too, but
+not do: Asterisk spins until the key has lasted its 80 ms (half of all it needs for a call), and of one that is
+pressed while it answers it forgets the end; an agent who is joined at once then hears that key and nothing else.
 `enters_bridge`: the command itself joins a bridge, so joining one does not end it.
 """
 
@@ -15,7 +16,6 @@ import msgspec
 from pbx.ami import values
 from pbx.errors import AgiRefusedError, UnsafeValueError
 
-KICK_DIGIT = "D"
 _OK = 200
 _RESULT = re.compile(
     r"(?P<status>\d{3})[ -](?:result=(?P<result>\S*))?(?:\s+\((?P<data>.*)\))?(?:\s+endpos=(?P<endpos>\d+))?",
@@ -57,7 +57,7 @@ class AgiResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digits(self) -> str:
         """What GET DATA collected."""
-        return "" if self.has_failed else self.result.replace(KICK_DIGIT, "")
+        return "" if self.has_failed else self.result
 
     @property
     def is_timeout(self) -> bool:
@@ -80,10 +80,7 @@ def parse_result(text: str) -> AgiResult:
 
 
 def answer() -> AgiCommand:
-    """Pick up. Takes up to half a second when the caller sends no media yet.
-
-    Keys pressed meanwhile are kept for the next command, ours that wakes too: so it is not pressed here.
-    """
+    """Pick up. Takes up to half a second when the caller sends no media yet; keys are kept meanwhile."""
     return AgiCommand(text="ANSWER")
 
 

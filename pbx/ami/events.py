@@ -10,7 +10,6 @@ from urllib.parse import unquote
 
 import msgspec
 
-from pbx.ami.agi import KICK_DIGIT
 from pbx.ami.values import ChannelName, CommandId, UniqueId
 
 EVENT = b"Event: "
@@ -234,7 +233,4 @@ def parse(raw: bytes) -> Event | None:
     }
     if kind is AgiResultArrived and "result" in headers:
         headers["result"] = unquote(headers["result"]).strip()
-    event = msgspec.convert(headers, kind, strict=False)
-    if isinstance(event, KeyPressed) and event.digit == KICK_DIGIT:
-        return None  # ours, to wake async AGI
-    return event
+    return msgspec.convert(headers, kind, strict=False)

@@ -7,6 +7,8 @@ import pytest
 
 from deploy.asterisk.instance import Instance
 from ivr.hold import HoldPolicy
+from pbx.ami.actions import SendFlash
+from pbx.ami.values import UniqueId
 from pbx.machine.events import (
     AddParticipant,
     ChangeRecording,
@@ -129,6 +131,19 @@ async def test_a_third_party_who_does_not_take_the_call_leaves_it_unharmed(
             "another refusal",
         )
         await one.until(Phase.TALKING)
+        await one.both_hear_each_other()
+
+
+async def test_what_wakes_async_agi_is_allowed_and_does_no_harm_in_a_talk(
+    asterisk: Instance, world: World, phones_folder: Path
+):
+    async with talk(asterisk, world, phones_folder) as one:
+        state = one.session.state
+        assert state.agent is not None
+        for leg in (state.channel, state.agent.id):
+            wake = SendFlash(channel=UniqueId(leg), receive=True)
+            await one.controller.client.send(wake, asyncio.get_running_loop().time() + 5)
+        await asyncio.sleep(0.3)
         await one.both_hear_each_other()
 
 

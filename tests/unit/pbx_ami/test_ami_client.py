@@ -152,14 +152,15 @@ async def test_async_agi_is_woken_before_the_answer_and_left_alone_once_there_is
     client = await connect()
     timeout = agi.set_variable("TIMEOUT(absolute)", "0")
     waking = asyncio.create_task(client.agi(CHANNEL, timeout, soon()))
-    await server.until(lambda: server.count("PlayDTMF") == 1)
-    pressed = {"digit": "D", "receive": "true", "channel": CHANNEL}
-    assert server.seen[-1] | pressed == server.seen[-1]
+    await server.until(lambda: server.count("SendFlash") == 1)
+    flash = {"receive": "true", "channel": CHANNEL}
+    assert server.seen[-1] | flash == server.seen[-1]
     later = (agi.answer(), agi.stream_file("a"), agi.music(on=True))
     others = [asyncio.create_task(client.agi(CHANNEL, command, soon())) for command in later]
     await server.until(lambda: server.count("AGI") == 1 + len(later))
     await client.send(Ping(), soon())
-    assert server.count("PlayDTMF") == 1
+    assert server.count("SendFlash") == 1
+    assert server.count("PlayDTMF") == 0
     server.say(about("Hangup"))
     for one in (waking, *others):
         with pytest.raises(ChannelGoneError):
@@ -232,7 +233,7 @@ async def test_an_answer_that_nobody_waits_for_wakes_nobody(
     assert connection is not None
     heard_at = connection.heard_at
     failed: list[Exception] = []
-    client.tell_agi(CHANNEL, agi.ringing(), soon(), failed.append)  # with the key that wakes: two
+    client.tell_agi(CHANNEL, agi.ringing(), soon(), failed.append)  # with the flash that wakes: two
     client.tell(RING, soon(), failed.append)
     task = asyncio.create_task(client.agi(CHANNEL, agi.answer(), soon()))
     await server.until(lambda: server.count("AGI") == 2)

@@ -189,7 +189,7 @@ def test_any_answer_is_read_or_refused(text: str):
         agi.parse_result(text)
 
 
-def test_the_key_that_wakes_is_sent_before_the_answer_only():
+def test_async_agi_is_woken_before_the_answer_only():
     assert all(one.wakes for one in (agi.set_variable("V", "1"), agi.ringing(), agi.progress()))
     collecting = agi.get_data("a", first_digit_ms=1, max_digits=1)
     later = (agi.answer(), agi.stream_file("a"), agi.music(on=True), collecting)
