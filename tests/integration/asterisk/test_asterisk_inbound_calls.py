@@ -246,17 +246,20 @@ async def test_a_value_arrives_unchanged(
 async def test_a_redirect_interrupts_and_gives_the_call_back(
     pbx: Pbx, asterisk: Instance, phones_folder: Path
 ):
-    async with caller(asterisk, phones_folder, number="+4930113", says=[Silence(4)]) as sipp:
+    async with caller(asterisk, phones_folder, number="+4930113", says=[Tone(700, 4)]) as sipp:
         call = await pbx.call_arrives("+4930113")
         await pbx.run(call.channel, agi.answer())
         waiting = asyncio.create_task(pbx.run(call.channel, agi.wait_for_digit(20_000)))
-        pressed = asyncio.create_task(pbx.run(call.channel, agi.noop()))
+        behind = asyncio.create_task(pbx.run(call.channel, agi.noop()))
+        await asyncio.sleep(
+            0.3
+        )  # the caller's media has had it begun: what is not begun stays in line
         await pbx.client.send(Redirect(channel=call.channel), pbx.in_s(5))
         await pbx.until(
             events.AgiStarted,
             lambda one: (one.uniqueid, one.context) == (call.uniqueid, "crosspoint"),
         )
-        await asyncio.gather(waiting, pressed, return_exceptions=True)
+        await asyncio.gather(waiting, behind, return_exceptions=True)
         assert (await pbx.run(call.channel, agi.noop())).number == 0
         await pbx.run(call.channel, agi.hangup())
         await sipp.ended()
