@@ -6,9 +6,9 @@ from urllib.parse import SplitResult, urlsplit
 def split_store_url(url: str) -> SplitResult:
     """As `urlsplit`; ValueError for what is none.
 
-    Newer versions of that (Python 3.11.12, Debian's 3.11.2) take an IPv6 address only as the one host
-    of a URL: `redis+sentinel://[::1]:26379,[::2]:26379/main` is none for them. So the hosts are not
-    shown to it.
+    With its security mends (Debian's Python 3.11.2 has them) that takes an IPv6 address only as the
+    first and one host of a URL: `redis+sentinel://s1:26379,[::2]:26379/main` is none for it. So the
+    hosts are not shown to it.
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
