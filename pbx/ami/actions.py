@@ -188,7 +188,6 @@ class PlayDtmf(Action, frozen=True, kw_only=True):
     """Press a key: towards the channel's phone, or with `receive` as if its phone had pressed it."""
 
     action = "PlayDTMF"
-    yes = "DTMF successfully queued"
     channel: ChannelName | UniqueId
     digit: str
     duration: int = 250  # milliseconds

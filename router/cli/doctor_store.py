@@ -67,7 +67,7 @@ async def _look(store: Store, settings: "Settings") -> list[Finding]:
 async def _writes(store: Store, tenants: Collection[str]) -> list[Finding]:
     """What answers may refuse to write all the same: full, a replica, out of disk."""
     from router.errors import RefusalKind, StoreRefusedError  # noqa: PLC0415 - start-up time
-    from router.store import keys  # noqa: PLC0415
+    from router.store.writable import need_writes  # noqa: PLC0415
 
     todo = {
         RefusalKind.OUT_OF_MEMORY: "raise its maxmemory; nothing of ours grows without a bound",
@@ -77,9 +77,7 @@ async def _writes(store: Store, tenants: Collection[str]) -> list[Finding]:
     }
     for tenant in tenants:
         try:
-            await store.link_for(tenant).call(
-                "SET", keys.writable(tenant), 1, "NX", deadline=soon()
-            )
+            await need_writes(store.link_for(tenant), tenant, soon())
         except StoreRefusedError as error:
             help_ = todo.get(error.kind, "see its log")
             return [Finding(what="store", found=f"refuses to write: {error}", todo=help_)]

@@ -12,8 +12,8 @@ import structlog
 from router.deadline import in_s
 from router.errors import RefusalKind, StoreRefusedError
 from router.metrics import Observer
-from router.store import keys
 from router.store.links import Links
+from router.store.writable import need_writes
 
 _LONGEST_S: Final = 2.0
 
@@ -37,10 +37,8 @@ class StoreWrites:
         """Ask where these have their keys. What does not answer at all says nothing about writes."""
         refusal: RefusalKind | None = None
         for tenant in tenants:
-            link, key = self._links.link_for(tenant), keys.writable(tenant)
             try:
-                # Refused like any other write; once it is there, nothing is written down anywhere.
-                await link.call("SET", key, 1, "NX", deadline=in_s(_LONGEST_S))
+                await need_writes(self._links.link_for(tenant), tenant, in_s(_LONGEST_S))
             except StoreRefusedError as error:
                 refusal = error.kind
         self._observer.store_refuses_writes(is_so=refusal is not None)

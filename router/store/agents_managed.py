@@ -117,13 +117,8 @@ class AgentsManaged(AgentsSeen):
             keys.requirements_used(tenant),
             keys.members(tenant, queue),
         ]
-        cursor = "0"
-        while True:
-            args = (keys.prefix(tenant), wanted, cursor, MAX_REQUIREMENTS)
-            reply = await self._run(tenant, "requirement_register", key_names, args, deadline)
-            cursor = text_of(reply)
-            if cursor == "0":
-                return
+        limit = MAX_REQUIREMENTS
+        await self._in_steps(tenant, "requirement_register", key_names, wanted, limit, deadline)
 
     async def forget_unused(
         self, tenant: str, deadline: Deadline, unused_ms: int = UNUSED_MS
@@ -175,11 +170,23 @@ class AgentsManaged(AgentsSeen):
             keys.ready(tenant, requirement),
             keys.waiting(tenant, requirement),
         ]
+        name = "requirement_remove"
+        await self._in_steps(tenant, name, key_names, requirement, unused_ms, deadline)
+
+    async def _in_steps(  # noqa: PLR0917 - private, in the order of ARGV
+        self,
+        tenant: str,
+        name: str,
+        key_names: Sequence[str],
+        requirement: str,
+        limit: int,
+        deadline: Deadline,
+    ) -> None:
+        """Run an operation that does a bounded part each time and says where to go on; "0" is the end."""
         cursor = "0"
         while True:
-            args = (keys.prefix(tenant), requirement, cursor, unused_ms)
-            reply = await self._run(tenant, "requirement_remove", key_names, args, deadline)
-            cursor = text_of(reply)
+            args = (keys.prefix(tenant), requirement, cursor, limit)
+            cursor = text_of(await self._run(tenant, name, key_names, args, deadline))
             if cursor == "0":
                 return
 

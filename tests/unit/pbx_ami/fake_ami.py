@@ -5,11 +5,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from pbx.ami import events
-from pbx.ami.actions import Agi, Originate, PlayDtmf, SendFlash
+from pbx.ami.actions import Agi, Originate, SendFlash
 from pbx.ami.client import Client, LinkState
 
 SECRET = "right"
-YES = {one.action: one.yes for one in (Agi, Originate, PlayDtmf, SendFlash)}
+YES = {one.action: one.yes for one in (Agi, Originate, SendFlash)}
 Connect = Callable[..., Awaitable[Client]]
 
 
