@@ -19,9 +19,16 @@ from msgspec import Meta, inspect
 
 from pbx.ami.values import is_folder
 from router.site import texts
+from router.site.optional import not_none
 from router.site.resources import SecretRef, resolve_secret
 from router.site.secrets import SecretSource
-from router.site.typed_nodes import StructReader, mark_at, read_bounded, secret_hook, type_info
+from router.site.typed_nodes import (
+    StructReader,
+    mark_at,
+    read_bounded,
+    secret_hook,
+    type_info,
+)
 from router.store_urls import split_store_url
 from rules.problems import Mark, ProblemList
 from rules.reader import MappingNode, Node, ScalarNode, read_tree
@@ -309,19 +316,13 @@ def _override(tree: Node, name: str, text: str, problems: ProblemList) -> Node:
                     mark, "unknown-key", "there is no such setting", found=key, known=fields
                 )
             return tree
-        kind = _not_none(fields[key])
+        kind = not_none(fields[key])
     if isinstance(kind, inspect.StructType) and len(keys) == 1:
         return tree  # CROSSPOINT_STORE=... may be somebody else's; sections are set by their keys
     node: Node | None = ScalarNode(mark, text, is_quoted=True)
     if isinstance(kind, inspect.StructType | inspect.VarTupleType):
         node = read_tree(text.encode(), mark.file, problems)
     return tree if node is None else _put(tree, keys, node, mark)
-
-
-def _not_none(kind: inspect.Type) -> inspect.Type:
-    if isinstance(kind, inspect.UnionType):
-        return next(part for part in kind.types if not isinstance(part, inspect.NoneType))
-    return kind
 
 
 def _put(tree: Node, keys: list[str], node: Node, mark: Mark) -> Node:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from router.site.optional import not_none
 from router.site.texts import form_wanted_by
 from rules.fields import one_of
 
@@ -52,16 +53,16 @@ def refusal(error: msgspec.ValidationError, document: object, type_: type) -> tu
 
 def _words_allowed(type_: msgspec.inspect.Type, steps: Sequence[Step]) -> str | None:
     """`one of a, b`, for the field that the steps lead to; None: they lead to no such field."""
-    type_ = _something(type_)
+    type_ = not_none(type_)
     for step in steps:
         match type_:
             case msgspec.inspect.StructType():
                 types = {field.encode_name: field.type for field in type_.fields}
-                type_ = _something(types.get(str(step), type_))
+                type_ = not_none(types.get(str(step), type_))
             case msgspec.inspect.DictType():
-                type_ = _something(type_.value_type)
+                type_ = not_none(type_.value_type)
             case msgspec.inspect.VarTupleType() | msgspec.inspect.ListType():
-                type_ = _something(type_.item_type)
+                type_ = not_none(type_.item_type)
             case _:
                 return None
     match type_:
@@ -71,13 +72,6 @@ def _words_allowed(type_: msgspec.inspect.Type, steps: Sequence[Step]) -> str | 
             return one_of([str(value) for value in type_.values])
         case _:
             return None
-
-
-def _something(type_: msgspec.inspect.Type) -> msgspec.inspect.Type:
-    """Of something or null what it is: there are no other unions in what is taken."""
-    if isinstance(type_, msgspec.inspect.UnionType):
-        return next(t for t in type_.types if not isinstance(t, msgspec.inspect.NoneType))
-    return type_
 
 
 def path_in_words(steps: Sequence[Step]) -> str:

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import inspect
 
+from router.site.optional import not_none
 from router.site.resources import EnvName, FileName, SecretRef
 from router.site.texts import form_in_words
 from rules.problems import Mark, ProblemList
@@ -59,8 +60,7 @@ class StructReader:
         """One value of the type, or `Wrong`."""
         match kind:
             case inspect.UnionType():
-                wanted = [part for part in kind.types if not isinstance(part, inspect.NoneType)]
-                return self.value(node, wanted[0], path)
+                return self.value(node, not_none(kind), path)
             case inspect.StructType():
                 hook = self._hooks.get(kind.cls)
                 return hook(node, path) if hook else self._struct(node, kind, path)
