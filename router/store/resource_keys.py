@@ -2,7 +2,7 @@
 
 import msgspec
 
-from router.site.resources import Kind, Resource, number_in
+from router.site.resources import Kind, Resource, number_in, own_names
 from router.store import keys
 
 
@@ -15,8 +15,7 @@ class OwnName(msgspec.Struct, frozen=True):
     unnamed: str = ""
 
     def of(self, resource: Resource) -> str:
-        name: str | None = getattr(resource, self.field, None)
-        return name or self.unnamed
+        return own_names(resource).get(self.field, "")
 
 
 def names_of(tenant: str, kind: Kind, resource_id: str) -> tuple[OwnName, ...]:
