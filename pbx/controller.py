@@ -10,7 +10,7 @@ reported up, then each session goes on where it was. **The caller stays on the l
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -136,10 +136,6 @@ class Controller:
 
     def find(self, call_id: str) -> Session | None:
         return self.sessions.get(call_id)
-
-    def calls(self) -> Iterator[CallState]:
-        """Where each call stands, the newest first; not to be kept while anything else happens."""
-        return (session.state for session in reversed(self.sessions.values()))
 
     @property
     def is_ready(self) -> bool:

@@ -55,7 +55,7 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-class Leg(msgspec.Struct, frozen=True, kw_only=True):
+class Leg(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A party other than the caller: an agent's phone, a third party, a supervisor."""
 
     id: LegId
@@ -90,7 +90,7 @@ Dialogue = Collect | Hold | CallbackOffer | Voicemail | Login
 """Those that can be held with a caller."""
 
 
-class CallState(msgspec.Struct, frozen=True, kw_only=True):
+class CallState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One call.
 
     `arrived_ms` is on the clock of the day, UTC. `channel` is the caller's (for outgoing kinds the customer's) leg; `is_up` whether it is

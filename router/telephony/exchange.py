@@ -6,7 +6,7 @@ Only the controller in charge of the Asterisk works; a second process waits (`le
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +45,7 @@ from router.telephony.journal import LiveJournal
 from router.telephony.leading import Leading
 from router.telephony.logging_in import LoginDesk
 from router.telephony.numbers import Dialable
+from router.telephony.phones_in_calls import PhonesInCalls
 from router.telephony.phones_seen import PhonesSeen
 from router.telephony.promises import CallbackDesk, StorePromises
 from router.telephony.queueing import StoreQueueing
@@ -182,11 +183,12 @@ class Exchange:
             dialable=dialable,
             tenant=tenant,
         )
+        self.phones_in_calls = PhonesInCalls()
         self.phones_seen = PhonesSeen(
             given.agents,
             given.directory,
             self.logins.placed,
-            self._calls,
+            self.phones_in_calls,
             tenant=tenant,
             pbx=pbx,
         )
@@ -204,7 +206,7 @@ class Exchange:
             given.ami,
             outside,
             most_calls=settings.most_calls,
-            on_moved=self.by_name.follow,
+            on_moved=self._moved,
         )
         self.dialler = Dialler(
             links=links,
@@ -274,8 +276,9 @@ class Exchange:
         session = self.controller.find(call)
         return None if session is None else session.state
 
-    def _calls(self) -> Iterable[CallState]:
-        return self.controller.calls()
+    def _moved(self, state: CallState) -> None:
+        self.by_name.follow(state)
+        self.phones_in_calls.follow(state)
 
     def _state(self) -> PbxState:
         condition = condition_of(self.controller)
@@ -283,6 +286,7 @@ class Exchange:
 
     def _closed(self, state: CallState, words: tuple[str, ...]) -> None:
         self.by_name.ended(state.id)
+        self.phones_in_calls.ended(state.id)
         self.dialler.closed(state, words)
 
     def _sends_away(self, queue: str) -> bool:

@@ -10,12 +10,11 @@ who can be reached by another platform too is not lost with the phone.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from pbx.machine.state import CallState
 from pbx.phones import PhoneState
 from router.deadline import in_s
 from router.errors import CrosspointError, NotFoundError
@@ -23,6 +22,7 @@ from router.site.directory import Directory
 from router.site.resources import AgentConfig
 from router.store.agents import Agents
 from router.store.agents_seen import PhoneSeen
+from router.telephony.phones_in_calls import PhonesInCalls
 
 GATHER_S: Final = 0.05
 """A phone that rings off and on again within so long is told once."""
@@ -43,16 +43,16 @@ class PhonesSeen:
         agents: Agents,
         directory: Callable[[], Directory],
         placed: Callable[[AgentConfig], AgentConfig],
-        calls: Callable[[], Iterable[CallState]],
+        in_calls: PhonesInCalls,
         *,
         tenant: str,
         pbx: str,
     ) -> None:
-        """`placed` gives an agent the phone where they are; `calls` are those that go on here, the newest first."""
+        """`placed` gives an agent the phone where they are."""
         self._agents = agents
         self._directory = directory
         self._placed = placed
-        self._calls = calls
+        self._in_calls = in_calls
         self._tenant = tenant
         self._pbx = pbx
         self._states: dict[str, PhoneState] = {}
@@ -72,7 +72,7 @@ class PhonesSeen:
             return
         self._states[endpoint] = state
         agents = self._whose.get(endpoint, ())
-        seen = ((agent, self._seen(agent, self._is_ours)) for agent in agents)
+        seen = ((agent, self._seen(agent)) for agent in agents)
         if any(state not in {None, self._told.get(agent.id)} for agent, state in seen):
             self._changed.set()
 
@@ -98,7 +98,7 @@ class PhonesSeen:
                 return
 
     def _differing(self) -> Sequence[tuple[str, PhoneSeen]]:
-        ours, told = self._ours(), dict[str, PhoneSeen]()
+        told: dict[str, PhoneSeen] = {}
         whose: dict[str, list[AgentConfig]] = {}
         differing: list[tuple[str, PhoneSeen]] = []
         for config in self._directory().agents_of(self._tenant):
@@ -108,28 +108,18 @@ class PhonesSeen:
             before = self._told.get(agent.id)
             if before is not None:
                 told[agent.id] = before
-            seen = self._seen(agent, lambda one: (one.endpoint, one.id) in ours)
+            seen = self._seen(agent)
             if seen is not None and seen is not before:
                 differing.append((agent.id, seen))
         self._told, self._whose = told, whose
         return differing
 
-    def _ours(self) -> frozenset[tuple[str, str | None]]:
-        """Phones that calls of ours have, and for whom: two agents may share one."""
-        return frozenset((leg.endpoint, leg.agent) for call in self._calls() for leg in call.legs())
-
-    def _is_ours(self, agent: AgentConfig) -> bool:
-        """Whether a call of ours has the agent's phone. A phone is busy with one of the newest."""
-        return any(
-            leg.endpoint == agent.endpoint and leg.agent == agent.id
-            for call in self._calls()
-            for leg in call.legs()
-        )
-
-    def _seen(self, agent: AgentConfig, is_ours: Callable[[AgentConfig], bool]) -> PhoneSeen | None:
+    def _seen(self, agent: AgentConfig) -> PhoneSeen | None:
         """What to tell of an agent; None: what was told before still holds."""
         state = PhoneState.FREE if agent.endpoint is None else self._states.get(agent.endpoint)
-        if state is None or (state is PhoneState.BUSY and is_ours(agent)):
+        if state is None:
+            return None
+        if state is PhoneState.BUSY and self._in_calls.has(agent.endpoint, agent.id):
             return None
         if state is PhoneState.LOST and agent.user_id is not None:
             state = PhoneState.FREE

@@ -15,6 +15,7 @@ from router.errors import NotFoundError, StoreDownError
 from router.site.directory import Directory, TenantResources, build
 from router.site.resources import AgentConfig
 from router.store.agents_seen import PhoneSeen
+from router.telephony.phones_in_calls import PhonesInCalls
 from router.telephony.phones_seen import PhonesSeen
 
 FREE, BUSY, LOST = PhoneState
@@ -29,14 +30,14 @@ class Desk:
     def __init__(self, *agents: AgentConfig) -> None:
         self.agents = {agent.id: agent for agent in agents}
         self.at: dict[str, str] = {}
-        self.calls: list[CallState] = []
+        self.in_calls = PhonesInCalls()
         self.told: list[tuple[str, str]] = []
         self.error: Exception | None = None
         self.seen = PhonesSeen(
             self,  # type: ignore[arg-type]  # of a store only this one operation is asked
             self.directory,
             self.placed,
-            lambda: self.calls,
+            self.in_calls,
             tenant="acme",
             pbx="pbx",
         )
@@ -91,10 +92,10 @@ async def test_who_has_another_platform_is_not_lost_with_the_phone(desk: Desk):
 async def test_a_phone_that_a_call_of_ours_has_is_not_reported_busy(desk: Desk):
     known(desk, _1=FREE)
     await desk.hears()
-    desk.calls = [call_with("PJSIP/1", "ada")]
+    desk.in_calls.follow(call_with("PJSIP/1", "ada"))
     desk.seen.learn("PJSIP/1", BUSY)
     assert await desk.hears() == []
-    desk.calls = []
+    desk.in_calls.ended("c")
     assert await desk.hears() == [("ada", "busy")]  # and yet in use: by somebody else
 
 
@@ -102,7 +103,7 @@ async def test_of_two_who_share_a_phone_the_other_one_is_busy(desk: Desk):
     desk.at["ben"] = "PJSIP/1"
     known(desk, _1=FREE)
     await desk.hears()
-    desk.calls = [call_with("PJSIP/1", "ada")]
+    desk.in_calls.follow(call_with("PJSIP/1", "ada"))
     desk.seen.learn("PJSIP/1", BUSY)
     assert await desk.hears() == [("ben", "busy")]
 
@@ -110,7 +111,7 @@ async def test_of_two_who_share_a_phone_the_other_one_is_busy(desk: Desk):
 async def test_a_phone_that_is_lost_in_a_call_of_ours_is_told_at_once(desk: Desk):
     known(desk, _1=FREE)
     await desk.hears()
-    desk.calls = [call_with("PJSIP/1", "ada")]
+    desk.in_calls.follow(call_with("PJSIP/1", "ada"))
     desk.seen.learn("PJSIP/1", LOST)
     assert await desk.hears() == [("ada", "lost")]
 
