@@ -18,7 +18,7 @@ _CALLER: Final = "+12125550142"
 
 @click.command(
     epilog="""\b
-The first start makes missing secret files in the data folder. Ctrl-C or SIGTERM ends it in order.
+The first start makes missing secret files in the data folder. Ctrl-C, SIGTERM or closing the terminal ends it in order.
 \b
 Examples:
   crosspoint -c deploy/example/crosspoint.yaml up

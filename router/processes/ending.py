@@ -11,7 +11,10 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def stop_signal() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT; the second one ends the process at once."""
+    """Set by SIGTERM or SIGINT, of which the second one ends the process at once, and by SIGHUP.
+
+    That says the terminal was closed, and may come several times; `nohup` has it ignored, and so it stays.
+    """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -21,6 +24,8 @@ def stop_signal() -> asyncio.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
     return stop
 
 

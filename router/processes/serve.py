@@ -3,8 +3,8 @@
 How it works. The process that is started owns the embedded store (if any) and applies the site (if
 asked to). With one worker it serves itself; with more it holds the port without listening and starts
 workers that listen on the same one (see port.py); one that dies is started again, slower each time.
-SIGTERM and SIGINT end accepting, let requests finish, and take everything apart in order; a second
-signal ends at once. A worker whose supervisor is killed ends itself.
+SIGTERM, SIGINT and SIGHUP end accepting, let requests finish, and take everything apart in order; a second
+signal ends at once (but for SIGHUP). A worker whose supervisor is killed ends itself.
 """
 
 import asyncio
