@@ -162,7 +162,11 @@ def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
 def _recordings(happened: Sequence[Happened]) -> Iterable[Recorded]:
     """Each once: who takes a call over says again what may not have been said."""
     files = [_recorded(*e.detail.split(" ", 2)) for e in happened if e.what == RECORDED]
-    return {file.name: file for file in files}.values()
+    once: dict[str, Recorded] = {}
+    for file in files:
+        if file.name not in once or file.mailbox is not None:
+            once[file.name] = file
+    return once.values()
 
 
 def _recorded(name: str, sha256: str = "", mailbox: str | None = None) -> Recorded:

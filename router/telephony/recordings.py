@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -128,17 +128,24 @@ class RecordingFiles:
         """Hand over, on record, what calls taken over had recorded in talks before; of how many talks.
 
         What rests since the controller before is gone, and is no file of the state: it was ended by that one.
+        It may have died before it said what it had handed over: that is said again, and counts once.
         """
         adopted, self._adopted = self._adopted, {}
-        resting = await asyncio.to_thread(_left_behind, self._spool, self._adopted_s)
+        written = frozenset().union(*map(_being_written, adopted.values()))
+
+        def look(folder: Path) -> list[Path]:
+            resting = _left_behind(folder, self._adopted_s, adopted)
+            return [file for file in resting if _name_of(file) not in written]
+
+        for name, sha256 in await asyncio.to_thread(lambda: _digests(look(self._final))):
+            state = adopted[_call_of(name)]
+            self._records.note(state, Note(what=RECORDED, detail=f"{name} {sha256}"))
         found = 0
-        for name in dict.fromkeys(map(_name_of, resting)):
-            state = adopted.get(name.partition(".")[0])
-            if state is not None and name not in _being_written(state):
-                started = RecordingStarted(
-                    folder=PurePosixPath(self._spool), name=name, is_momentary=True
-                )
-                found += await self.finish(state, started)
+        for name in dict.fromkeys(map(_name_of, await asyncio.to_thread(look, self._spool))):
+            started = RecordingStarted(
+                folder=PurePosixPath(self._spool), name=name, is_momentary=True
+            )
+            found += await self.finish(adopted[_call_of(name)], started)
         return found
 
     async def sweep(self) -> int:
@@ -147,7 +154,7 @@ class RecordingFiles:
         """
         before_s = self._clock() - LEFT_BEHIND_S
         resting = await asyncio.to_thread(_left_behind, self._spool, before_s)
-        left = [file for file in resting if not self.is_live(file.name.partition(".")[0])]
+        left = [file for file in resting if not self.is_live(_call_of(file.name))]
         sounding = await asyncio.to_thread(_remove_soundless, left)
         found = list(dict.fromkeys(map(_name_of, sounding)))[:_MOST_SWEPT]
         for start in range(0, len(found), _AT_ONCE):
@@ -256,9 +263,13 @@ def _size(file: Path) -> int:
         return -1
 
 
-def _left_behind(folder: Path, before_s: float) -> list[Path]:
-    """Files of our recordings that have rested since `before_s`."""
-    return [Path(one.path) for one in _older(folder, before_s) if _NAME.fullmatch(one.name)]
+def _left_behind(folder: Path, before_s: float, calls: Container[str] | None = None) -> list[Path]:
+    """Files of our recordings that have rested since `before_s`; only those of these calls, if they are given."""
+
+    def is_one(name: str) -> bool:
+        return (calls is None or _call_of(name) in calls) and bool(_NAME.fullmatch(name))
+
+    return [Path(one.path) for one in _older(folder, before_s, is_one)]
 
 
 def _remove_soundless(files: Iterable[Path]) -> list[Path]:
@@ -273,6 +284,11 @@ def _remove_soundless(files: Iterable[Path]) -> list[Path]:
     return sounding
 
 
+def _call_of(name: str) -> str:
+    """The id of the call whose file it is, if it is one of ours."""
+    return name.partition(".")[0]
+
+
 def _name_of(file: Path) -> str:
     """The name of a recording, without side and ending."""
     return _NAME.sub(r"\1", file.name)
@@ -280,19 +296,24 @@ def _name_of(file: Path) -> str:
 
 def _remove_old(folder: Path, before_s: float) -> int:
     """Only files that are recordings of ours, or the remains of copying one."""
+
+    def is_one(name: str) -> bool:
+        return bool(_NAME.fullmatch(name.removeprefix(".").removesuffix(".part")))
+
     removed = 0
-    for one in _older(folder, before_s):
-        if _NAME.fullmatch(one.name.removeprefix(".").removesuffix(".part")):
-            with contextlib.suppress(OSError):
-                os.unlink(one.path)  # noqa: PTH108 - no Path for each of a hundred thousand files
-                removed += 1
+    for one in _older(folder, before_s, is_one):
+        with contextlib.suppress(OSError):
+            os.unlink(one.path)  # noqa: PTH108 - no Path for each of a hundred thousand files
+            removed += 1
     return removed
 
 
-def _older(folder: Path, before_s: float) -> Iterator[os.DirEntry[str]]:
-    """What was last written before that. One after the other: there may be months of recordings."""
+def _older(
+    folder: Path, before_s: float, is_one: Callable[[str], bool]
+) -> Iterator[os.DirEntry[str]]:
+    """Files with such a name last written before that. One after the other: there may be months of recordings."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for one in entries:
+        for entry in entries:
             with contextlib.suppress(OSError):
-                if one.stat().st_mtime < before_s:
-                    yield one
+                if is_one(entry.name) and entry.stat().st_mtime < before_s:
+                    yield entry

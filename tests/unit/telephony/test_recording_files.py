@@ -101,6 +101,21 @@ async def test_what_a_live_call_had_recorded_before_its_controller_died_is_put_o
     assert await folders.files.take_over() == 0
 
 
+async def test_what_its_controller_had_handed_over_and_died_before_it_said_so_is_on_its_record(
+    folders: Folders,
+):
+    first, now, strange = (folders.files.begin(STATE).name for _ in range(3))
+    for name in (first, now, f"f{strange}"):
+        folders.put(f"{name}.wav", age_s=5)
+        await folders.files.hand_over(name)
+    folders.files.adopt([replace(STATE, recording_file=str(folders.spool / now))])
+    folders.put(f"{first}-in.wav", age_s=5)  # of the same talk, still to be handed over
+    assert await folders.files.take_over() == 1
+    checksum = hashlib.sha256(SOUND).hexdigest()
+    said = [f"{first}.wav {checksum}", f"{first}-in.wav {checksum}"]
+    assert folders.notes.noted == [Note(what="recorded", detail=detail) for detail in said]
+
+
 async def test_it_is_looked_for_as_soon_as_calls_are_taken_over(folders: Folders):
     name = folders.files.begin(STATE).name
     folders.put(f"{name}.wav", age_s=1)

@@ -153,6 +153,18 @@ async def test_records_are_found_by_time_queue_agent_disposition_and_direction(l
     assert [one.id for one in second] == [new.id]
 
 
+async def test_what_is_said_of_a_recording_again_counts_once_and_it_stays_in_its_mailbox(
+    links: Links,
+):
+    records, state = recorder(links), call()
+    talk(records, state)
+    for detail in ("m.wav 0def sales", "f.wav 0abc", "m.wav 0def"):
+        records.note(state, Note(what="recorded", detail=detail))
+    await records.flush()
+    found = [(one.name, one.mailbox) for one in (await read(links, state)).recordings]
+    assert found == [("f.wav", None), ("m.wav", "sales")]
+
+
 async def test_a_very_long_call_is_recorded_as_what_it_became(
     links: Links, monkeypatch: pytest.MonkeyPatch
 ):
