@@ -7,7 +7,6 @@ here waits for the store: a service without one is degraded, says so, and comes 
 import asyncio
 import contextlib
 import ipaddress
-import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from router import metrics
 from router.deadline import in_s
 from router.decisions.decide import Decider
-from router.decisions.error_budget import ErrorBudget, RouterHealth
+from router.decisions.error_budget import ErrorBudget
 from router.decisions.views import Views
 from router.errors import CrosspointError
 from router.http import health
@@ -36,8 +34,10 @@ from router.http.v1 import routes as v1
 from router.http.v1.endpoints import Management
 from router.metrics import Observer, Reload
 from router.platforms.dialpad.foreign import ForeignRouters
+from router.processes.health_watch import HealthWatch
 from router.processes.missing_secrets import MissingSecrets
 from router.processes.pbx_watch import PbxWatch
+from router.processes.requirements import Requirements
 from router.processes.store_writes import StoreWrites
 from router.processes.token_secrets import TokenSecrets
 from router.processes.unapplied_site import UnappliedSite
@@ -48,7 +48,6 @@ from router.settings import Settings, secret_source
 from router.site.directory import Directory
 from router.site.file import Site
 from router.site.keeper import DirectoryKeeper, KeeperState
-from router.store import errors
 from router.store.agents import Agents
 from router.store.call_store import CallStore
 from router.store.endpoints import parse_store_url, store_mark
@@ -57,7 +56,6 @@ from router.store.line import Line
 from router.store.links import Links
 from router.store.live_parts import AgentsAndQueues
 from router.store.memory import CallMemory
-from router.store.operations import MAX_REQUIREMENTS, TooManyRequirementsError
 from router.store.pbx_states import PbxStates
 from router.store.phones import Phones
 from router.store.resources import Resources
@@ -66,26 +64,11 @@ from router.telephony.logging_in import Whereabouts
 from router.telephony.remote import Telephony
 from router.telephony.routed_callbacks import RoutedCallbacks
 from router.tokens import Tokens
-from rules.requirements import Requirement
 
 STORE_AT_START_S: Final = 1.0
 """How long the start waits for the store before it goes on without."""
 
-HEALTH_EVERY_S: Final = 2.0
-REQUIREMENTS_EVERY_S: Final = 1.0
-FORGET_EVERY_S: Final = 3600.0
-"""How often requirements that nobody has used for a day are removed from the store."""
-
-CROWDED: Final = MAX_REQUIREMENTS // 2
-CROWDED_MS: Final = 4 * 3_600_000
-"""Where a tenant has more than CROWDED, those unused for so long go too. What is in force is used at
-least every two hours and a half: told once an hour to half an hour late, and noted to the hour."""
-
 _STORE_S: Final = 2.0
-FORGET_S: Final = 30.0
-
-
-_log = structlog.get_logger(__name__)
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,9 +142,17 @@ async def running(
         await links.wait_open(in_s(STORE_AT_START_S))
         await service.keeper.refresh(in_s(STORE_AT_START_S))
     await service.rulesets.load()  # knows by now which ones routers use
-    state = _RouterStates(service, log_lines_dropped)
+    watch = HealthWatch(
+        links=links,
+        writes=service.store_writes,
+        rulesets=service.rulesets,
+        directory=lambda: service.directory,
+        budget=service.budget,
+        observer=observer,
+        log_lines_dropped=log_lines_dropped,
+    )
     archive = RulesArchive(service.rulesets, links.link_for, lambda: _rules_in_use(service))
-    work = [*work, Requirements(service).run, state.run, archive.run]
+    work = [*work, requirements_of(service).run, watch.run, archive.run]
     tasks = [asyncio.create_task(forever(each), name=each.__qualname__) for each in work]
     try:
         yield service
@@ -294,99 +285,9 @@ def application(service: Service) -> web.Application:
     )
 
 
-class Requirements:
-    """Has the store know what the rules in force can ask of agents, before a call does."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._known: set[tuple[str, Requirement]] = set()
-        self._refused: set[tuple[str, Requirement]] = set()
-        self._connects = 0
-
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        forget_at = loop.time() + FORGET_EVERY_S * (0.5 + random.random())  # noqa: S311 - workers take turns
-        while True:
-            await asyncio.sleep(REQUIREMENTS_EVERY_S)
-            if self._service.links.is_open:
-                with contextlib.suppress(CrosspointError):
-                    await self.register()
-                    if loop.time() >= forget_at:
-                        forget_at = loop.time() + FORGET_EVERY_S
-                        await self.forget()
-
-    async def register(self) -> None:
-        """Where a tenant has no room for more, the others' and the rest of its own are registered."""
-        connects = self._service.links.connects
-        if connects != self._connects:
-            self._connects = connects
-            self._known.clear()
-        wanted = set(self._wanted())
-        self._known &= wanted
-        self._refused &= wanted
-        refused = 0
-        for tenant, requirement in wanted - self._known - self._refused:
-            try:
-                await self._service.agents.register(tenant, requirement, in_s(_STORE_S))
-            except TooManyRequirementsError:
-                refused += 1
-                self._refused.add((tenant, requirement))
-            else:
-                self._known.add((tenant, requirement))
-        if refused:
-            _log.warning("requirements_refused", count=refused, most_per_tenant=MAX_REQUIREMENTS)
-
-    async def forget(self) -> None:
-        """Remove what no ruleset in force asks for and nobody has used for a day, or less in a crowd.
-
-        Registering counts as use: what is in force stays, however rarely a call needs it. What was
-        refused is tried again: there may be room now.
-        """
-        self._known.clear()
-        await self.register()
-        agents = self._service.agents
-        for tenant in self._service.directory.tenants:
-            if await agents.forget_unused(tenant, in_s(FORGET_S)) > CROWDED:
-                await agents.forget_unused(tenant, in_s(FORGET_S), CROWDED_MS)
-        self._refused.clear()
-
-    def _wanted(self) -> Iterable[tuple[str, Requirement]]:
-        for entry in self._service.directory.routers.values():
-            ruleset = self._service.rulesets.get(entry.config.rules or "")
-            for requirement in ruleset.requirements if ruleset is not None else ():
-                yield entry.tenant, requirement
-
-
-class _RouterStates:
-    """Brings what the store counts to the error budget and the metrics."""
-
-    def __init__(self, service: Service, log_lines_dropped: Callable[[], int]) -> None:
-        self._service = service
-        self._log_lines_dropped = log_lines_dropped
-
-    async def run(self) -> None:
-        while True:
-            self._service.observer.link(is_open=self._service.links.is_open)
-            self._service.observer.log_lines_dropped(self._log_lines_dropped())
-            missing = self._service.rulesets.missing(self._service.directory.rulesets_in_use())
-            self._service.observer.rulesets_missing(len(missing))
-            with contextlib.suppress(CrosspointError):
-                await self._look()
-            with contextlib.suppress(CrosspointError):
-                await self._service.store_writes.look(self._service.directory.tenants)
-            await asyncio.sleep(HEALTH_EVERY_S)
-
-    async def _look(self) -> None:
-        service, counts, disabled = self._service, dict[str, int](), 0
-        for tenant in service.directory.tenants:
-            link = service.links.link_for(tenant)
-            names = [entry.config.id for entry in service.directory.routers_of(tenant)]
-            found = await errors.read_health(link, tenant, names, in_s(_STORE_S))
-            for router_id, state in found.items():
-                service.budget.shared(router_id, state.error_count)
-                counts[router_id] = state.error_count
-                disabled += _is_off(state)
-        service.observer.routers(counts, disabled)
+def requirements_of(service: Service) -> Requirements:
+    """What has the store know them, for this service."""
+    return Requirements(service.links, service.agents, service.rulesets, lambda: service.directory)
 
 
 def _with_logins(directory: Directory) -> Iterable[str]:
@@ -398,10 +299,6 @@ def _rules_in_use(service: Service) -> Iterable[tuple[str, str]]:
     for entry in service.directory.routers.values():
         if entry.config.rules is not None:
             yield entry.tenant, entry.config.rules
-
-
-def _is_off(state: RouterHealth) -> bool:
-    return not state.is_enabled
 
 
 def _reload_observer(observer: Observer) -> Callable[[RulesetState], None]:

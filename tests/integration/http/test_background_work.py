@@ -7,7 +7,8 @@ from pathlib import Path
 import aiohttp
 
 from router.deadline import in_s
-from router.processes.wiring import CROWDED, Requirements, running
+from router.processes.requirements import CROWDED
+from router.processes.wiring import requirements_of, running
 from router.store import keys
 from rules.requirements import Requirement
 from tests.integration.http.conftest import TENANT, Running, Start, apply, settings_in, until
@@ -71,7 +72,7 @@ async def test_what_rules_in_force_ask_for_is_never_forgotten_and_the_rest_is(ma
     await until(lambda: is_known(main, in_force))
     for requirement in (in_force, keys.requirement_id(UNUSED)):
         await link.call("HSET", used, requirement, 1, deadline=in_s(5))
-    await Requirements(main.service).forget()
+    await requirements_of(main.service).forget()
     assert await is_known(main, in_force)
     assert not await is_known(main, keys.requirement_id(UNUSED))
 
@@ -92,7 +93,7 @@ async def test_a_tenant_that_is_full_of_what_nobody_uses_makes_room_and_holds_up
     for each in stale:
         link.call("HSET", requirements, each, "up 1", deadline=in_s(5))
         link.call("HSET", used, each, 1, deadline=in_s(5))
-    work = Requirements(main.service)
+    work = requirements_of(main.service)
     await work.register()
     assert not await is_known(main, in_force)
     await work.forget()
@@ -116,10 +117,10 @@ async def test_in_a_crowd_what_was_used_today_goes_too_and_elsewhere_it_stays(ma
         return f"old {hours} 0"
 
     five, three = await put(CROWDED // 2, 5), await put(10, 3)
-    await Requirements(main.service).forget()
+    await requirements_of(main.service).forget()
     assert await is_known(main, five)
     nine = await put(CROWDED, 9)
-    await Requirements(main.service).forget()
+    await requirements_of(main.service).forget()
     assert [await is_known(main, one) for one in (nine, five, three)] == [False, False, True]
     assert await is_known(main, in_force)
 
