@@ -20,7 +20,7 @@ from msgspec import Meta, inspect
 from pbx.ami.values import is_folder
 from router.site import texts
 from router.site.optional import not_none
-from router.site.resources import SecretRef, resolve_secret
+from router.site.secret_refs import SecretRef, resolve_secret
 from router.site.secrets import SecretSource
 from router.site.typed_nodes import (
     StructReader,

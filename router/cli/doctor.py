@@ -120,7 +120,7 @@ def _rules(settings: "Settings") -> Iterator[Finding]:
 def _site(settings: "Settings") -> Iterator[Finding]:
     from router.processes.site_at_start import read_site  # noqa: PLC0415
     from router.settings import secret_source  # noqa: PLC0415
-    from router.site.resources import SecretRef  # noqa: PLC0415 - start-up time
+    from router.site.secret_refs import SecretRef  # noqa: PLC0415 - start-up time
 
     try:
         site = read_site(settings, last_good_suffices=False)

@@ -8,7 +8,7 @@ import msgspec
 from router.errors import CrosspointError
 
 if TYPE_CHECKING:
-    from router.site.resources import SecretRef
+    from router.site.secret_refs import SecretRef
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

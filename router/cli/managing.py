@@ -146,7 +146,7 @@ def queues() -> None:
 @click.pass_obj
 def list_queues(shell: Shell, tenant: str | None, as_json: bool) -> None:
     """Show every queue with its live figures."""
-    from router.site.resources import public_form  # noqa: PLC0415 - start-up time
+    from router.site.forms import public_form  # noqa: PLC0415 - start-up time
     from router.store.facts import queue_facts  # noqa: PLC0415 - start-up time
 
     async def work(store: Store) -> "tuple[TenantResources, Mapping[str, QueueFacts]]":
@@ -210,7 +210,7 @@ async def views_of(store: Store, tenant: str) -> "list[AgentView]":
 
 
 def _agent_form(view: "AgentView", known: "TenantResources") -> dict[str, object]:
-    from router.site.resources import public_form  # noqa: PLC0415 - start-up time
+    from router.site.forms import public_form  # noqa: PLC0415 - start-up time
 
     agent = known.agents.get(view.record.id)
     form = public_form(agent) if agent is not None else {"id": view.record.id}

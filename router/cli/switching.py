@@ -40,7 +40,7 @@ def list_routers(shell: Shell, tenant: str | None, as_json: bool) -> None:
     """
     from router.settings import secret_source  # noqa: PLC0415 - start-up time
     from router.site.directory import build  # noqa: PLC0415
-    from router.site.resources import public_form  # noqa: PLC0415
+    from router.site.forms import public_form  # noqa: PLC0415
     from router.store.errors import read_health  # noqa: PLC0415
 
     async def work(store: Store) -> "tuple[TenantResources, Mapping[str, RouterHealth]]":

@@ -11,7 +11,7 @@ from router.rulesets.last_good import LAST_GOOD_RULES, kept_names
 from router.settings import Settings
 from router.site.difference import Change, Plan, carry_out, need_free_names, plan
 from router.site.file import Site, load_site, site_files
-from router.site.resources import SecretRef
+from router.site.secret_refs import SecretRef
 from router.store.resources import Resources
 from rules.numbers import normalise
 

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from router.settings import TokenSettings
-from router.site.resources import SecretRef
+from router.site.secret_refs import SecretRef
 from router.site.secrets import RENEW_EVERY_S, Held, SecretSource, hold
 from router.tokens import Tokens
 

@@ -16,7 +16,8 @@ from router.deadline import Deadline, in_s
 from router.errors import ConflictError, CrosspointError, NotFoundError
 from router.site.directory import TenantResources
 from router.site.file import Site
-from router.site.resources import TYPES, Kind, Resource, kind_of, own_names, public_form
+from router.site.forms import public_form
+from router.site.resources import TYPES, Kind, Resource, kind_of, own_names
 
 STEP_S: Final = 10.0
 """Seconds one write may take."""

@@ -13,14 +13,8 @@ import msgspec
 
 from router.errors import InvalidInputError
 from router.site.hours import calendar_of
-from router.site.resources import (
-    AgentConfig,
-    Kind,
-    QueueConfig,
-    Resource,
-    RouterConfig,
-    SecretRef,
-)
+from router.site.resources import AgentConfig, Kind, QueueConfig, Resource, RouterConfig
+from router.site.secret_refs import SecretRef
 from router.site.secrets import Held, SecretSource, hold
 from rules.calendars import Calendar
 

@@ -20,12 +20,12 @@ from router.site.resources import (
     PlatformId,
     QueueConfig,
     RouterConfig,
-    SecretRef,
     callback_key_problem,
     number_in,
     router_problems,
     target_problem,
 )
+from router.site.secret_refs import SecretRef
 from router.site.typed_nodes import (
     Hook,
     StructReader,

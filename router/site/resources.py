@@ -8,7 +8,7 @@ Secrets stand here as references, not values, wherever possible; see `SecretRef`
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -20,10 +20,8 @@ from router.errors import InvalidInputError
 from router.site import texts
 from router.site.hours import OpeningHours, calendar_of
 from router.site.refusals import refusal
+from router.site.secret_refs import SecretRef
 from rules.actions import Strategy, Target, TargetType
-
-SECRET_LEAST_CHARACTERS: Final = 32
-"""Dialpad's own minimum for a call router's secret."""
 
 Id = Annotated[str, Meta(pattern=texts.ID)]
 """An id of ours: 1 to 64 letters, digits, `_`, `.`, `-`; it becomes part of store keys and paths."""
@@ -35,41 +33,12 @@ PlatformId = Annotated[str, Meta(pattern=texts.PLATFORM_ID)]
 """An id of the platform's (64-bit numbers as a rule); always text here, never a float."""
 
 E164 = Annotated[str, Meta(pattern=texts.E164)]
-EnvName = Annotated[str, Meta(pattern=texts.ENV_NAME)]
-FileName = Annotated[str, Meta(min_length=1, max_length=1024, pattern=texts.FILE_NAME)]
 DutyReason = Annotated[str, Meta(max_length=100, pattern=texts.ONE_LINE_OR_NOTHING)]
 """Why an agent is off duty: at most 100 characters of one line."""
 
 Level = Annotated[int, Meta(ge=0, le=100)]
 Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
 """One key of a phone."""
-
-
-class SecretRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a secret is to be had: exactly one of an environment variable, a file, or the value.
-
-    `env` and `file` are for `site.yaml` and `crosspoint.yaml`; a relative `file` is looked for in the
-    data folder of the process that reads it. `value` is only ever written (management API) and never
-    shown: public forms go through `public_form`, and the repr hides it.
-    """
-
-    env: EnvName | None = None
-    file: FileName | None = None
-    value: Annotated[str, Meta(min_length=32, max_length=1024)] | None = None
-
-    def __post_init__(self) -> None:
-        if sum(part is not None for part in (self.env, self.file, self.value)) != 1:
-            message = "exactly one of env, file and value is wanted"
-            raise ValueError(message)
-
-    def __repr__(self) -> str:
-        return f"SecretRef({self.public()})"
-
-    def public(self) -> str:
-        """What may be shown of it: where it comes from."""
-        if self.env is not None:
-            return f"env {self.env}"
-        return f"file {self.file}" if self.file is not None else "value"
 
 
 class RouterConfig(
@@ -232,31 +201,13 @@ def kind_of(resource: Resource) -> Kind:
             return Kind.AGENTS
 
 
-def from_document(document: object, type_: type[ResourceT]) -> ResourceT:
-    """A checked resource from decoded JSON; InvalidInputError names the field that is wrong."""
-    if isinstance(document, Mapping) and isinstance(
-        target := document.get("default_target"), Mapping
-    ):
-        # A stored target spells its empty name out.
-        given = {key for key, value in target.items() if key != "name" or value is not None}
-        for field in given - {"type", "id", "number"}:
-            message = "a target has a type and an id or number"
-            raise InvalidInputError(message, field=f"default_target.{field}")
-    try:
-        resource = msgspec.convert(document, type_)
-    except msgspec.ValidationError as error:
-        raise _invalid(error, document, type_) from error
-    check(resource)
-    return resource
-
-
 def check(resource: Resource) -> None:
     """Check ranges and everything that concerns more than one field; raise InvalidInputError."""
     form = msgspec.to_builtins(resource)
     try:
         msgspec.convert(form, type(resource))
     except msgspec.ValidationError as error:
-        raise _invalid(error, form, type(resource)) from error
+        raise invalid(error, form, type(resource)) from error
     if isinstance(resource, RouterConfig):
         for field, message in router_problems(resource):
             raise InvalidInputError(message, field=field)
@@ -320,109 +271,6 @@ def target_problem(target: Target) -> str | None:
     return None if is_whole else f"a {target.type.value} has an id and no number"
 
 
-def public_form(resource: Resource) -> dict[str, object]:
-    """The resource as it may be shown, every default spelled out: a secret is only where it is from."""
-    form = _everything(resource)
-    if isinstance(resource, RouterConfig):
-        for field in ("secret", "previous_secret"):
-            reference: SecretRef | None = getattr(resource, field)
-            form[field] = None if reference is None else reference.public()
-    return form
-
-
-def merged(resource: ResourceT, patch: Mapping[str, object]) -> ResourceT:
-    """The resource with some fields replaced (JSON merge patch, one level: null means the default).
-
-    The id cannot change. InvalidInputError names the field that is wrong.
-    """
-    if "id" in patch and patch["id"] != resource.id:
-        raise InvalidInputError("an id cannot be changed", field="id")
-    document = msgspec.to_builtins(resource)
-    for field, value in patch.items():
-        if value is None and field in document:
-            del document[field]
-        elif value is not None or field not in resource.__struct_fields__:
-            document[field] = value
-    return from_document(document, type(resource))
-
-
-def with_literal_secrets(document: Mapping[str, object]) -> dict[str, object]:
-    """A router as the management API takes it: a secret is the text itself, written and never read.
-
-    References are refused there, since a tenant's administrator could otherwise have this process
-    read any file or variable and try guesses against it.
-    """
-    form = dict(document)
-    for field in ("secret", "previous_secret"):
-        value = form.get(field)
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise InvalidInputError(f"{field} is the secret's text", field=field)
-        form[field] = {"value": value}
-        _checked_secret(value, field)
-    return form
-
-
-class SecretGoneError(InvalidInputError):
-    """The secret's file is not there, and its folder is."""
-
-
-def resolve_secret(
-    reference: SecretRef, env: Mapping[str, str], read_file: Callable[[str], str]
-) -> str:
-    """The secret's text, or InvalidInputError saying why it is not to be had (never what it is).
-
-    `read_file` raises FileNotFoundError only where somebody has taken the file away: SecretGoneError.
-    """
-    if reference.value is not None:
-        return _checked_secret(reference.value, "secret")
-    if reference.env is not None:
-        if reference.env not in env:
-            message = f"the environment variable {reference.env} is not set"
-            raise InvalidInputError(message, field="secret")
-        return _checked_secret(env[reference.env], "secret")
-    path = reference.file or ""
-    try:
-        text = read_file(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        is_gone = isinstance(error, FileNotFoundError)
-        kind = SecretGoneError if is_gone else InvalidInputError
-        raise kind(f"the file {path} cannot be read: {reason}", field="secret") from error
-    return _checked_secret(text.strip("\r\n"), "secret")
-
-
-def _checked_secret(text: str, field: str) -> str:
-    if len(text) < SECRET_LEAST_CHARACTERS:
-        message = (
-            f"a secret has at least {SECRET_LEAST_CHARACTERS} characters, this one {len(text)}"
-        )
-        raise InvalidInputError(message, field=field)
-    if "\n" in text or "\r" in text:
-        raise InvalidInputError("a secret is one line", field=field)
-    return text
-
-
-def _everything(struct: msgspec.Struct) -> dict[str, object]:
-    """A Struct as JSON values, without leaving out what has its default."""
-    form: dict[str, object] = {}
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        if isinstance(value, msgspec.Struct):
-            form[name] = _everything(value)
-        elif isinstance(value, Mapping):
-            form[name] = {
-                key: _everything(item)
-                if isinstance(item, msgspec.Struct)
-                else msgspec.to_builtins(item)
-                for key, item in value.items()
-            }
-        else:
-            form[name] = msgspec.to_builtins(value)
-    return form
-
-
 def _url_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
@@ -445,8 +293,9 @@ def _is_private_host(host: str) -> bool:
         return host == "localhost"
 
 
-def _invalid(
+def invalid(
     error: msgspec.ValidationError, document: object, type_: type[Resource]
 ) -> InvalidInputError:
+    """What msgspec found, in our words and with the field it is about."""
     message, field = refusal(error, document, type_)
     return InvalidInputError(message[:1].lower() + message[1:], field=field or None)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from router.errors import InvalidInputError
-from router.site.resources import SecretGoneError, SecretRef
+from router.site.secret_refs import SecretGoneError, SecretRef
 
 RENEW_EVERY_S: Final = 10.0
 """How often files with secrets are read: they may be exchanged under a running process."""

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from router.site.optional import not_none
-from router.site.resources import EnvName, FileName, SecretRef
+from router.site.secret_refs import EnvName, FileName, SecretRef
 from router.site.texts import form_in_words
 from rules.problems import Mark, ProblemList
 from rules.reader import LARGEST_FILE_BYTES, MappingNode, Node, ScalarNode, SequenceNode

@@ -19,6 +19,7 @@ import msgspec
 
 from router.deadline import Deadline, in_s
 from router.errors import ConflictError, InvalidInputError, NotFoundError
+from router.site.forms import merged
 from router.site.resources import (
     AgentConfig,
     Kind,
@@ -28,7 +29,6 @@ from router.site.resources import (
     RouterConfig,
     check,
     kind_of,
-    merged,
 )
 from router.store import keys
 from router.store.agent_records import queues_text, skills_text

@@ -26,7 +26,8 @@ from router.http.v1.resources import (
     picture,
     with_live,
 )
-from router.site.resources import AgentConfig, DutyReason, Id, Level, from_document, merged
+from router.site.forms import from_document, merged
+from router.site.resources import AgentConfig, DutyReason, Id, Level
 from router.store.agents_managed import AgentView
 from router.store.resources import Mode
 

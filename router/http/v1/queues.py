@@ -20,8 +20,9 @@ from router.http.v1.resources import (
     picture,
     with_live,
 )
+from router.site.forms import from_document, merged
 from router.site.hours import is_open
-from router.site.resources import QueueConfig, from_document, merged
+from router.site.resources import QueueConfig
 from router.store.facts import MAX_QUEUES, queue_facts
 from router.store.resources import Mode
 from rules.facts import QueueFacts

@@ -9,7 +9,8 @@ from router.errors import NotFoundError
 from router.http.envelope import Page, page_of
 from router.http.v1.endpoints import Asked
 from router.site.directory import TenantResources
-from router.site.resources import Resource, public_form
+from router.site.forms import public_form
+from router.site.resources import Resource
 
 Raw = dict[str, object]
 """A decoded body whose fields were checked, values not yet."""

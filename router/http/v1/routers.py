@@ -27,13 +27,8 @@ from router.http.v1.resources import (
     with_live,
     without,
 )
-from router.site.resources import (
-    RouterConfig,
-    from_document,
-    merged,
-    shared_number,
-    with_literal_secrets,
-)
+from router.site.forms import from_document, merged, with_literal_secrets
+from router.site.resources import RouterConfig, shared_number
 from router.store import errors
 from router.store.resources import Mode
 from router.tokens import Role

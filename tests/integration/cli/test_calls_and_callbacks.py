@@ -15,7 +15,8 @@ from pbx.machine.state import Kind, Leg, Phase
 from router.deadline import in_s
 from router.settings import PbxSettings
 from router.site.keeper import DirectoryKeeper
-from router.site.resources import AgentConfig, QueueConfig, resolve_secret
+from router.site.resources import AgentConfig, QueueConfig
+from router.site.secret_refs import resolve_secret
 from router.store import keys
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url

@@ -22,7 +22,8 @@ from router.metrics import Observer
 from router.rulesets.in_force import Rulesets
 from router.settings import PbxSettings
 from router.site.keeper import DirectoryKeeper
-from router.site.resources import AgentConfig, QueueConfig, RouterConfig, SecretRef, resolve_secret
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig
+from router.site.secret_refs import SecretRef, resolve_secret
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url
 from router.store.legs import Legs

@@ -20,7 +20,8 @@ from router.processes.wiring import Service, application, running
 from router.settings import ForeignSettings, Settings, StoreSettings
 from router.site.directory import TenantResources
 from router.site.keeper import write_directory
-from router.site.resources import AgentConfig, Membership, QueueConfig, RouterConfig, SecretRef
+from router.site.resources import AgentConfig, Membership, QueueConfig, RouterConfig
+from router.site.secret_refs import SecretRef
 from rules.actions import Target, TargetType
 
 SECRET = "0123456789abcdef0123456789abcdef-new"

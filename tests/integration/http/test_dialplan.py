@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from router.deadline import in_s
 from router.settings import TokenSettings
-from router.site.resources import AgentConfig, SecretRef
+from router.site.resources import AgentConfig
+from router.site.secret_refs import SecretRef
 from router.store.phones import Phones
 from router.tokens import Tokens
 from tests.integration.http.conftest import TENANT, Running, Start, apply

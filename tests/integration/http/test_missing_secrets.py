@@ -13,7 +13,8 @@ from router.platforms.dialpad.signature import sign
 from router.processes import token_secrets
 from router.site import keeper
 from router.site import secrets as secrets_in_use
-from router.site.resources import RouterConfig, SecretRef
+from router.site.resources import RouterConfig
+from router.site.secret_refs import SecretRef
 from rules.actions import Target, TargetType
 from tests.integration.http.conftest import Running, Start, apply, until
 from tests.servers import Server

@@ -13,15 +13,8 @@ from router.site.difference import carry_out, plan
 from router.site.directory import TenantResources
 from router.site.file import Site
 from router.site.keeper import DirectoryKeeper, KeeperState
-from router.site.resources import (
-    AgentConfig,
-    Kind,
-    Membership,
-    QueueConfig,
-    Resource,
-    RouterConfig,
-    SecretRef,
-)
+from router.site.resources import AgentConfig, Kind, Membership, QueueConfig, Resource, RouterConfig
+from router.site.secret_refs import SecretRef
 from router.store import keys
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url

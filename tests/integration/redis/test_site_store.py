@@ -21,16 +21,8 @@ from router.errors import (
 from router.site.difference import Action, Plan, carry_out, plan
 from router.site.file import Site
 from router.site.keeper import DirectoryKeeper, KeeperState
-from router.site.resources import (
-    AgentConfig,
-    Kind,
-    Membership,
-    QueueConfig,
-    Resource,
-    RouterConfig,
-    SecretRef,
-    resolve_secret,
-)
+from router.site.resources import AgentConfig, Kind, Membership, QueueConfig, Resource, RouterConfig
+from router.site.secret_refs import SecretRef, resolve_secret
 from router.store import keys
 from router.store.agents import Agents
 from router.store.endpoints import parse_store_url

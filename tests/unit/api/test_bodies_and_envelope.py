@@ -9,7 +9,8 @@ from router.errors import InvalidInputError
 from router.http.bodies import BadJsonError, check_fields, decode_as, decode_object
 from router.http.envelope import Page, failure, moment, page_of, success, timestamp, whole_number
 from router.http.v1.agents import Skills
-from router.site.resources import AgentConfig, QueueConfig, RouterConfig, from_document
+from router.site.forms import from_document
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig
 
 
 @pytest.mark.parametrize(

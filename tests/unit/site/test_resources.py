@@ -8,17 +8,9 @@ import pytest
 
 from router.errors import InvalidInputError
 from router.settings import Settings
-from router.site.resources import (
-    AgentConfig,
-    QueueConfig,
-    RouterConfig,
-    SecretRef,
-    from_document,
-    merged,
-    public_form,
-    resolve_secret,
-    with_literal_secrets,
-)
+from router.site.forms import from_document, merged, public_form, with_literal_secrets
+from router.site.resources import AgentConfig, QueueConfig, RouterConfig
+from router.site.secret_refs import SecretRef, resolve_secret
 from router.site.texts import form_in_words
 
 ROUTER = {

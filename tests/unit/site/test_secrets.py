@@ -4,7 +4,7 @@ import pytest
 
 from router.errors import InvalidInputError
 from router.site import secrets
-from router.site.resources import SecretGoneError, SecretRef
+from router.site.secret_refs import SecretGoneError, SecretRef
 from router.site.secrets import GONE_S, Held, hold
 
 REF = SecretRef(file="secrets/main")

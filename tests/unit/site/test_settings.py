@@ -14,7 +14,7 @@ from router.settings import (
     parse_settings,
     secret_source,
 )
-from router.site.resources import SecretRef
+from router.site.secret_refs import SecretRef
 from rules.problems import FileError
 
 FOLDER = Path("/srv/crosspoint")

@@ -13,7 +13,8 @@ from router.processes.site_at_start import feature_numbers
 from router.settings import parse_settings
 from router.site.file import Site, load_site, parse_site, site_files
 from router.site.hours import OpeningHours, calendar_of
-from router.site.resources import SecretRef, check
+from router.site.resources import check
+from router.site.secret_refs import SecretRef
 from rules.actions import Strategy, Target, TargetType
 from rules.conditions import CalendarState
 from rules.problems import FileError

@@ -15,13 +15,7 @@ from pbx.machine.plans import (
 )
 from pbx.machine.state import CallState, Kind
 from router.site.directory import TenantResources, build
-from router.site.resources import (
-    AgentConfig,
-    HoldQueue,
-    QueueConfig,
-    Recording,
-    RouterConfig,
-)
+from router.site.resources import AgentConfig, HoldQueue, QueueConfig, Recording, RouterConfig
 from router.telephony.numbers import Dialable
 from router.telephony.setting_out import BARRED, NO_ROUTE, Planner, Trunk
 from rules.actions import (

@@ -9,7 +9,7 @@ from aiohttp import web
 from ivr.prompts import Speech
 from router.processes.taking_calls import speaking
 from router.settings import PbxSettings
-from router.site.resources import SecretRef
+from router.site.secret_refs import SecretRef
 
 
 def a_second_of_sound() -> bytes:
