@@ -9,7 +9,6 @@ from pbx.machine.acting import Next, act, hang_up, settle_recording
 from pbx.machine.commands import (
     Cancel,
     EnterConference,
-    HangUp,
     LeaveConference,
     Note,
     Ring,
@@ -38,6 +37,8 @@ from pbx.machine.talking import (
     LEAVING,
     confer,
     consult_now,
+    end_leg,
+    end_third,
     join_again,
     let_agent_go,
     spy,
@@ -85,12 +86,8 @@ def complete(state: CallState, _event: CompleteTransfer) -> Next:
 def resume(state: CallState, _event: ResumeCall) -> Next:
     """Off hold. A third party that is rung or consulted goes first; its leaving joins the two."""
     if state.third is not None:
-        return state, (_end(state.third),)
+        return state, (end_leg(state.third),)
     return join_again(state)
-
-
-def _end(leg: Leg) -> HangUp | Cancel:
-    return HangUp(leg=leg.id) if leg.is_up else Cancel(leg.id)
 
 
 def add(state: CallState, event: AddParticipant) -> Next:
@@ -107,7 +104,7 @@ def drop(state: CallState, event: DropParty) -> Next:
     supervisor = state.supervision.leg if state.supervision is not None else None
     for leg in (*state.members, state.third, supervisor):
         if leg is not None and leg.id == event.leg:
-            return state, (_end(leg), Note(what="dropped", leg=leg.id, agent=leg.agent))
+            return state, (end_leg(leg), Note(what="dropped", leg=leg.id, agent=leg.agent))
     return state, ()
 
 
@@ -237,12 +234,13 @@ def _consulted(state: CallState) -> Next:
 def _transfer_now(state: CallState) -> Next:
     action = state.action
     state, ended = end_recording(state)
+    state, stopped = end_third(state)
     state, steps = let_agent_go(state, hang_up_leg=True)
     if action is None:
         then, more = hang_up(state)
     else:
         then, more = act(replace(state, intent=None), action)
-    return then, (Note(what="transferred"), *ended, Music(on=True), *steps, *more)
+    return then, (Note(what="transferred"), *ended, *stopped, Music(on=True), *steps, *more)
 
 
 def _complete_now(state: CallState) -> Next:

@@ -143,6 +143,17 @@ def let_agent_go(
     return replace(state, agent=None, supervision=None, is_joined=False), tuple(steps)
 
 
+def end_third(state: CallState) -> tuple[CallState, Commands]:
+    """Rung for an agent who hands the caller on: whoever has the caller next has not asked for them."""
+    if state.third is None:
+        return state, ()
+    return replace(state, third=None), (end_leg(state.third),)
+
+
+def end_leg(leg: Leg) -> HangUp | Cancel:
+    return HangUp(leg=leg.id) if leg.is_up else Cancel(leg.id)
+
+
 def take_over(state: CallState, other: Leg, *, returns: bool = False) -> Next:
     """Somebody else has the caller from now on; a pause of the talk before was not theirs."""
     state, resumed = end_pause(state)

@@ -348,6 +348,25 @@ def test_whoever_does_not_take_a_parked_caller_leaves_them_parked() -> None:
     assert (state.phase, state.third, steps) == (Phase.PARKED, None, ())
 
 
+RUNG_FOR_ADA = ConsultWith(endpoint="PJSIP/2", leg=THIRD, agent="ben")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        (*TO_TALK, ADD, TransferTo(RECEPTION), SplitDone()),
+        (*SPLIT_HOLD, RUNG_FOR_ADA, TransferTo(RECEPTION)),
+        (*TO_TALK, ADD, ParkCall(), SplitDone()),
+    ],
+)
+def test_a_third_who_still_rings_is_let_go_when_the_caller_is_handed_on(
+    path: tuple[Event, ...],
+) -> None:
+    state, steps = after(INBOUND, *path)
+    assert (state.third, steps.count(Cancel(THIRD))) == (None, 1)
+    assert after(state, LegUp(THIRD))[1] == (HangUp(leg=THIRD),)  # answered in that very moment
+
+
 # --- a parked caller whom nobody takes ----------------------------------------------------------------
 
 PARKED_TOO_LONG = (ParkCall(), SplitDone(), TimedOut(Timer.LONGEST_WAIT))
