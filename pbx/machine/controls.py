@@ -110,7 +110,7 @@ def drop(state: CallState, event: DropParty) -> Next:
 
 def supervise(state: CallState, event: Supervise) -> Next:
     known = state.supervision
-    if known is not None and known.leg.is_up:
+    if known is not None and known.leg.is_up and known.leg.agent == event.agent:
         return spy(replace(state, supervision=replace(known, mode=event.mode)))
     if known is not None:
         return state, (Note(what="supervision_refused"),)

@@ -51,7 +51,8 @@ def bridge_over(state: CallState, _event: BridgeOver) -> Next:
 def leg_gone(state: CallState, event: LegGone) -> Next:
     """Somebody other than the caller has left a call that is under way."""
     if state.supervision is not None and event.leg == state.supervision.leg.id:
-        return replace(state, supervision=None), (Note(what="supervisor_left", leg=event.leg),)
+        left = Note(what="supervisor_left", leg=event.leg, agent=state.supervision.leg.agent)
+        return replace(state, supervision=None), (left,)
     if state.third is not None and event.leg == state.third.id:
         return _third_gone(state, event)
     if state.agent is None or event.leg != state.agent.id:
@@ -276,5 +277,5 @@ def spy(state: CallState) -> Next:
     state = replace(state, supervision=up)
     return state, (
         Spy(leg=known.leg.id, on=on.id, mode=known.mode),
-        Note(what=f"supervisor_{known.mode}", leg=known.leg.id),
+        Note(what=f"supervisor_{known.mode}", leg=known.leg.id, agent=known.leg.agent),
     )

@@ -9,6 +9,7 @@ at as they come.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from pbx.machine.commands import Note
@@ -44,6 +45,15 @@ TOGETHER = frozenset({Phase.TALKING, Phase.SPLITTING, Phase.HELD})
 IN_CONFERENCE = "there is a conference: let one go first (drop), until two are left for the caller"
 NEEDED = "nobody is left for the caller then: hang up, transfer or park instead"
 
+REASONS: Final = {
+    "consultation_refused": "somebody is rung, or consulted, already",
+    "participant_refused": "somebody is being rung already, or the conference is full",
+    "unpark_refused": "somebody is being rung for this caller already",
+    "supervision_refused": "a supervisor is in this call, or being rung: one at a time",
+    "recording_must_go_on": "recording_must_go_on: the queue wants the recording, and allows no pause",
+}
+"""Of the words that the state table notes where it refuses a control."""
+
 
 def means_nothing(state: CallState, control: Control) -> str | None:
     """Why the control would change nothing now; None: it would do something."""
@@ -52,12 +62,31 @@ def means_nothing(state: CallState, control: Control) -> str | None:
     if then != state or len(words) < len(commands):
         return None
     if words:
-        return words[0]
+        return _why(words[0], state, control)
     if state.members:
         return IN_CONFERENCE
     if isinstance(control, DropParty) and state.agent is not None and state.agent.id == control.leg:
         return NEEDED
     return f"not possible while {state.phase.value}"
+
+
+def _why(word: str, state: CallState, control: Control) -> str:
+    """The word of the state table in a sentence for whoever asked."""
+    if isinstance(control, ChangeRecording) and word == "recording_refused":
+        return _why_not_recorded(state, control)
+    return REASONS.get(word, word)
+
+
+def _why_not_recorded(state: CallState, control: ChangeRecording) -> str:
+    if control.to == "on":
+        if state.consent is False:
+            return "the caller does not want to be recorded"
+        if state.recording:
+            return "the call is recorded already"
+        return "a recording begins only in a talk of two, while nobody else is rung"
+    if not state.recording:
+        return "nothing is recorded"
+    return "the recording is paused already" if state.is_muted else "the recording is not paused"
 
 
 def effect_of(control: Control, before: CallState) -> Effect:  # noqa: C901, PLR0911 - one case per control

@@ -696,6 +696,16 @@ def test_a_supervisor_listens_and_changes_the_mode_without_a_new_leg() -> None:
     assert after(state, barge)[1] == (Spy(leg=BOSS, on=ADA, mode="barge"),)
 
 
+def test_a_second_supervisor_does_not_change_what_the_first_one_does() -> None:
+    """Nobody is put into a talk aloud because somebody else asked for that for themselves."""
+    watch = Supervise(endpoint="PJSIP/7", leg=BOSS, mode="listen", agent="sue")
+    state, _ = after(INBOUND, *TO_TALK, watch, LegUp(BOSS))
+    other = Supervise(endpoint="PJSIP/2", leg=BEN, mode="barge", agent="ben")
+    assert after(state, other) == (state, ())
+    _, noted = on(state, gone(BOSS))
+    assert noted == (Note(what="supervisor_left", leg=BOSS, agent="sue"),)
+
+
 def test_recording_is_paused_and_resumed_only_when_there_is_one() -> None:
     state, _ = after(INBOUND, *TO_TALK)
     assert after(state, ChangeRecording("pause"))[1] == ()

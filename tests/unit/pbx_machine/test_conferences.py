@@ -30,7 +30,7 @@ from pbx.machine.events import (
 )
 from pbx.machine.plans import LegId
 from pbx.machine.state import Phase
-from router.telephony.effects import IN_CONFERENCE, NEEDED, effect_of, means_nothing
+from router.telephony.effects import IN_CONFERENCE, NEEDED, REASONS, effect_of, means_nothing
 from tests.unit.pbx_machine.one_call import (
     ADA,
     BEN,
@@ -106,7 +106,7 @@ def test_a_conference_does_not_grow_without_end() -> None:
         leg = LegId(f"leg{number}")
         state, _ = after(state, AddParticipant(endpoint="PJSIP/2", leg=leg), LegUp(leg))
     assert len(state.members) == MOST_MEMBERS
-    assert means_nothing(state, ONE_MORE) == "participant_refused"
+    assert means_nothing(state, ONE_MORE) == REASONS["participant_refused"]
 
 
 def test_a_supervisor_hears_who_is_left_while_the_caller_is_on_hold() -> None:

@@ -1,6 +1,7 @@
 """Whether a control means anything, and when it has come about: told from states alone."""
 
 import asyncio
+from typing import Literal
 
 import pytest
 from msgspec.structs import replace
@@ -23,10 +24,10 @@ from pbx.machine.events import (
     UnparkTo,
 )
 from pbx.machine.plans import LegId
-from pbx.machine.state import CallState, Kind, Leg, Phase
+from pbx.machine.state import CallState, Kind, Leg, Phase, Supervision
 from pbx.machine.table import on
 from router.telephony.call_control import DONE, Refusal, decode, encode
-from router.telephony.effects import Watch, effect_of, means_nothing
+from router.telephony.effects import REASONS, Watch, effect_of, means_nothing
 from rules.actions import End
 
 PHONE = {"endpoint": "PJSIP/6002", "leg": LegId("third")}
@@ -130,10 +131,34 @@ def test_a_recording_is_on_when_the_state_says_so():
     assert follow(call(recording=True, is_muted=True), ChangeRecording("resume")) == [DONE]
 
 
-def test_what_is_paused_already_cannot_be_paused_and_what_is_not_cannot_be_resumed():
-    muted = call(recording=True, is_muted=True)
-    assert means_nothing(muted, ChangeRecording("pause")) == "recording_refused"
-    assert means_nothing(call(recording=True), ChangeRecording("resume")) == "recording_refused"
+@pytest.mark.parametrize(
+    ("state", "to", "why"),
+    [
+        ({"recording": True, "is_muted": True}, "pause", "paused already"),
+        ({"recording": True}, "resume", "not paused"),
+        ({}, "off", "nothing is recorded"),
+        ({"recording": True}, "on", "recorded already"),
+        ({"consent": False}, "on", "does not want"),
+        ({"phase": Phase.HELD}, "on", "talk of two"),
+    ],
+)
+def test_why_a_recording_is_not_changed_is_said_in_words(
+    state: dict[str, object], to: Literal["on", "off", "pause", "resume"], why: str
+):
+    assert why in str(means_nothing(call(**state), ChangeRecording(to)))
+
+
+def test_what_the_state_table_notes_as_refused_is_said_in_words():
+    third = Leg(id=LegId("third"), endpoint="PJSIP/6003")
+    busy = call(third=third, supervision=Supervision(leg=third, mode="listen"))
+    parked = call(Phase.PARKED, agent=None, third=third)
+    for state, control in (
+        (busy, ConsultWith(**PHONE)),
+        (busy, AddParticipant(**PHONE)),
+        (busy, Supervise(endpoint="PJSIP/6002", leg=LegId("boss"), mode="listen")),
+        (parked, UnparkTo(**PHONE)),
+    ):
+        assert means_nothing(state, control) in REASONS.values(), control
 
 
 class Moving:
