@@ -76,7 +76,8 @@ class QueueWait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OfferMade(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One phone rung: `outcome` is `answered`, `busy`, `no_answer`, … or empty while it rings."""
+    """One phone rung: `outcome` is `answered`, `busy`, `no_answer`, … (`cancelled`: another one answered, or
+    the caller left) or empty while it rings."""
 
     leg: str
     at_ms: int
@@ -119,6 +120,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 QUEUED, RECORDED, DECIDED, TALKING = "queued", "recorded", "decided", "talking"
 MESSAGE_KEPT, CALLBACK_PROMISED, CONFERENCE = "message_kept", "callback_promised", "conference"
+OFFERED, ANSWERED, CANCELLED = "offered", "answered", "cancelled"
+_HOW_IT_WENT = (ANSWERED, "offer_", "dial_")
 _TOGETHER = frozenset({TALKING, CONFERENCE})
 _LEFT_LINE = (TALKING, "caller_", "queue_", CALLBACK_PROMISED, "hung_up_by_", "dequeued")
 _SAY_HOW_IT_WENT = (QUEUED, RECORDED, MESSAGE_KEPT, CONFERENCE, *_LEFT_LINE)
@@ -150,7 +153,7 @@ def fold(head: Head, events: Sequence[Happened], end: End | None) -> CallRecord:
         rules=tuple(event.detail for event in happened if event.what == DECIDED),
         digits={} if end is None else end.digits,
         waits=_waits(happened, end),
-        offers=_offers(happened),
+        offers=_offers(happened, end),
         agents=tuple(
             dict.fromkeys(e.agent for e in happened if e.what in _TOGETHER and e.agent is not None)
         ),
@@ -208,25 +211,27 @@ def _waits(happened: Sequence[Happened], end: End | None) -> tuple[QueueWait, ..
     return tuple(waits)
 
 
-def _offers(happened: Sequence[Happened]) -> tuple[OfferMade, ...]:
+def _offers(happened: Sequence[Happened], end: End | None) -> tuple[OfferMade, ...]:
     offers: dict[str, OfferMade] = {}
     for event in happened:
         if event.what == TALKING and event.agent is not None:
             # Whoever talks has answered, even if the controller died before it wrote that down.
-            for leg, made in offers.items():
-                if made.agent == event.agent and not made.outcome:
-                    offers[leg] = msgspec.structs.replace(
-                        made, ended_ms=event.at_ms, outcome="answered"
-                    )
-        if event.leg is None:
-            continue
-        if event.what == "offered":
+            theirs = [leg for leg, made in offers.items() if made.agent == event.agent]
+            _conclude(offers, theirs, event.at_ms, ANSWERED)
+        if event.what == OFFERED and event.leg is not None:
             made = OfferMade(leg=event.leg, agent=event.agent, at_ms=event.at_ms)
             offers.setdefault(event.leg, made)
-        elif event.leg in offers and not offers[event.leg].outcome:
-            outcome = event.what.removeprefix("offer_")
-            if event.what == "answered" or event.what != outcome:
-                offers[event.leg] = msgspec.structs.replace(
-                    offers[event.leg], ended_ms=event.at_ms, outcome=outcome
-                )
+        elif event.leg in offers and event.what.startswith(_HOW_IT_WENT):
+            _conclude(offers, [event.leg], event.at_ms, event.what.partition("_")[2] or ANSWERED)
+        if event.what == ANSWERED or event.what.startswith(_LEFT_LINE):
+            # Whoever else was rung for the caller is not any more.
+            _conclude(offers, offers, event.at_ms, CANCELLED)
+    if end is not None:
+        _conclude(offers, offers, end.at_ms, CANCELLED)
     return tuple(offers.values())
+
+
+def _conclude(offers: dict[str, OfferMade], legs: Iterable[str], at_ms: int, outcome: str) -> None:
+    """Those of these offers that are not over yet are now."""
+    for leg in [leg for leg in legs if not offers[leg].outcome]:
+        offers[leg] = msgspec.structs.replace(offers[leg], ended_ms=at_ms, outcome=outcome)

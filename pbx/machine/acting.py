@@ -223,4 +223,5 @@ def _dial(state: CallState, plan: DialPlan) -> Next:
     )
     heard = Music(on=True) if state.is_up else Ringback()
     dialing = replace(state, phase=Phase.DIALING, plan=plan, offers=legs, token="", dialogue=None)
-    return dialing, (heard, *ring)
+    noted = (Note(what="offered", leg=leg.id, agent=leg.agent) for leg in legs)
+    return dialing, (heard, *ring, *noted)

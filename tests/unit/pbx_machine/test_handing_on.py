@@ -348,6 +348,12 @@ def test_whoever_does_not_take_a_parked_caller_leaves_them_parked() -> None:
     assert (state.phase, state.third, steps) == (Phase.PARKED, None, ())
 
 
+def test_whoever_is_rung_by_name_is_noted_as_offered() -> None:
+    state, _ = after(INBOUND, *TO_TALK, TransferTo(RECEPTION), SplitDone())
+    _, steps = on(state, Planned(TO_ADA))
+    assert Note(what="offered", leg=BEN, agent="ada") in steps
+
+
 RUNG_FOR_ADA = ConsultWith(endpoint="PJSIP/2", leg=THIRD, agent="ben")
 
 
