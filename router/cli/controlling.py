@@ -305,9 +305,7 @@ def validate(shell: Shell, queue: str, number: str, tenant: str | None, as_json:
     async def work(telephony: "Telephony", name: str) -> str:
         try:
             await _desk(telephony, name).validate(queue, number, soon())
-        except NotFoundError:
-            return f"there is no queue {queue}"
-        except (ConflictError, InvalidInputError) as error:
+        except (ConflictError, InvalidInputError, NotFoundError) as error:
             return str(error)
         return ""
 
@@ -382,10 +380,7 @@ def cancel(shell: Shell, callback: str, tenant: str | None) -> None:
     """Give CALLBACK up, unless it is being made at this moment."""
 
     async def work(telephony: "Telephony", name: str) -> None:
-        try:
-            await telephony.callbacks.cancel(name, callback, soon())
-        except NotFoundError:
-            raise NotFoundError(f"there is no callback {callback}") from None
+        await telephony.callbacks.cancel(name, callback, soon())
 
     _with_telephony(shell, tenant, work)
     click.echo(f"{callback} is cancelled")

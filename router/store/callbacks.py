@@ -186,7 +186,7 @@ class Callbacks(Operations):
         """Give it up; `NotFoundError`, `ConflictError` (it is over, or being dialled)."""
         found = await self.get(tenant, callback_id, deadline)
         if found is None:
-            raise NotFoundError
+            raise NotFoundError(f"there is no callback {callback_id}")
         is_over = await self.settle(
             tenant, found.about, Status.CANCELLED, owner="", deadline=deadline
         )

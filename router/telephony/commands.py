@@ -66,7 +66,7 @@ from router.telephony.call_control import (
 )
 from router.telephony.effects import Watch, effect_of, means_nothing
 from router.telephony.setting_out import DIAL_RING_S, Planner, Trunk, new_leg
-from rules.actions import Action, Enqueue, Forward, Route, TargetType
+from rules.actions import Action, Enqueue, Forward, Menu, Route, TargetType
 
 LOOK_S: Final = 1.0
 STORE_S: Final = 1.0
@@ -348,6 +348,9 @@ class RemoteControl:
         if self._calls.find(command.call) is not None:
             return DONE
         shown = self._shown(command.shown)
+        if isinstance(command.action, Menu):
+            for choice in (*command.action.choices.values(), command.action.otherwise):
+                self._check(choice)
         return self._begin(
             CallState(
                 id=command.call,
@@ -371,7 +374,7 @@ class RemoteControl:
     # --- numbers and phones -------------------------------------------------------------------------
 
     def _check(self, action: Action) -> None:
-        """The agent leaves with a transfer: nobody is to be left with a caller who can go nowhere."""
+        """Nobody is to be left with a caller, or with a key to press, who can go nowhere."""
         match action:
             case Forward(number=number):
                 self._way_to(number)
@@ -384,7 +387,9 @@ class RemoteControl:
         if party.agent is None:
             return self._way_to(party.number)
         known = self._planner.agent(party.agent)
-        if known is None or known.endpoint is None:
+        if known is None:
+            raise _RefusedError(Refusal.NO_PHONE, "there is no such agent")
+        if known.endpoint is None:
             raise _RefusedError(Refusal.NO_PHONE, "this agent has no phone here")
         return known.endpoint
 

@@ -92,7 +92,7 @@ class CallbackDesk:
         """Everything but duplicates, which only the store can tell."""
         entry = self._planner.queue(queue)
         if entry is None:
-            raise NotFoundError
+            raise NotFoundError(f"there is no queue {queue}")
         allowed = self._dialable.check(number)
         if allowed is None:
             message = (

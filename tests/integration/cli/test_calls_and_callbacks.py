@@ -182,6 +182,6 @@ async def test_a_number_that_may_not_be_called_back_is_said_to_be_so(terminal: T
     told = await terminal.run("callbacks", "validate", "support", "+12125550142", "--json", code=1)
     assert json.loads(told)["possible"] is False
     await terminal.run("callbacks", "create", "support", "+12125550142", code=2)
-    assert "no queue nowhere" in await terminal.run(
-        "callbacks", "validate", "nowhere", "030777", code=1
-    )
+    nowhere = ("nowhere", "030777")
+    assert "no queue nowhere" in await terminal.run("callbacks", "validate", *nowhere, code=1)
+    assert "no queue nowhere" in await terminal.run("callbacks", "create", *nowhere, code=2)

@@ -114,6 +114,13 @@ async def test_what_may_not_be_called_back_is_refused(
     assert (await api.ask("GET", "/callbacks")).data == []
 
 
+async def test_what_there_is_not_is_named(api: ApiServer):
+    reply = await api.ask("POST", "/callbacks", {**BODY, "queue": "nowhere"})
+    assert reply.body["message"] == "there is no queue nowhere"
+    reply = await api.ask("DELETE", "/callbacks/cb-x")
+    assert (reply.status, reply.body["message"]) == (404, "there is no callback cb-x")
+
+
 async def test_callbacks_are_filtered_and_paged(api: ApiServer):
     made = []
     for number in range(4):

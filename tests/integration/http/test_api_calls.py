@@ -511,6 +511,13 @@ async def test_a_menu_is_played_to_whoever_answers(world: World):
             400,
             "menu.choices.1.queue",
         ),
+        *(
+            ("/calls/menu", {"to": "030777", "menu": {"prompt": "x", **leads}}, 400, None)
+            for leads in (
+                {"choices": {"1": {"number": "0900 5 123456"}}},
+                {"choices": {"1": {"message": "m"}}, "otherwise": {"agent": "cyd"}},
+            )
+        ),
     ],
 )  # fmt: skip
 async def test_a_call_that_may_not_be_is_not_begun(

@@ -630,7 +630,9 @@ async def test_a_supervisor_of_a_call_that_was_taken_over_changes_the_mode(world
     listening = Supervision(leg=boss, mode="listen")
     scene = Scene(world, replace(INBOUND, phase=Phase.TALKING, agent=ada, supervision=listening))
     async with scene.running() as session:
-        session.post(Supervise(endpoint="PJSIP/6002", leg=LegId("new"), mode="whisper"))
+        session.post(
+            Supervise(endpoint="PJSIP/6002", leg=LegId("new"), mode="whisper", agent="boss")
+        )
         await scene.until(lambda: scene.asterisk.sent)
     (key,) = scene.asterisk.sent
     assert isinstance(key, PlayDtmf)
