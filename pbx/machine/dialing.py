@@ -13,12 +13,22 @@ from pbx.machine.commands import (
     Note,
     NoteUnanswered,
     Over,
+    ReleaseAgent,
     Ring,
     Ringback,
     Say,
     WrapUp,
 )
-from pbx.machine.events import Answered, Begin, Confirmed, Gone, LegGone, LegPlayed, LegUp
+from pbx.machine.events import (
+    Answered,
+    Begin,
+    Confirmed,
+    Gone,
+    HangUpCall,
+    LegGone,
+    LegPlayed,
+    LegUp,
+)
 from pbx.machine.plans import DialPlan, EndPlan
 from pbx.machine.queueing import agent_let_down, join
 from pbx.machine.state import CallState, Kind, Phase, without_offer
@@ -150,6 +160,17 @@ def first_agent_gone(state: CallState, event: LegGone) -> Next:
     if state.token:
         return then, (NoteUnanswered(agent=agent.agent, token=state.token, why=event.why), *more)
     return then, more
+
+
+def called_off(state: CallState, _event: HangUpCall) -> Next:
+    """There is no customer's channel yet whose end would end the call: the agent's is all there is."""
+    agent = state.agent
+    then, steps = _give_up(state, Note(what="hung_up_by_control"))
+    if agent is None or agent.agent is None:
+        return then, steps
+    # While the confirmation is under way one of the two means something; see `agent_let_down`.
+    given = (ReleaseAgent(agent=agent.agent, token=state.token),) if state.token else ()
+    return then, (*given, WrapUp(agent.agent), *steps)
 
 
 def _give_up(state: CallState, noted: Note) -> Next:

@@ -217,6 +217,7 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.RINGING_AGENT, LegUp): dialing.first_agent_up,
     (Phase.RINGING_AGENT, Confirmed): dialing.first_agent_confirmed,
     (Phase.RINGING_AGENT, LegGone): dialing.first_agent_gone,
+    (Phase.RINGING_AGENT, HangUpCall): dialing.called_off,
     (Phase.RINGING_CUSTOMER, LegUp): dialing.customer_up,
     (Phase.RINGING_CUSTOMER, LegGone): dialing.first_agent_gone,
     (Phase.ANSWERING, Answered): _answered,

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from pbx.machine.commands import ConfirmAgent, Note, Over
-from pbx.machine.events import Begin, Confirmed, Event, Gone, LegUp, Recovered
-from pbx.machine.state import Kind
+from pbx.machine.commands import ConfirmAgent, HangUp, Note, Over, ReleaseAgent, WrapUp
+from pbx.machine.events import Begin, Confirmed, Event, Gone, HangUpCall, LegUp, Recovered
+from pbx.machine.state import Kind, Phase
 from pbx.machine.table import on
 from router.call_record import Direction, Happened, Head, OfferMade, fold
 from tests.unit.pbx_machine.one_call import ADA, CALLER, CLICK, gone
@@ -63,3 +63,21 @@ def test_whoever_takes_over_asks_again_whether_the_agent_who_has_answered_has_th
     confirm = ConfirmAgent(agent="ada", token="t1")
     assert confirm in asked
     assert on(state, alive) == (state, (confirm,))
+
+
+@pytest.mark.parametrize("path", [(Begin(),), (Begin(), LegUp(ADA))])
+def test_a_call_that_is_called_off_before_the_customer_is_dialled_ends_at_once(
+    path: tuple[Event, ...],
+) -> None:
+    state = CALLBACK
+    for event in path:
+        state, _ = on(state, event)
+    state, steps = on(state, HangUpCall())
+    assert state.phase is Phase.ENDED
+    assert steps == (
+        ReleaseAgent(agent="ada", token="t1"),
+        WrapUp("ada"),
+        Note(what="hung_up_by_control"),
+        HangUp(leg=ADA),
+        Over(),
+    )
