@@ -88,7 +88,7 @@ class Lane:
 
 
 class Lanes:
-    """All lanes of one call, made when first needed: one per channel, one for the store.
+    """All lanes of one call, made when first needed: one per channel, one for the store, one for files.
 
     `on_full` is told when work had to be refused: the call cannot go on as if it had been done.
     """
@@ -107,6 +107,11 @@ class Lanes:
     def store(self) -> Lane:
         """Questions to and news for the outside."""
         return self._lane("store")
+
+    @property
+    def files(self) -> Lane:
+        """What becomes of recordings: a slow disk must not hold up what the call is to do next."""
+        return self._lane("files")
 
     @property
     def stop(self) -> Lane:

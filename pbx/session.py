@@ -59,6 +59,8 @@ DONE_AGAIN = frozenset({CancelTimer, Note, Play, Say, SetTimer})
 """What does not wait until it is written: whoever takes over begins a prompt anew anyway."""
 LAST_WORDS_S = 30.0
 """The store is given so long to hear the last of a call that has ended."""
+LAST_FILES_S = 15.0
+"""Of it, recordings to be handed over before the call is forgotten."""
 
 
 class Session:
@@ -283,5 +285,11 @@ class Session:
     async def _over(self, _: Over) -> None:
         self._recording.finish()
         self._outside.records.close(self.state, cause=self._cause)
-        call_id = self.state.id
-        self._call.lanes.store.add(lambda: self._outside.journal.forget(call_id))
+        call_id, lanes = self.state.id, self._call.lanes
+
+        async def forget() -> None:
+            # What was recorded is on record by then, or found by who looks for what was left behind.
+            await lanes.files.is_empty(LAST_FILES_S)
+            await self._outside.journal.forget(call_id)
+
+        lanes.store.add(forget)

@@ -49,7 +49,7 @@ class RecordingCarrier:
             call.outside.records.note(state, Note(what=what))
             call.post(RecordingFailed(file=file))
 
-        call.lanes.store.add(work)
+        call.lanes.files.add(work)
 
     async def _set_recording(self, command: SetRecording) -> None:
         match command.to:
