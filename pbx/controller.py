@@ -223,6 +223,9 @@ class Controller:
 
     def _channel(self, event: NewChannel) -> None:
         self.channels.seen(event.uniqueid, event.channel)
+        cause = self.channels.unwanted(event.uniqueid)
+        if cause is not None:
+            self._hang_up(event.uniqueid, cause)
 
     def _agi_started(self, event: AgiStarted) -> None:
         channel = self.channels.seen(event.uniqueid, event.channel)

@@ -1,6 +1,7 @@
 """Every channel that is alive, as Asterisk reports it: what commands need to know of it."""
 
 import asyncio
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,10 @@ def endpoint_of(name: ChannelName) -> str:
     Asterisk's own."""
     endpoint, _, _ = name.rpartition("-")
     return "" if name.startswith("Local/") else endpoint
+
+
+MOST_UNWANTED: Final = 1_000
+"""Of the latest so many is known that they are to end as soon as they appear."""
 
 
 class Channel(msgspec.Struct, kw_only=True):
@@ -34,6 +39,7 @@ class Channels:
         self._by_id: dict[str, Channel] = {}
         self._in: dict[str, list[Channel]] = {}
         self._awaited: dict[str, list[asyncio.Future[None]]] = {}
+        self._unwanted: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -46,6 +52,16 @@ class Channels:
             known = self._by_id[key] = Channel(name=name, id=unique_id)
         known.name = name  # a channel can be renamed (masquerade)
         return known
+
+    def end_when_seen(self, unique_id: UniqueId, cause: int) -> None:
+        """Nobody wants this channel any more, and there is none yet: one that appears is to be ended."""
+        self._unwanted[unique_id.lower()] = cause
+        if len(self._unwanted) > MOST_UNWANTED:
+            del self._unwanted[next(iter(self._unwanted))]
+
+    def unwanted(self, unique_id: UniqueId) -> int | None:
+        """With which cause to end a channel that has appeared; None: it is not to be ended. Told once."""
+        return self._unwanted.pop(unique_id.lower(), None)
 
     def find(self, unique_id: str) -> Channel | None:
         return self._by_id.get(unique_id.lower())
@@ -94,6 +110,7 @@ class Channels:
     def clear(self) -> None:
         self._by_id.clear()
         self._in.clear()
+        self._unwanted.clear()
         for waiting in self._awaited.values():
             for one in waiting:
                 _tell(one)

@@ -12,7 +12,6 @@ from pbx.ami.values import UniqueId
 from pbx.carriers.call import ACTION_S, Call, Handlers
 from pbx.errors import (
     AmiDownError,
-    ChannelGoneError,
     OutcomeUnknownError,
     PbxError,
     RefusedError,
@@ -80,5 +79,13 @@ class PhoneCarrier:
     async def _end(self, leg: LegId, cause: int) -> None:
         if self._call.is_gone(leg):
             return  # both ends of a talk go in one moment: the other one was heard of as well
-        with contextlib.suppress(ChannelGoneError, RefusedError):  # refused: it is gone already
-            await self._call.send(Hangup(channel=UniqueId(leg), cause=cause))
+        hang_up = Hangup(channel=UniqueId(leg), cause=cause)
+        try:
+            await self._call.send(hang_up)
+        except RefusedError:
+            # It is gone; or is only just rung: Asterisk says yes to that before there is a channel.
+            if self._call.name_of(leg) is None:
+                self._call.channels.end_when_seen(UniqueId(leg), cause)
+                return
+            with contextlib.suppress(RefusedError):
+                await self._call.send(hang_up)

@@ -298,6 +298,22 @@ async def test_a_busy_customer_is_told_to_the_agent_and_the_call_ends(
     assert channels_of(asterisk) == 0
 
 
+async def test_a_phone_is_not_rung_for_a_call_that_was_over_before_its_channel_appeared(
+    asterisk: Instance, world: World, phones_folder: Path
+):
+    """Asterisk refuses to hang up what it has only just promised to ring."""
+    calls = 8
+    ringing = phone(phones_folder, "phone_rings_on", port=PHONES["6001"], count=calls)
+    async with controlled(asterisk, world) as controller, ringing:
+        for number in range(calls):
+            session = controller.begin(click_to_call())
+            assert session is not None
+            session.post(HangUpCall())
+            await until_over(world, calls=number + 1)
+            await until(lambda: channels_of(asterisk) == 0, "the phone to stop ringing", 4)
+    assert world.what().count("hung_up_by_control") == calls
+
+
 async def test_a_callback_customer_first_ends_in_line_for_an_agent(
     asterisk: Instance, world: World, phones_folder: Path
 ):
