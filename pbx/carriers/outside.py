@@ -17,6 +17,7 @@ from pbx.machine.commands import (
 )
 from pbx.machine.events import CallbackPromised, Confirmed, Planned
 from pbx.machine.plans import LoginPlan, QueuePlan
+from pbx.machine.state import CallState
 
 
 class OutsideCarrier:
@@ -43,7 +44,7 @@ class OutsideCarrier:
     def wake(self) -> None:
         """An agent may be free for this call: ask again, if it still waits. Once at a time."""
         state = self._call.state
-        if state.in_line and not state.offers and state.queue is not None:
+        if _looks_for_an_agent(state) and state.queue is not None:
             self._stand(state.queue)
 
     def _later(self, work: Callable[[], Awaitable[object]]) -> None:
@@ -76,7 +77,9 @@ class OutsideCarrier:
 
         async def work() -> None:
             self._stands_again = False
-            if call.state.in_line:  # it may have left while this work waited its turn
+            # It may have left, or have got an agent, while this work waited its turn: to ask then
+            # would put a call that talks into the line.
+            if _looks_for_an_agent(call.state):
                 plan_now = call.state.queue or plan
                 call.post(await call.outside.queueing.stand_in_line(call.state, plan_now))
 
@@ -148,3 +151,8 @@ class OutsideCarrier:
             call.post(CallbackPromised(ok=ok))
 
         self._later(work)
+
+
+def _looks_for_an_agent(state: CallState) -> bool:
+    """Whether the call waits for one: no phone rings for it, and nobody has answered."""
+    return state.in_line and not state.offers and state.agent is None
