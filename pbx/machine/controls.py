@@ -209,6 +209,9 @@ def split_failed(state: CallState, _event: SplitFailed) -> Next:
         then, steps = split_done(state, SplitDone())
         return then, (failed, *steps)
     if state.intent is Intent.COMPLETE:
+        if state.third is None:  # gone meanwhile, and the agent waits with nobody
+            then, steps = join_again(replace(state, intent=None))
+            return then, (failed, *steps)
         return replace(state, phase=Phase.CONSULTING, intent=None), (failed,)
     if state.intent is Intent.KEEP_HELD:
         # The caller hears music, whatever became of the other one.

@@ -146,8 +146,8 @@ def look_again(state: CallState) -> Next:
 
 def confirmed(state: CallState, event: Confirmed) -> Next:
     """The reservation holds: tell the agent who is there, then join; else hold on."""
-    if state.agent is None or event.agent != state.agent.agent:
-        return state, ()
+    if state.agent is None or event.agent != state.agent.agent or not state.token:
+        return state, ()  # or confirmed already: whoever takes over asks again, perhaps twice
     if event.ok:
         return whisper(replace(state, token="", in_line=False))
     lost = Note(what="reservation_lost", agent=event.agent)

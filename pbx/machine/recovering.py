@@ -32,7 +32,7 @@ from pbx.machine.commands import (
 )
 from pbx.machine.dialing import begin_call
 from pbx.machine.dialogues import promise
-from pbx.machine.events import Begin, Bridged, Recovered, SplitDone
+from pbx.machine.events import Begin, Bridged, Recovered, SplitDone, SplitFailed
 from pbx.machine.plans import EndPlan
 from pbx.machine.state import CallState, Intent, Phase
 
@@ -140,7 +140,7 @@ def _split(state: CallState, event: Recovered) -> Next:
         legs = [state.agent.id, *({state.channel} & event.bridged)]
         return state, tuple(map(LeaveConference, legs))
     if state.channel in event.bridged:
-        return replace(state, phase=Phase.TALKING, intent=None), ()
+        return controls.split_failed(state, SplitFailed())
     return controls.split_done(state, SplitDone())
 
 

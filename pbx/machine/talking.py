@@ -164,7 +164,7 @@ def take_over(state: CallState, other: Leg, *, returns: bool = False) -> Next:
 
 def join_again(state: CallState) -> Next:
     if state.agent is None:
-        return hang_up(state)
+        return serve_anew(state)
     talking = replace(state, phase=Phase.TALKING)
     return talking, (Music(on=False), Bridge(state.agent.id), Note(what="resumed"))
 
