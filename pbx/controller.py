@@ -60,6 +60,8 @@ PHONES = "crosspoint-phones"
 DOORS = ("crosspoint-in", PHONES)
 """Contexts of the dialplan through which calls come to us."""
 LIST_S = 10.0
+LIST_AGAIN_S = 1.0
+"""Who may not list the channels is told so at once, every time."""
 WAKES_AGAIN_S = 1.0
 TAKEN_S = 5.0
 """How often is looked whether another installation has left this Asterisk."""
@@ -185,11 +187,26 @@ class Controller:
             self._outside.records.close(session.state, cause=BROKEN)
             for left in (session.state.channel, *(leg.id for leg in session.state.legs())):
                 self._hang_up(UniqueId(left), BROKEN)
+            await self._put_away(session.state)
         finally:
             self.sessions.pop(session.state.id, None)
             for known in map(str.lower, session.known_by):
                 if self._by_leg.get(known) is session:
                     del self._by_leg[known]
+
+    async def _put_away(self, state: CallState) -> None:
+        """Of a call that broke nothing is left: nobody waits in line, or is kept for a caller, for ever."""
+        queueing = self._outside.queueing
+        agents = [leg.agent for leg in state.legs() if leg.agent is not None]
+        try:
+            await queueing.leave_line(state, keep=False)
+            for agent in agents:
+                if state.token:
+                    await queueing.release(agent, state.token)
+                await queueing.wrap_up(agent)
+            await self._outside.journal.forget(state.id)
+        except Exception as error:  # noqa: BLE001 - as above; what broke the call may break this
+            log.error("call_not_put_away", error=type(error).__name__)  # noqa: TRY400 - stacks hold values
 
     async def _listen_for_wakes(self) -> None:
         while True:
@@ -354,8 +371,9 @@ class Controller:
             rows = await self.client.channels(by_s)
             devices = await self.client.device_states(by_s)
         except PbxError as error:
-            # Broken again: the next connect asks anew. Too slow: ask again now.
+            # Broken again: the next connect asks anew. Too slow, or refused: ask again in a moment.
             log.warning("reconcile_failed", code=error.code)
+            await asyncio.sleep(LIST_AGAIN_S)
             if self.client.state is LinkState.READY:
                 self._ready.set()
             return

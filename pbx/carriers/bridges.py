@@ -3,11 +3,20 @@
 import asyncio
 import contextlib
 
+import structlog
+
 from pbx.ami import agi
 from pbx.ami.actions import PlayDtmf, Redirect, redirect_both
+from pbx.ami.client import LinkState
 from pbx.ami.values import UniqueId
 from pbx.carriers.call import Call, Handlers
-from pbx.errors import PbxError, RefusedError
+from pbx.errors import (
+    AgiRefusedError,
+    AmiBusyError,
+    OutcomeUnknownError,
+    PbxError,
+    RefusedError,
+)
 from pbx.machine.commands import (
     Bridge,
     BridgeLegs,
@@ -19,6 +28,8 @@ from pbx.machine.commands import (
 )
 from pbx.machine.events import BridgeOver, SplitDone, SplitFailed
 from pbx.machine.plans import LegId
+
+log = structlog.get_logger(__name__)
 
 LONGEST_TALK_S = 24 * 3600.0
 SPLIT_S = 3.0
@@ -87,6 +98,10 @@ class BridgeCarrier:
                 self._under_way += 1
                 try:
                     await call.agi(call.state.channel, agi.bridge(name), LONGEST_TALK_S)
+                except (AgiRefusedError, AmiBusyError, OutcomeUnknownError) as error:
+                    if call.client.state is not LinkState.READY:
+                        raise  # whether they are joined is seen when Asterisk is back
+                    log.info("bridge_broke_off", code=error.code)
                 finally:
                     self._under_way -= 1
             if this == self._bridges:

@@ -1,16 +1,30 @@
 """What comes in the few milliseconds in which a call is between two states, or while something is slow."""
 
 import asyncio
+import contextlib
 from pathlib import Path, PurePosixPath
 
 import pytest
 from msgspec.structs import replace
 
+import pbx.controller
+from pbx.ami import agi
 from pbx.ami.actions import Hangup
+from pbx.ami.client import LinkState
+from pbx.ami.events import ChannelListed
+from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
-from pbx.errors import RefusedError
+from pbx.claim import Claim
+from pbx.controller import Controller
+from pbx.errors import (
+    AgiRefusedError,
+    AmiBusyError,
+    OutcomeUnknownError,
+    PbxError,
+    RefusedError,
+)
 from pbx.legs import MOST_UNWANTED, Channels
-from pbx.machine.events import Begin, Gone, LegGone, LegUp, SplitDone, TransferTo
+from pbx.machine.events import Begin, Gone, LegGone, LegUp, Recovered, SplitDone, TransferTo
 from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Leg, Phase
 from pbx.ports import RecordingStarted
@@ -140,3 +154,96 @@ def test_channels_that_never_appear_are_not_waited_for_without_end():
         channels.end_when_seen(UniqueId(f"leg-{number}"), 26)
     assert channels.unwanted(UniqueId("leg-0")) is None
     assert channels.unwanted(UniqueId("leg-1")) == 26
+
+
+@pytest.mark.parametrize("error", [AmiBusyError(), AgiRefusedError(status=511)])
+async def test_a_caller_who_cannot_be_joined_with_the_agent_goes_back_into_the_line(
+    world: World, error: PbxError
+):
+    world.free = ["ada"]
+    scene = Scene(world)
+
+    def fails(one: object) -> PbxError | None:
+        is_bridge = isinstance(one, agi.AgiCommand) and one.enters_bridge
+        return error if is_bridge else None
+
+    scene.asterisk.fails = fails
+    async with scene.running() as session:
+        session.post(Begin())
+        await scene.until(lambda: session.state.offers)
+        agent = session.state.offers[0].id
+        scene.channels.seen(UniqueId(agent), ChannelName("PJSIP/6001-1"))
+        session.post(LegUp(agent))
+        await scene.until(lambda: session.state.phase is Phase.HOLDING and world.wrapped_up)
+        assert session.state.goes_first
+    assert [one.channel for one in scene.asterisk.sent if isinstance(one, Hangup)] == [agent]
+
+
+async def test_two_whose_connection_to_us_is_lost_go_on_talking(world: World):
+    scene = Scene(world, replace(INBOUND, phase=Phase.TALKING, is_up=True, agent=ADA))
+    scene.channels.seen(UniqueId(ADA.id), ChannelName("PJSIP/6001-1"))
+
+    def fails(one: object) -> PbxError | None:
+        if isinstance(one, agi.AgiCommand) and one.enters_bridge:
+            scene.asterisk.state = LinkState.DOWN
+            return OutcomeUnknownError()
+        return None
+
+    scene.asterisk.fails = fails
+    async with scene.running() as session:
+        session.post(Recovered(alive=frozenset({CALLER, ADA.id})))
+        await scene.until(lambda: scene.asterisk.state is LinkState.DOWN)
+        await session._call.lanes.caller.is_empty(1)
+        await asyncio.sleep(0.02)
+        assert session.state.phase is Phase.TALKING
+
+
+async def test_of_a_call_that_breaks_nobody_is_left_in_line_or_reserved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    plan = await world.plan(INBOUND, SUPPORT)
+    assert isinstance(plan, QueuePlan)
+    offered = replace(ADA, is_up=False)
+    state = replace(
+        INBOUND, phase=Phase.HOLDING, queue=plan, in_line=True, offers=(offered,), token="t1"
+    )
+    world.line, world.tokens, world.busy = ["c1"], {"ada": "t1"}, {"ada": "c1"}
+    await world.save(state)
+    controller = Controller(AmiSettings(secret="s"), world.outside())
+    session = controller._adopt(state)
+
+    async def breaks() -> None:
+        raise KeyError
+
+    monkeypatch.setattr(session, "run", breaks)
+    await controller._live(session)
+    assert (world.line, world.busy, world.tokens, world.saved) == ([], {}, {}, {})
+    assert world.closed == ["c1"]
+    assert controller.sessions == {}
+
+
+@pytest.mark.parametrize("pause_s", [60.0, 0.0])
+async def test_an_asterisk_that_refuses_to_list_its_channels_is_asked_again_but_not_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, pause_s: float
+):
+    monkeypatch.setattr(pbx.controller, "LIST_AGAIN_S", pause_s)
+    controller, asked = Controller(AmiSettings(secret="s"), world.outside()), 0
+
+    async def refuse(_by_s: float) -> list[ChannelListed]:
+        nonlocal asked
+        asked += 1
+        raise RefusedError(reason="Permission denied")
+
+    monkeypatch.setattr(controller.client, "channels", refuse)
+    monkeypatch.setattr(controller.client, "run", asyncio.Event().wait)
+    monkeypatch.setattr(Claim, "take", lambda *_: asyncio.sleep(0, result=True))
+    controller.client.state = LinkState.READY
+    controller._on_state(LinkState.READY)
+    task = asyncio.create_task(controller.run())
+    for _ in range(100):  # turns of the loop: nothing here waits for more
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert (asked == 1) is (pause_s > 0)
+    assert asked >= 1
