@@ -251,6 +251,7 @@ class StoreQueueing:
             known.is_offered = False
             return Placed(left_s=plan.hold.left_s)  # the place is in the store, wherever that is
         if plan.only_now:
+            self._refused.pop(state.id, None)
             self._holding.leave_later(state.id, 0)
             return NotPlaced(NotPlacedBecause.STORE_DOWN)
         waiting = self._holding.begin(state.id, plan.queue, is_placed=False)
@@ -371,7 +372,8 @@ class StoreQueueing:
 
     async def unanswered(self, state: CallState, agent: str, token: str, why: Gone) -> None:
         is_off = why in _OFF_THE_HOOK
-        if state.in_line:  # forgotten when it leaves
+        if state.in_line and state.queue is not None and state.queue.only_now:
+            # Only such a call asks whom it was refused by. Forgotten when it leaves.
             self._refused.setdefault(state.id, set()).add(agent)
         await self._tell(
             lambda deadline: self._agents.unanswered(
@@ -427,7 +429,9 @@ class StoreQueueing:
     async def _tell(self, work: Tell) -> None:
         """Tell the store until it has heard it, within bounds. What is told may be told twice, and late:
         it names the call or the token that it is about."""
-        if await self._tells(work, in_s(TELL_S)):
+        # One who waits is enough to know that the store is away: a call that has several to tell of would
+        # else be kept for so long that its own end is told no more.
+        if await self._tells(work, in_s(STORE_S if self._untold else TELL_S)):
             return
         if len(self._untold) >= MOST_UNTOLD:
             _log.error("agent_never_told", most=MOST_UNTOLD)

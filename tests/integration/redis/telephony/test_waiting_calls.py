@@ -360,7 +360,7 @@ async def test_only_now_offers_nobody_twice_and_then_says_so(redis_url: str):
         plan = board.planner.plan(state, ReserveAgent(queue="support", otherwise=End()))
         match = await board.queueing.stand_in_line(state, plan)  # type: ignore[arg-type]
         assert isinstance(match, Matched)
-        waiting = replace(state, in_line=True)
+        waiting = replace(state, in_line=True, queue=plan)
         await board.queueing.unanswered(waiting, "ada", match.token, Gone.DECLINED)
         again = await board.queueing.stand_in_line(state, plan)  # type: ignore[arg-type]
         assert again == NotPlaced(NotPlacedBecause.NOBODY_FREE)
@@ -515,3 +515,49 @@ async def _nothing_left(url: str) -> bool:
         link = board.links.link_for(TENANT)
         reply = await link.call("KEYS", "cp:{acme}:waiting_call:*", deadline=in_s(5))
         return reply in ([], None)
+
+
+async def test_a_call_with_much_to_tell_a_store_that_is_away_waits_for_one_of_it_only(
+    new_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+):
+    """Else its session would end before the line was told that the caller has left."""
+    monkeypatch.setattr(queueing, "TELL_S", 0.1)
+    monkeypatch.setattr(queueing, "STORE_S", 0.1)
+    server, names = new_server(), [f"agent-{number}" for number in range(6)]
+    async with switchboard(server.url) as board:
+        server.pause()
+        await board.queueing.release("ada", "token")
+        monkeypatch.setattr(queueing, "TELL_S", 3600.0)
+        async with asyncio.timeout(10):
+            for name in names:
+                await board.queueing.release(name, "token")
+        assert len(board.queueing._untold) == 1 + len(names)
+        server.resume()
+        async with asyncio.timeout(10):
+            while board.queueing._untold:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("leaves", ["promised", "store away"])
+async def test_who_has_refused_a_call_is_forgotten_with_it(
+    new_server: Callable[..., Server], leaves: str
+):
+    server = new_server()
+    async with switchboard(server.url) as board:
+        await board.has("ada")
+        state = call()
+        plan = await board.plan(state)
+        if leaves == "store away":
+            plan = replace(plan, only_now=True)
+        match = await board.queueing.stand_in_line(state, plan)
+        assert isinstance(match, Matched)
+        waiting = replace(state, in_line=True, queue=plan)
+        await board.queueing.unanswered(waiting, "ada", match.token, Gone.NO_ANSWER)
+        if leaves == "store away":
+            assert board.queueing._refused == {state.id: {"ada"}}
+            server.pause()
+            answer = await board.queueing.stand_in_line(waiting, plan)
+            assert answer == NotPlaced(NotPlacedBecause.STORE_DOWN)
+            server.resume()
+        # A promise takes the place without a word to the line.
+        assert board.queueing._refused == {}
