@@ -44,7 +44,7 @@ from pbx.machine.commands import (
 )
 from pbx.machine.events import Control, Event, LegGone
 from pbx.machine.plans import LegId
-from pbx.machine.state import CallState, Kind, Phase, find_leg, to_write_down
+from pbx.machine.state import CallState, Kind, Phase, is_up, to_write_down
 from pbx.machine.table import on
 from pbx.ports import Outside
 from pbx.soon import Soon
@@ -141,10 +141,8 @@ class Session:
 
     def knows_as_up(self, leg: LegId) -> bool:
         """Whether the state knows already that this leg has answered."""
-        if leg == self.state.channel:
-            return self.state.is_up or self.state.kind is Kind.INBOUND
-        known = find_leg(self.state, leg)
-        return known is not None and known.is_up
+        is_caller = leg == self.state.channel and self.state.kind is Kind.INBOUND
+        return is_caller or is_up(self.state, leg)
 
     def wake(self) -> None:
         """An agent may be free for this call: ask again, if it still waits."""

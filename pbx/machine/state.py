@@ -177,3 +177,11 @@ def without_offer(state: CallState, leg: LegId) -> CallState:
 
 def find_leg(state: CallState, leg: LegId) -> Leg | None:
     return next((known for known in state.legs() if known.id == leg), None)
+
+
+def is_up(state: CallState, leg: LegId) -> bool:
+    """Whether it is known that this leg has answered."""
+    if leg == state.channel:
+        return state.is_up
+    known = find_leg(state, leg)
+    return known is not None and known.is_up

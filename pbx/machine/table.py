@@ -77,7 +77,7 @@ from pbx.machine.events import (
 )
 from pbx.machine.plans import EndPlan
 from pbx.machine.recovering import recovered
-from pbx.machine.state import IN_CONFERENCE, CallState, Phase
+from pbx.machine.state import IN_CONFERENCE, CallState, Phase, is_up
 
 
 def on(state: CallState, event: Event) -> tuple[CallState, Commands]:
@@ -97,6 +97,9 @@ def on(state: CallState, event: Event) -> tuple[CallState, Commands]:
 def _handle(state: CallState, event: Event) -> Next:
     if isinstance(event, LegGone) and event.leg == state.channel:
         return _caller_gone(state, event)
+    if isinstance(event, LegUp) and is_up(state, event.leg):
+        # Told twice: by Asterisk, and by whoever has looked after the connection was lost.
+        return state, ()
     handle = TRANSITIONS.get((state.phase, type(event))) or EVERYWHERE.get(type(event))
     return handle(state, event) if handle is not None else (state, ())
 

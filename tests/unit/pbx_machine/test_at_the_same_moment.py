@@ -5,6 +5,8 @@ import pytest
 from ivr.steps import Music
 from pbx.machine.commands import Bridge, Cancel, StandInLine
 from pbx.machine.events import (
+    AddParticipant,
+    Begin,
     CompleteTransfer,
     Confirmed,
     ConsultWith,
@@ -14,11 +16,14 @@ from pbx.machine.events import (
     SplitDone,
     SplitFailed,
 )
-from pbx.machine.state import Phase
+from pbx.machine.plans import LegId
+from pbx.machine.state import CallState, Phase
+from pbx.machine.table import on
 from tests.unit.pbx_machine.one_call import (
     ADA,
     ADA_OFFER,
     CALLER,
+    CLICK,
     INBOUND,
     QUEUE,
     THIRD,
@@ -66,3 +71,19 @@ def test_a_reservation_that_is_confirmed_twice_is_confirmed_once(*, ok: bool) ->
     assert state == after(INBOUND, *TO_WHISPER)[0]
     _, steps = after(INBOUND, *TO_HOLD, ADA_OFFER, LegUp(ADA), Confirmed(agent="ada", ok=True))
     assert steps != ()
+
+
+@pytest.mark.parametrize(
+    ("call", "path", "leg"),
+    [
+        (INBOUND, (*TO_HOLD, ADA_OFFER), ADA),
+        (INBOUND, (*TO_TALK, AddParticipant(endpoint="PJSIP/3", leg=THIRD)), THIRD),
+        (CLICK, (Begin(), LegUp(ADA)), CALLER),
+    ],
+)
+def test_who_is_told_twice_to_have_answered_is_not_hung_up(
+    call: CallState, path: tuple[Event, ...], leg: LegId
+) -> None:
+    """Asterisk says so just before the connection is lost, and whoever looks afterwards says it again."""
+    once, _ = after(call, *path, LegUp(leg))
+    assert on(once, LegUp(leg)) == (once, ())
