@@ -41,6 +41,7 @@ from pbx.machine.talking import (
     end_third,
     join_again,
     let_agent_go,
+    ring_third,
     spy,
     take_over,
 )
@@ -67,7 +68,7 @@ def consult(state: CallState, event: ConsultWith) -> Next:
     if state.third is not None:
         return state, (Note(what="consultation_refused"),)
     third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
-    ring = Ring(leg=third.id, endpoint=third.endpoint, ring_s=event.ring_s)
+    ring = ring_third(third, event)
     state = replace(state, third=third)
     if state.phase is Phase.HELD:
         return state, (ring,)
@@ -94,9 +95,7 @@ def add(state: CallState, event: AddParticipant) -> Next:
     if state.third is not None or len(state.members) >= MOST_MEMBERS:
         return state, (Note(what="participant_refused"),)
     third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
-    return replace(state, third=third), (
-        Ring(leg=third.id, endpoint=third.endpoint, ring_s=event.ring_s),
-    )
+    return replace(state, third=third), (ring_third(third, event),)
 
 
 def drop(state: CallState, event: DropParty) -> Next:
@@ -116,7 +115,8 @@ def supervise(state: CallState, event: Supervise) -> Next:
         return state, (Note(what="supervision_refused"),)
     leg = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
     state = replace(state, supervision=Supervision(leg=leg, mode=event.mode))
-    return state, (Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=30),)
+    ring = Ring(leg=leg.id, endpoint=leg.endpoint, ring_s=30, caller_id=event.caller_id)
+    return state, (ring,)
 
 
 def change_recording(state: CallState, event: ChangeRecording) -> Next:

@@ -175,12 +175,13 @@ class TransferTo(msgspec.Struct, frozen=True):
 
 
 class ConsultWith(msgspec.Struct, frozen=True, kw_only=True):
-    """Ring a third party while the caller is on hold."""
+    """Ring a third party while the caller is on hold. Whoever is rung is shown `caller_id`."""
 
     endpoint: str
     leg: LegId
     ring_s: int = 30
     agent: str | None = None
+    caller_id: str | None = None
 
 
 class CompleteTransfer(msgspec.Struct, frozen=True):
@@ -194,6 +195,7 @@ class AddParticipant(msgspec.Struct, frozen=True, kw_only=True):
     leg: LegId
     ring_s: int = 30
     agent: str | None = None
+    caller_id: str | None = None
 
 
 class DropParty(msgspec.Struct, frozen=True):
@@ -211,6 +213,7 @@ class UnparkTo(msgspec.Struct, frozen=True, kw_only=True):
     leg: LegId
     ring_s: int = 30
     agent: str | None = None
+    caller_id: str | None = None
 
 
 class Supervise(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +223,7 @@ class Supervise(msgspec.Struct, frozen=True, kw_only=True):
     leg: LegId
     mode: Literal["listen", "whisper", "barge"]
     agent: str | None = None
+    caller_id: str | None = None
 
 
 class ChangeRecording(msgspec.Struct, frozen=True):

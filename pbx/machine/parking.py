@@ -4,12 +4,12 @@ from msgspec.structs import replace
 
 from ivr.steps import Music, SetTimer, TimedOut, Timer
 from pbx.machine.acting import Next, act, ask_rules, carry_out
-from pbx.machine.commands import Note, Ring
+from pbx.machine.commands import Note
 from pbx.machine.events import Planned, UnparkTo
 from pbx.machine.plans import DialPlan
 from pbx.machine.recording import end_recording
 from pbx.machine.state import CallState, Kind, Leg, Phase
-from pbx.machine.talking import end_third, has_elsewhere, let_agent_go, serve_anew
+from pbx.machine.talking import end_third, has_elsewhere, let_agent_go, ring_third, serve_anew
 from rules.actions import Route, Target, TargetType
 
 LONGEST_PARKED_S = 300.0
@@ -30,9 +30,7 @@ def unpark(state: CallState, event: UnparkTo) -> Next:
     if state.third is not None:
         return state, (Note(what="unpark_refused"),)
     third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
-    return replace(state, third=third), (
-        Ring(leg=third.id, endpoint=third.endpoint, ring_s=event.ring_s),
-    )
+    return replace(state, third=third), (ring_third(third, event),)
 
 
 def parked_too_long(state: CallState, event: TimedOut) -> Next:

@@ -15,16 +15,20 @@ from pbx.machine.commands import (
     HangUp,
     LeaveConference,
     Note,
+    Ring,
     Split,
     Spy,
     WrapUp,
 )
 from pbx.machine.events import (
+    AddParticipant,
     Bridged,
     BridgeOver,
+    ConsultWith,
     Gone,
     LegGone,
     LegUp,
+    UnparkTo,
 )
 from pbx.machine.plans import DialPlan, EndPlan, QueuePlan
 from pbx.machine.queueing import join, look_again
@@ -142,6 +146,12 @@ def let_agent_go(
     if state.supervision is not None:
         steps.append(HangUp(leg=state.supervision.leg.id))
     return replace(state, agent=None, supervision=None, is_joined=False), tuple(steps)
+
+
+def ring_third(third: Leg, wanted: ConsultWith | AddParticipant | UnparkTo) -> Ring:
+    return Ring(
+        leg=third.id, endpoint=third.endpoint, ring_s=wanted.ring_s, caller_id=wanted.caller_id
+    )
 
 
 def end_third(state: CallState) -> tuple[CallState, Commands]:

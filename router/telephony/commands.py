@@ -9,7 +9,7 @@ of the call is watched until what was asked for has come about, and that is the 
 import asyncio
 import contextlib
 import time
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol, TypeVar, assert_never
 
 import msgspec
 import structlog
@@ -76,6 +76,9 @@ FINISH_S: Final = 5.0
 
 SUPERVISOR_RING_S: Final = 30
 _log = structlog.get_logger(__name__)
+
+
+Rings = TypeVar("Rings", ConsultWith, AddParticipant, UnparkTo)
 
 
 class Calls(Protocol):
@@ -202,7 +205,7 @@ class RemoteControl:
                 session = self._calls.find(command.call)
                 if session is None:
                     raise _RefusedError(Refusal.NO_CALL, "this call is not going on")
-                control = self._control(command)
+                control = self._control(command, session.state)
                 asked = self._agent_asked(session.state, control)
                 if asked is None:
                     return await self._post(session, control, until)
@@ -210,7 +213,7 @@ class RemoteControl:
 
     # --- controls -----------------------------------------------------------------------------------
 
-    def _control(self, command: Command) -> Control:  # noqa: C901, PLR0911, PLR0912 - one case per command
+    def _control(self, command: Command, state: CallState) -> Control:  # noqa: C901, PLR0911, PLR0912 - one case per command
         match command:
             case HangUp():
                 return HangUpCall()
@@ -222,33 +225,41 @@ class RemoteControl:
                 self._check(action)
                 return TransferTo(action)
             case Consult(party=party, ring_s=ring_s):
-                endpoint = self._phone_of(party)
-                return ConsultWith(
-                    endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent
-                )
+                return self._ringing(ConsultWith, party, ring_s, state)
             case Complete():
                 return CompleteTransfer()
             case Add(party=party, ring_s=ring_s):
-                endpoint = self._phone_of(party)
-                return AddParticipant(
-                    endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent
-                )
+                return self._ringing(AddParticipant, party, ring_s, state)
             case Drop(party=party):
                 return DropParty(LegId(party))
             case Park():
                 return ParkCall()
             case Unpark(party=party, ring_s=ring_s):
-                endpoint = self._phone_of(party)
-                return UnparkTo(endpoint=endpoint, leg=new_leg(), ring_s=ring_s, agent=party.agent)
+                return self._ringing(UnparkTo, party, ring_s, state)
             case Supervise(party=party, mode=mode):
                 endpoint = self._phone_of(party)
-                return SuperviseCall(endpoint=endpoint, leg=new_leg(), mode=mode, agent=party.agent)
+                return SuperviseCall(
+                    endpoint=endpoint,
+                    leg=new_leg(),
+                    mode=mode,
+                    agent=party.agent,
+                    caller_id=self._shown_to(party, state),
+                )
             case Record(to=to):
                 return ChangeRecording(to)
             case ClickToCall() | PlayMenu():
                 raise AssertionError("these begin a call")
             case _:
                 assert_never(command)
+
+    def _ringing(self, control: type[Rings], party: Party, ring_s: int, state: CallState) -> Rings:
+        return control(
+            endpoint=self._phone_of(party),
+            leg=new_leg(),
+            ring_s=ring_s,
+            agent=party.agent,
+            caller_id=self._shown_to(party, state),
+        )
 
     def _agent_asked(self, state: CallState, control: Control) -> _Asked | None:
         """Who is to be rung by this, and under which leg; for a transfer one that does not come to be."""
@@ -398,6 +409,12 @@ class RemoteControl:
         if endpoint is None:
             raise _RefusedError(Refusal.BARRED, "this number may not be dialled from here")
         return endpoint
+
+    def _shown_to(self, party: Party, state: CallState) -> str | None:
+        """An agent sees who calls; whoever is dialled outside one of our own numbers, as the trunk wants it."""
+        if party.agent is not None:
+            return state.caller_number
+        return self._planner.shown_number(state)
 
     def _shown(self, wanted: str | None) -> str | None:
         """The caller id: one of the tenant's own numbers; by default the setting's."""

@@ -178,6 +178,33 @@ async def test_a_third_party_is_consulted_and_takes_the_call(world: World):
     assert agent.agent == "bea"
 
 
+@pytest.mark.parametrize(
+    ("who", "seen"),
+    [({"agent": "bea"}, "+4930555123"), ({"number": "030777"}, "+4930200")],
+)
+@pytest.mark.parametrize("path", ["consult", "participants", "unpark"])
+async def test_an_agent_sees_who_calls_and_whoever_is_dialled_one_of_our_numbers(
+    world: World, path: str, who: dict[str, str], seen: str
+):
+    api, pbx = world
+    state = talking(called_number="+4930200")
+    if path == "unpark":
+        state = msgspec.structs.replace(state, phase=Phase.PARKED, agent=None)
+    session = await pbx.going_on(state)
+    assert (await api.ask("POST", f"/calls/c1/{path}", who)).status == 200
+    (ring,) = [command for command in session.done if isinstance(command, do.Ring)]
+    assert ring.caller_id == seen
+
+
+async def test_a_supervisor_sees_who_calls(world: World):
+    api, pbx = world
+    session = await pbx.going_on(talking())
+    body = {"agent": "bea", "mode": "listen"}
+    assert (await api.ask("POST", "/calls/c1/supervise", body)).status == 200
+    (ring,) = [command for command in session.done if isinstance(command, do.Ring)]
+    assert ring.caller_id == "+4930555123"
+
+
 async def test_an_agent_with_a_call_is_not_rung_for_another(world: World):
     api, pbx = world
     session = await pbx.going_on(talking())
