@@ -10,6 +10,7 @@ from pbx.carriers.call import Call, Handlers
 from pbx.errors import RefusedError
 from pbx.machine.commands import Note, SetRecording
 from pbx.machine.events import FileBegan, RecordingFailed
+from pbx.machine.recording import recording_policy
 from pbx.ports import RecordingStarted
 
 MOMENT_S = 0.25
@@ -62,10 +63,21 @@ class RecordingCarrier:
                         await self._call.send(StopMixMonitor(channel=name))
                 self.finish()
             case "pause" | "resume":
-                name = self._call.name_of(self._call.state.channel)
-                if name is not None:
-                    muted = int(command.to == "pause")
-                    await self._call.send(MixMonitorMute(channel=name, state=muted))
+                await self._mute(is_wanted=command.to == "pause")
+
+    async def _mute(self, *, is_wanted: bool) -> None:
+        call = self._call
+        name = call.name_of(call.state.channel)
+        if name is None:
+            return
+        try:
+            await call.send(MixMonitorMute(channel=name, state=int(is_wanted)))
+        except RefusedError:
+            # Nothing is recorded: it was to begin just as nobody could tell Asterisk. In a bridge it is too late.
+            if is_wanted or call.is_bridged or not call.state.recording:
+                raise
+            self._next = call.state.recording_file
+            self._begin(stereo=recording_policy(call.state).stereo)
 
     def _begin(self, *, stereo: bool) -> None:
         call, self._file = self._call, self._next

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 import pbx.controller
 from pbx.ami import agi
-from pbx.ami.actions import Hangup
+from pbx.ami.actions import Hangup, MixMonitorMute
 from pbx.ami.client import LinkState
 from pbx.ami.events import ChannelListed
 from pbx.ami.settings import AmiSettings
@@ -247,3 +247,24 @@ async def test_an_asterisk_that_refuses_to_list_its_channels_is_asked_again_but_
         await task
     assert (asked == 1) is (pause_s > 0)
     assert asked >= 1
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_a_recording_that_asterisk_was_not_told_of_begins_before_the_two_are_joined(
+    world: World, *, is_recorded: bool
+):
+    scene = Scene(world, replace(recorded_talk(), is_joined=False))
+    scene.channels.seen(UniqueId(ADA.id), ChannelName("PJSIP/6001-1"))
+    scene.asterisk.goes_on.clear()
+
+    def fails(one: object) -> PbxError | None:
+        return RefusedError() if isinstance(one, MixMonitorMute) and not is_recorded else None
+
+    scene.asterisk.fails = fails
+    async with scene.running() as session:
+        session.post(Recovered(alive=frozenset({CALLER, ADA.id})))
+        await scene.until(lambda: any("Bridge" in text for text in scene.asterisk.commands))
+    recorded = [text for text in scene.asterisk.commands if "MixMonitor" in text]
+    assert len(recorded) == int(not is_recorded)
+    assert all(f"{RECORDED}.wav" in text for text in recorded)
+    assert "Bridge" in scene.asterisk.commands[-1]
