@@ -20,7 +20,6 @@ from pbx.ports import Outside, Speech
 from router.decisions.decide import Decider
 from router.settings import PbxSettings
 from router.site.directory import Directory
-from router.site.hours import is_open
 from router.store.agents import Agents
 from router.store.announcements import Announcements
 from router.store.call_records import CallRecords
@@ -116,7 +115,7 @@ class Exchange:
             pbx_line=pbx_line,
             announcements=Announcements(given.store_url),
             tenant=tenant,
-            is_closed=self._sends_away,
+            is_closed=lambda queue: self.planner.sends_away(queue, self.queueing.now_s()),
         )
         self.queueing = StoreQueueing(
             links=links,
@@ -288,13 +287,6 @@ class Exchange:
         self.by_name.ended(state.id)
         self.phones_in_calls.ended(state.id)
         self.dialler.closed(state, words)
-
-    def _sends_away(self, queue: str) -> bool:
-        """Whether a queue is closed and lets nobody stay."""
-        entry = self.planner.queue(queue)
-        if entry is None or entry.config.hold_queue.stay_in_queue_after_closing:
-            return False
-        return not is_open(entry.calendar, self.queueing.now_s())
 
 
 async def lead(make: Callable[[], Exchange], leading: Leading) -> None:

@@ -131,7 +131,12 @@ class StoreQueueing:
         # Who had an agent already is no newcomer, though the line has forgotten the call since.
         is_known = state.goes_first or self._holding.find(state.id) is not None
         stays = config is not None and config.hold_queue.stay_in_queue_after_closing
-        is_closed = entry is not None and not is_open(entry.calendar, self._clock())
+        if entry is None:
+            is_closed = self._planner.is_removed(
+                plan.queue
+            )  # nobody will ever be asked for it again
+        else:
+            is_closed = not is_open(entry.calendar, self._clock())
         if is_closed and not (is_known and stays):
             return await self._turn_away(state, NotPlacedBecause.CLOSED)
         try:

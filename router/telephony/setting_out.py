@@ -22,6 +22,7 @@ from pbx.machine.plans import (
 )
 from pbx.machine.state import CallState, Kind
 from router.site.directory import Directory, QueueEntry
+from router.site.hours import is_open
 from router.site.resources import AgentConfig, QueueConfig
 from router.telephony.numbers import Dialable, own_number
 from rules.actions import (
@@ -118,6 +119,19 @@ class Planner:
         directory = self._directory()
         found = directory.queue(self._tenant, queue_id)
         return found or directory.queue_by_call_center_id(self._tenant, queue_id)
+
+    def is_removed(self, queue_id: str) -> bool:
+        """Whether the site has no such queue (any more); one that is not known yet says nothing of that."""
+        is_site_known = self._tenant in self._directory().tenants
+        return is_site_known and self.queue(queue_id) is None
+
+    def sends_away(self, queue_id: str, now_s: float) -> bool:
+        """Whether a queue is removed, or closed at that moment, and lets nobody stay."""
+        entry = self.queue(queue_id)
+        if entry is None:
+            return self.is_removed(queue_id)
+        stays = entry.config.hold_queue.stay_in_queue_after_closing
+        return not stays and not is_open(entry.calendar, now_s)
 
     def agent(self, agent_id: str) -> AgentConfig | None:
         """An agent by our id, or by the platform's, with the phone where they are now."""

@@ -14,7 +14,6 @@ from router.acd.agents import Membership
 from router.deadline import in_s
 from router.settings import CallbackSettings
 from router.site.directory import Directory, TenantResources, build
-from router.site.hours import is_open
 from router.site.resources import AgentConfig, HoldQueue, QueueConfig, RouterConfig
 from router.site.resources import Membership as Member
 from router.store import keys
@@ -124,7 +123,7 @@ class Switchboard:
             pbx_line=self.pbx_line,
             announcements=Announcements(parse_store_url(url)),
             tenant=TENANT,
-            is_closed=self._sends_away,
+            is_closed=lambda queue: self.planner.sends_away(queue, self.now_s()),
         )
         self.queueing = StoreQueueing(
             links=links,
@@ -189,12 +188,6 @@ class Switchboard:
     def _begin(self, state: CallState) -> object:
         self.begun.append(state)
         return state
-
-    def _sends_away(self, name: str) -> bool:
-        entry = self.planner.queue(name)
-        assert entry is not None
-        stays = entry.config.hold_queue.stay_in_queue_after_closing
-        return not stays and not is_open(entry.calendar, self.now_s())
 
     async def plan(self, state: CallState, action: Enqueue | None = None) -> QueuePlan:
         plan = self.planner.plan(state, action or Enqueue(queue="support"))

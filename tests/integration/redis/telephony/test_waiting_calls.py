@@ -16,6 +16,7 @@ from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Leg, Phase
 from router.deadline import Deadline, in_s
 from router.errors import OutcomeUnknownError, StoreDownError
+from router.site.directory import build
 from router.site.hours import OpeningHours
 from router.site.resources import HoldQueue
 from router.store import keys
@@ -327,6 +328,24 @@ async def test_at_closing_time_those_who_wait_are_sent_away_unless_they_may_stay
             sent = await board.arrives(waiting)
             assert sent == NotPlaced(NotPlacedBecause.CLOSED)
             assert await board.queueing.standing(_holding(board, waiting)) is None
+
+
+async def test_those_who_wait_in_a_queue_that_is_removed_are_sent_away(redis_url: str):
+    """Nobody will be asked for them any more: not at the end of the longest wait, but at once."""
+    hold = HoldQueue(stay_in_queue_after_closing=True)
+    async with switchboard(redis_url, queues=[queue(hold_queue=hold)]) as board:
+        await board.has("ada")
+        await board.arrives(call("+12125550199"))  # takes ada
+        waiting = call()
+        assert isinstance(await board.arrives(waiting), Placed)
+        waits, plan = _holding(board, waiting), await board.plan(waiting)
+        board.world = build({}, lambda _: "")
+        assert isinstance(await board.queueing.stand_in_line(waits, plan), Placed)  # not known yet
+        board.world = directory([queue("other", call_center_id="8002")], {})
+        await board.until_woken(waiting.id)
+        sent = await board.queueing.stand_in_line(waits, plan)
+        assert sent == NotPlaced(NotPlacedBecause.CLOSED)
+        assert await board.queueing.standing(waits) is None
 
 
 @pytest.mark.parametrize("stays", [False, True])
