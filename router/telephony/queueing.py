@@ -132,9 +132,8 @@ class StoreQueueing:
         is_known = state.goes_first or self._holding.find(state.id) is not None
         stays = config is not None and config.hold_queue.stay_in_queue_after_closing
         if entry is None:
-            is_closed = self._planner.is_removed(
-                plan.queue
-            )  # nobody will ever be asked for it again
+            # Nobody will ever be asked for the callers of a queue that was removed.
+            is_closed = self._planner.is_removed(plan.queue)
         else:
             is_closed = not is_open(entry.calendar, self._clock())
         if is_closed and not (is_known and stays):
