@@ -205,7 +205,7 @@ def consult_now(state: CallState) -> Next:
     return consulting, (
         Music(on=True),
         BridgeLegs(state.agent.id, state.third.id),
-        Note(what="consulting", leg=state.third.id),
+        Note(what="consulting", leg=state.third.id, agent=state.third.agent),
     )
 
 
@@ -231,7 +231,8 @@ def _unparked(state: CallState) -> Next:
 
 def _third_gone(state: CallState, event: LegGone) -> Next:
     """No answer, or the end of a consultation: the call itself is unharmed."""
-    noted = Note(what=f"third_{event.why}", leg=event.leg)
+    agent = state.third.agent if state.third is not None else None
+    noted = Note(what=f"third_{event.why}", leg=event.leg, agent=agent)
     state = replace(state, third=None)
     if state.phase in {Phase.HELD, Phase.CONSULTING}:
         then, steps = join_again(state)

@@ -354,6 +354,13 @@ def test_whoever_is_rung_by_name_is_noted_as_offered() -> None:
     assert Note(what="offered", leg=BEN, agent="ada") in steps
 
 
+def test_the_record_names_whoever_was_consulted_or_did_not_take_it() -> None:
+    ben = ConsultWith(endpoint="PJSIP/2", leg=BEN, agent="ben")
+    state, _ = after(INBOUND, *SPLIT_HOLD, ben)
+    assert Note(what="consulting", leg=BEN, agent="ben") in on(state, LegUp(BEN))[1]
+    assert Note(what="third_busy", leg=BEN, agent="ben") in on(state, gone(BEN, Gone.BUSY))[1]
+
+
 RUNG_FOR_ADA = ConsultWith(endpoint="PJSIP/2", leg=THIRD, agent="ben")
 
 
