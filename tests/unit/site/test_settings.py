@@ -7,6 +7,8 @@ import pytest
 
 from router.errors import InvalidInputError
 from router.settings import (
+    CallbackSettings,
+    PbxSettings,
     Settings,
     StoreSettings,
     find_settings,
@@ -220,9 +222,12 @@ def test_a_secrets_file_is_looked_for_in_the_data_folder(tmp_path: Path) -> None
 def test_every_setting_stands_in_the_reference() -> None:
     reference = (Path(__file__).parents[3] / "deploy/settings.md").read_text()
     for field in msgspec.structs.fields(Settings):
-        inner = field.type if isinstance(field.type, type) else None
-        if inner is not None and issubclass(inner, msgspec.Struct):
+        inner = PbxSettings if field.name == "pbx" else field.type
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             for name in inner.__struct_fields__:
-                assert f"`{field.name}.{name}`" in reference
+                key = f"{field.name}.{name}"
+                assert f"`{key}`" in reference or f"`{key}." in reference, key
         else:
             assert f"`{field.name}`" in reference
+    for name in CallbackSettings.__struct_fields__:
+        assert f"`pbx.callbacks.{name}`" in reference
