@@ -51,6 +51,9 @@ class BridgeCarrier:
         self._bridges = 0
         self._under_way = 0
         self._split: tuple[set[LegId], asyncio.TimerHandle] | None = None
+        self._is_given_up = (
+            False  # a split that Asterisk has taken too long for, and may carry out yet
+        )
         known = call.state.supervision
         # Of a call that was taken over: another ChanSpy would wait for the end of the one that runs.
         self._spying = {known.leg.id} if known is not None and known.leg.is_up else set[LegId]()
@@ -68,6 +71,7 @@ class BridgeCarrier:
     def leg_ours(self, leg: LegId) -> bool:
         """A channel is ours to command. True: it was awaited as part of a split."""
         if self._split is None or leg not in self._split[0]:
+            self._came_late(leg)
             return False
         waiting, timer = self._split
         waiting.discard(leg)
@@ -76,6 +80,12 @@ class BridgeCarrier:
             self._split = None
             self._call.post(SplitDone())
         return True
+
+    def _came_late(self, leg: LegId) -> None:
+        """The caller is with us after all: whom they are thought to be with does not hear them."""
+        if self._is_given_up and leg == self._call.state.channel:
+            self._is_given_up = False
+            self._call.post(SplitDone())
 
     def close(self) -> None:
         """Nothing of it is left running."""
@@ -146,8 +156,10 @@ class BridgeCarrier:
     async def _redirect(self, awaited: set[LegId], action: Redirect) -> None:
         """Take legs back to us, and wait for them."""
         self.close()
+        self._is_given_up = False
         self._bridges += 1
-        timer = asyncio.get_running_loop().call_later(SPLIT_S, self._split_failed)
+        has_caller = self._call.state.channel in awaited
+        timer = asyncio.get_running_loop().call_later(SPLIT_S, self._give_up, has_caller)
         self._split = (awaited, timer)
         try:
             await self._call.send(action)
@@ -159,6 +171,15 @@ class BridgeCarrier:
         except PbxError:
             self._split_failed()
             raise
+
+    def _give_up(self, has_caller: bool) -> None:  # noqa: FBT001 - a timer's
+        if self._split is None:
+            return
+        is_caller_here = has_caller and self._call.state.channel not in self._split[0]
+        self._split_failed()
+        self._is_given_up = has_caller
+        if is_caller_here:
+            self._came_late(self._call.state.channel)
 
     def _split_failed(self) -> None:
         if self._split is not None:

@@ -245,6 +245,7 @@ TRANSITIONS: dict[tuple[Phase, type[object]], Handler] = {
     (Phase.PROMISING, Played): hear,
     (Phase.TALKING, Bridged): talking.bridged,
     (Phase.TALKING, BridgeOver): talking.bridge_over,
+    (Phase.TALKING, SplitDone): talking.apart_after_all,
     **{(phase, LegUp): talking.third_up for phase in (*_WITH_AGENT, *IN_CONFERENCE)},
     **{(phase, LegGone): talking.leg_gone for phase in _WITH_AGENT},
     (Phase.CONSENT, LegGone): talking.left_while_asked,

@@ -28,6 +28,7 @@ from pbx.machine.events import (
     Gone,
     LegGone,
     LegUp,
+    SplitDone,
     UnparkTo,
 )
 from pbx.machine.plans import DialPlan, EndPlan, QueuePlan
@@ -177,6 +178,11 @@ def join_again(state: CallState) -> Next:
         return serve_anew(state)
     talking = replace(state, phase=Phase.TALKING)
     return talking, (Music(on=False), Bridge(state.agent.id), Note(what="resumed"))
+
+
+def apart_after_all(state: CallState, _event: SplitDone) -> Next:
+    """Asterisk has taken them apart when that was given up: they go on talking."""
+    return join_again(state)
 
 
 def third_up(state: CallState, event: LegUp) -> Next:

@@ -14,6 +14,7 @@ from pbx.ami.client import LinkState
 from pbx.ami.events import ChannelListed
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
+from pbx.carriers import bridges
 from pbx.claim import Claim
 from pbx.controller import Controller
 from pbx.errors import (
@@ -24,7 +25,16 @@ from pbx.errors import (
     RefusedError,
 )
 from pbx.legs import MOST_UNWANTED, Channels
-from pbx.machine.events import Begin, Gone, LegGone, LegUp, Recovered, SplitDone, TransferTo
+from pbx.machine.events import (
+    Begin,
+    Gone,
+    HoldCall,
+    LegGone,
+    LegUp,
+    Recovered,
+    SplitDone,
+    TransferTo,
+)
 from pbx.machine.plans import LegId, QueuePlan
 from pbx.machine.state import CallState, Leg, Phase
 from pbx.ports import RecordingStarted
@@ -268,3 +278,27 @@ async def test_a_recording_that_asterisk_was_not_told_of_begins_before_the_two_a
     assert len(recorded) == int(not is_recorded)
     assert all(f"{RECORDED}.wav" in text for text in recorded)
     assert "Bridge" in scene.asterisk.commands[-1]
+
+
+@pytest.mark.parametrize("is_caller_first", [True, False])
+async def test_two_who_are_taken_apart_when_that_was_given_up_are_joined_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, is_caller_first: bool
+):
+    monkeypatch.setattr(bridges, "SPLIT_S", 0.02)
+    talks = replace(INBOUND, phase=Phase.TALKING, is_up=True, agent=ADA, is_joined=True)
+    scene = Scene(world, talks)
+    scene.channels.seen(UniqueId(ADA.id), ChannelName("PJSIP/6001-1"))
+    scene.asterisk.goes_on.clear()
+    async with scene.running() as session:
+        session.post(HoldCall())
+        await scene.until(lambda: session.state.phase is Phase.SPLITTING and scene.asterisk.sent)
+        if is_caller_first:
+            session.leg_ours(CALLER)
+        await scene.until(lambda: session.state.phase is Phase.TALKING)
+        if not is_caller_first:
+            assert scene.asterisk.commands == []  # as far as anybody knows they talk
+            session.leg_ours(ADA.id)
+            session.leg_ours(CALLER)
+        await scene.until(lambda: any("Bridge" in text for text in scene.asterisk.commands))
+        assert session.state.phase is Phase.TALKING
+    assert len([text for text in scene.asterisk.commands if "Bridge" in text]) == 1
