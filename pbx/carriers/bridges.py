@@ -51,9 +51,8 @@ class BridgeCarrier:
         self._bridges = 0
         self._under_way = 0
         self._split: tuple[set[LegId], asyncio.TimerHandle] | None = None
-        self._is_given_up = (
-            False  # a split that Asterisk has taken too long for, and may carry out yet
-        )
+        self._is_given_up = False
+        """A split of the caller's that Asterisk has taken too long for, and may carry out yet."""
         known = call.state.supervision
         # Of a call that was taken over: another ChanSpy would wait for the end of the one that runs.
         self._spying = {known.leg.id} if known is not None and known.leg.is_up else set[LegId]()
