@@ -298,7 +298,7 @@ class Controller:
         session = self._by_leg.pop(event.uniqueid.lower(), None)
         if session is None:
             return
-        session.known_by.discard(LegId(event.uniqueid))
+        # Still among `known_by`: nothing is to be heard of it again, such as the end of the Originate it began with.
         has_rung = event.channel_state in {RINGING, UP}
         why = why_gone(
             event.cause,

@@ -11,7 +11,7 @@ import pbx.controller
 from pbx.ami import agi
 from pbx.ami.actions import Hangup, MixMonitorMute
 from pbx.ami.client import LinkState
-from pbx.ami.events import ChannelListed
+from pbx.ami.events import ChannelListed, HungUp, OriginateEnded
 from pbx.ami.settings import AmiSettings
 from pbx.ami.values import ChannelName, UniqueId
 from pbx.carriers import bridges
@@ -36,7 +36,7 @@ from pbx.machine.events import (
     TransferTo,
 )
 from pbx.machine.plans import LegId, QueuePlan
-from pbx.machine.state import CallState, Leg, Phase
+from pbx.machine.state import CallState, Kind, Leg, Phase
 from pbx.ports import RecordingStarted
 from rules.actions import Enqueue
 from tests.integration.asterisk.outside import World
@@ -302,3 +302,19 @@ async def test_two_who_are_taken_apart_when_that_was_given_up_are_joined_again(
         await scene.until(lambda: any("Bridge" in text for text in scene.asterisk.commands))
         assert session.state.phase is Phase.TALKING
     assert len([text for text in scene.asterisk.commands if "Bridge" in text]) == 1
+
+
+async def test_the_end_of_the_originate_says_nothing_more_of_a_leg_whose_end_was_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Else a customer who was busy is gone twice, and the agent who is being told is cut off."""
+    controller = Controller(AmiSettings(secret="s"), world.outside())
+    calls = replace(INBOUND, kind=Kind.CLICK_TO_CALL, phase=Phase.RINGING_CUSTOMER, agent=ADA)
+    session = controller._adopt(calls)
+    heard: list[object] = []
+    monkeypatch.setattr(session, "post", heard.append)
+    customer = UniqueId(CALLER)
+    controller._hung_up(HungUp(uniqueid=customer, channel=ChannelName("PJSIP/t-1"), cause=17))
+    controller._index(session)  # the call has moved on
+    controller._originate_ended(OriginateEnded(response="Failure", uniqueid=customer))
+    assert heard == [LegGone(leg=CALLER, why=Gone.BUSY, cause=17)]
