@@ -373,7 +373,8 @@ class Controller:
         except PbxError as error:
             # Broken again: the next connect asks anew. Too slow, or refused: ask again in a moment.
             log.warning("reconcile_failed", code=error.code)
-            await asyncio.sleep(LIST_AGAIN_S)
+            if self.client.state is LinkState.READY:
+                await asyncio.sleep(LIST_AGAIN_S)
             if self.client.state is LinkState.READY:
                 self._ready.set()
             return
