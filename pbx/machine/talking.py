@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from ivr.prompts import Fixed, Sound
-from ivr.steps import Music
+from ivr.steps import CancelTimer, Music, Timer
 from pbx.machine.acting import Next, Step, act, drop_dialogue, hang_up, say_and_hang_up
 from pbx.machine.commands import (
     Bridge,
@@ -232,7 +232,7 @@ def _unparked(state: CallState) -> Next:
     if state.third is None:
         return state, ()
     then, steps = join(replace(state, agent=state.third, third=None, parker=""))
-    return then, (*steps, Note(what="resumed"))
+    return then, (CancelTimer(Timer.LONGEST_WAIT), *steps, Note(what="resumed"))
 
 
 def _third_gone(state: CallState, event: LegGone) -> Next:

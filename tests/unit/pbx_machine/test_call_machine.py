@@ -10,6 +10,7 @@ from ivr.prompts import Fixed, Sound, Speech
 from ivr.steps import (
     AskStanding,
     AwaitRecorded,
+    CancelTimer,
     Checked,
     CheckPin,
     Closing,
@@ -682,7 +683,7 @@ def test_a_parked_caller_is_taken_by_whoever_answers() -> None:
     assert steps[:3] == (HangUp(leg=ADA), WrapUp("ada"), Music(on=True))
     state, _ = after(state, UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben"))
     state, steps = after(state, LegUp(BEN))
-    assert steps == (Music(on=False), Bridge(BEN))
+    assert steps == (CancelTimer(Timer.LONGEST_WAIT), Music(on=False), Bridge(BEN))
     assert state.agent.agent == "ben"
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ivr.prompts import Fixed, Sound
-from ivr.steps import Music, Play, Played, TimedOut, Timer
+from ivr.steps import CancelTimer, Music, Play, Played, TimedOut, Timer
 from pbx.machine.commands import (
     AskRules,
     Bridge,
@@ -220,7 +220,8 @@ def test_nothing_is_recorded_of_a_parked_caller_until_somebody_has_taken_the_cal
     assert (steps[0], state.recording) == (OFF, False)
     unpark = UnparkTo(endpoint="PJSIP/2", leg=BEN, agent="ben")
     state, steps = after(state, unpark, LegUp(BEN))
-    assert steps == (Music(on=False), SetRecording(to="on"), Bridge(BEN))
+    begins = (Music(on=False), SetRecording(to="on"), Bridge(BEN))
+    assert steps == (CancelTimer(Timer.LONGEST_WAIT), *begins)
 
 
 def test_the_wait_for_the_next_agent_is_not_recorded() -> None:
