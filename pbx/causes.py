@@ -19,6 +19,7 @@ _SIP = {
     "503": Gone.UNREACHABLE,
 }
 
+NORMAL = 16
 NO_ANSWER = 19
 
 FELL_SILENT = 44
@@ -28,7 +29,7 @@ shows the same cause at the end, and so does who is joined with that one next: i
 _CAUSES = {
     1: Gone.UNREACHABLE,
     3: Gone.UNREACHABLE,
-    16: Gone.HUNG_UP,
+    NORMAL: Gone.HUNG_UP,
     17: Gone.BUSY,
     18: Gone.NO_ANSWER,
     NO_ANSWER: Gone.NO_ANSWER,
@@ -60,9 +61,12 @@ _CAUSE_OF_SIP = {
 """As Asterisk 22 itself has them in `Hangup` events."""
 
 
-def known_cause(cause: int, tech_cause: str) -> int:
-    """The hang-up cause (Q.850) of a leg. Asterisk now and then says 0 of one whose SIP answer it has."""
-    return cause or _CAUSE_OF_SIP.get(_sip_of(tech_cause), 0)
+def known_cause(cause: int, tech_cause: str, *, was_up: bool) -> int:
+    """The hang-up cause (Q.850) of a leg.
+
+    Asterisk now and then says 0 of one whose SIP answer it has, or of one that was up and has hung up.
+    """
+    return cause or _CAUSE_OF_SIP.get(_sip_of(tech_cause), NORMAL if was_up else 0)
 
 
 def _sip_of(tech_cause: str) -> str:

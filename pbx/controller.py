@@ -299,15 +299,15 @@ class Controller:
         if session is None:
             return
         # Still among `known_by`: nothing is to be heard of it again, such as the end of the Originate it began with.
-        has_rung = event.channel_state in {RINGING, UP}
+        was_up, has_rung = event.channel_state == UP, event.channel_state in {RINGING, UP}
         why = why_gone(
             event.cause,
             event.tech_cause,
-            was_up=event.channel_state == UP,
+            was_up=was_up,
             has_rung=has_rung,
             is_ended=channel is not None and channel.is_ended,
         )
-        cause = known_cause(event.cause, event.tech_cause)
+        cause = known_cause(event.cause, event.tech_cause, was_up=was_up)
         leg = LegId(event.uniqueid)
         session.post(LegGone(leg=leg, why=why, cause=cause, has_rung=has_rung))
 

@@ -238,6 +238,7 @@ class Exchange:
         )
         self.standing = Standing(PbxStates(links), self._state, tenant=tenant, pbx=pbx)
         self.holding.on_foreign_wake = self.dialler.poke
+        self.logins.on_moved(self.phones_seen.look)
         self.records.on_closed = self._closed
 
     async def run(self) -> None:

@@ -37,6 +37,8 @@ class Whereabouts:
         self._phones = phones
         self._tenants = tenants
         self._at: dict[str, Mapping[str, str]] = {}
+        self.on_moved: Callable[[], None] = lambda: None
+        """Called when somebody is at another phone than before."""
 
     def of(self, tenant: str) -> Mapping[str, str]:
         """Agent -> endpoint. Never changed, only replaced."""
@@ -44,7 +46,9 @@ class Whereabouts:
 
     def learn(self, tenant: str, at: Mapping[str, str]) -> None:
         """It has just become known."""
-        self._at[tenant] = at
+        if at != self.of(tenant):
+            self._at[tenant] = at
+            self.on_moved()
 
     async def run(self) -> None:
         """Keep the copy fresh until cancelled; while the store is away the last one holds."""
@@ -61,9 +65,7 @@ class Whereabouts:
         for tenant in self._at.keys() - tenants:
             del self._at[tenant]
         for tenant in tenants:
-            at = await self._phones.all(tenant, in_s(STORE_S))
-            if at != self.of(tenant):
-                self._at[tenant] = at
+            self.learn(tenant, await self._phones.all(tenant, in_s(STORE_S)))
 
 
 class LoginDesk:
@@ -81,6 +83,10 @@ class LoginDesk:
         self._directory = directory
         self._tenant = tenant
         self._whereabouts = Whereabouts(phones, lambda: (tenant,))
+
+    def on_moved(self, call: Callable[[], None]) -> None:
+        """Have it called when somebody is at another phone than before."""
+        self._whereabouts.on_moved = call
 
     def find(self, number: str) -> AgentConfig | None:
         """Who keys in this number; None: nobody, or more than one."""

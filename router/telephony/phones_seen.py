@@ -76,6 +76,10 @@ class PhonesSeen:
         if any(state not in {None, self._told.get(agent.id)} for agent, state in seen):
             self._changed.set()
 
+    def look(self) -> None:
+        """Somebody is at another phone: whether it can be rung is told now, not with the next look."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Tell the store what it does not know yet, until cancelled."""
         while True:

@@ -13,6 +13,7 @@ from ivr.prompts import Prompt, Speech
 from pbx.ami.actions import Hangup, Originate, new_channel_id
 from pbx.ami.settings import AmiSettings
 from pbx.machine.state import Phase
+from pbx.phones import PhoneState
 from pbx.ports import SpokenPrompt
 from router import tasks
 from router.call_record import CallRecord, Direction, Disposition
@@ -29,6 +30,7 @@ from router.store.live_parts import AgentsAndQueues
 from router.store.mailboxes import Pins
 from router.store.resources import Resources
 from router.telephony.exchange import Exchange
+from router.telephony.phones_seen import GATHER_S, LOOK_S
 from router.telephony.pins import hash_pin
 from tests.integration.asterisk import audio
 from tests.integration.asterisk.capture import Silence, Tone, keys
@@ -72,6 +74,7 @@ agents:
   - {id: ben, name: Ben, endpoint: PJSIP/6002, queues: {support: {}}}
   - {id: eve, name: Eve, number: "42", queues: {support: {}}}
   - {id: fay, name: Fay, endpoint: PJSIP/6004, queues: {support: {}}}
+  - {id: gus, name: Gus, number: "43", endpoint: PJSIP/6999, queues: {support: {}}}
 """
 
 
@@ -423,7 +426,7 @@ async def test_an_agent_without_a_phone_logs_in_at_one_takes_a_call_and_logs_out
                 assert session.state.phone == "PJSIP/6001"
                 await desk.ended()
             await until(lambda: not board.controller.sessions, "the log-in to be over")
-            assert await state_of(one, "eve") == then
+            await until_state(one, "eve", then)  # no phone is free while its agent is told on it
         async with (
             phone(phones_folder, "phone_hangs_up", port=PHONES["6001"], hold_ms=800),
             caller(asterisk, phones_folder, called="+12125550100",
@@ -441,6 +444,28 @@ async def test_an_agent_without_a_phone_logs_in_at_one_takes_a_call_and_logs_out
         eve = board.planner.agent("eve")
         assert eve is not None
         assert eve.endpoint is None
+
+
+async def test_who_logs_in_at_a_phone_that_is_there_can_be_rung_at_once(
+    service: tuple[Service, Callable[[], Exchange]],
+):
+    one, make = service
+    async with at_work(make) as board:
+        board.phones_seen.look()
+        await duty(one, "gus")
+        await asyncio.sleep(4 * GATHER_S)  # agents are known there from the first look on
+        board.phones_seen.learn("PJSIP/6999", PhoneState.LOST)
+        await until_state(one, "gus", "unreachable")
+        gus = board.logins.find("43")
+        assert gus is not None
+        assert await board.logins.log_in(gus, "PJSIP/6001")
+        await until_state(one, "gus", "available")
+
+
+async def until_state(service: Service, agent: str, wanted: str) -> None:
+    async with asyncio.timeout(LOOK_S / 3):
+        while await state_of(service, agent) != wanted:
+            await asyncio.sleep(0.02)
 
 
 async def callback_over(service: Service, callback_id: str) -> Callback:

@@ -191,10 +191,11 @@ async def test_a_channel_is_waited_for_until_it_is_gone_and_not_for_ever():
 
 
 def test_a_cause_that_asterisk_leaves_out_is_that_of_the_sip_answer():
-    assert known_cause(0, "486") == 17
-    assert known_cause(0, "SIP 603 Decline") == 21
-    assert known_cause(0, "") == 0
-    assert known_cause(21, "486") == 21, "what Asterisk says is believed"
+    assert known_cause(0, "486", was_up=False) == 17
+    assert known_cause(0, "SIP 603 Decline", was_up=False) == 21
+    assert known_cause(0, "", was_up=False) == 0
+    assert known_cause(0, "", was_up=True) == 16, "somebody has hung up"
+    assert known_cause(21, "486", was_up=False) == 21, "what Asterisk says is believed"
 
 
 def test_a_phone_that_falls_silent_has_not_hung_up_but_one_with_the_same_cause_from_another_has():
