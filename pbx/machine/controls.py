@@ -67,9 +67,7 @@ def park(state: CallState, _event: ParkCall) -> Next:
 def consult(state: CallState, event: ConsultWith) -> Next:
     if state.third is not None:
         return state, (Note(what="consultation_refused"),)
-    third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
-    ring = ring_third(third, event)
-    state = replace(state, third=third)
+    state, ring = ring_third(state, event)
     if state.phase is Phase.HELD:
         return state, (ring,)
     then, steps = _split(state, Intent.CONSULT)
@@ -94,8 +92,8 @@ def resume(state: CallState, _event: ResumeCall) -> Next:
 def add(state: CallState, event: AddParticipant) -> Next:
     if state.third is not None or len(state.members) >= MOST_MEMBERS:
         return state, (Note(what="participant_refused"),)
-    third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
-    return replace(state, third=third), (ring_third(third, event),)
+    state, ring = ring_third(state, event)
+    return state, (ring,)
 
 
 def drop(state: CallState, event: DropParty) -> Next:

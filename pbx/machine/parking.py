@@ -8,7 +8,7 @@ from pbx.machine.commands import Note
 from pbx.machine.events import Planned, UnparkTo
 from pbx.machine.plans import DialPlan
 from pbx.machine.recording import end_recording
-from pbx.machine.state import CallState, Kind, Leg, Phase
+from pbx.machine.state import CallState, Kind, Phase
 from pbx.machine.talking import end_third, has_elsewhere, let_agent_go, ring_third, serve_anew
 from rules.actions import Route, Target, TargetType
 
@@ -29,8 +29,8 @@ def park_now(state: CallState) -> Next:
 def unpark(state: CallState, event: UnparkTo) -> Next:
     if state.third is not None:
         return state, (Note(what="unpark_refused"),)
-    third = Leg(id=event.leg, endpoint=event.endpoint, agent=event.agent)
-    return replace(state, third=third), (ring_third(third, event),)
+    state, ring = ring_third(state, event)
+    return state, (ring,)
 
 
 def parked_too_long(state: CallState, event: TimedOut) -> Next:

@@ -149,10 +149,15 @@ def let_agent_go(
     return replace(state, agent=None, supervision=None, is_joined=False), tuple(steps)
 
 
-def ring_third(third: Leg, wanted: ConsultWith | AddParticipant | UnparkTo) -> Ring:
-    return Ring(
+def ring_third(
+    state: CallState, wanted: ConsultWith | AddParticipant | UnparkTo
+) -> tuple[CallState, Ring]:
+    """Ring somebody else for this call."""
+    third = Leg(id=wanted.leg, endpoint=wanted.endpoint, agent=wanted.agent)
+    ring = Ring(
         leg=third.id, endpoint=third.endpoint, ring_s=wanted.ring_s, caller_id=wanted.caller_id
     )
+    return replace(state, third=third), ring
 
 
 def end_third(state: CallState) -> tuple[CallState, Commands]:

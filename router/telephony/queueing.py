@@ -21,7 +21,6 @@ from pbx.ports import Records
 from router.call_record import QUEUED
 from router.deadline import Deadline, in_s
 from router.errors import CrosspointError
-from router.site.hours import is_open
 from router.site.resources import QueueConfig
 from router.store.agents import Agents, Reserved, new_token
 from router.store.agents_seen import CallSeen
@@ -130,13 +129,8 @@ class StoreQueueing:
         config = entry.config if entry is not None else None
         # Who had an agent already is no newcomer, though the line has forgotten the call since.
         is_known = state.goes_first or self._holding.find(state.id) is not None
-        stays = config is not None and config.hold_queue.stay_in_queue_after_closing
-        if entry is None:
-            # Nobody will ever be asked for the callers of a queue that was removed.
-            is_closed = self._planner.is_removed(plan.queue)
-        else:
-            is_closed = not is_open(entry.calendar, self._clock())
-        if is_closed and not (is_known and stays):
+        is_gone = self._planner.sends_away if is_known else self._planner.is_closed
+        if is_gone(plan.queue, self._clock()):
             return await self._turn_away(state, NotPlacedBecause.CLOSED)
         try:
             if plan.only_now:

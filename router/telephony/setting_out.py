@@ -120,18 +120,21 @@ class Planner:
         found = directory.queue(self._tenant, queue_id)
         return found or directory.queue_by_call_center_id(self._tenant, queue_id)
 
-    def is_removed(self, queue_id: str) -> bool:
-        """Whether the site has no such queue (any more); one that is not known yet says nothing of that."""
-        is_site_known = self._tenant in self._directory().tenants
-        return is_site_known and self.queue(queue_id) is None
+    def is_closed(self, queue_id: str, now_s: float) -> bool:
+        """Whether a queue takes no caller at that moment: out of hours, or removed from the site.
 
-    def sends_away(self, queue_id: str, now_s: float) -> bool:
-        """Whether a queue is removed, or closed at that moment, and lets nobody stay."""
+        One that is not there while the site is not known yet says nothing of that.
+        """
         entry = self.queue(queue_id)
         if entry is None:
-            return self.is_removed(queue_id)
-        stays = entry.config.hold_queue.stay_in_queue_after_closing
-        return not stays and not is_open(entry.calendar, now_s)
+            return self._tenant in self._directory().tenants
+        return not is_open(entry.calendar, now_s)
+
+    def sends_away(self, queue_id: str, now_s: float) -> bool:
+        """Whether those leave who wait in a queue already: it is closed, and lets nobody stay."""
+        entry = self.queue(queue_id)
+        stays = entry is not None and entry.config.hold_queue.stay_in_queue_after_closing
+        return not stays and self.is_closed(queue_id, now_s)
 
     def agent(self, agent_id: str) -> AgentConfig | None:
         """An agent by our id, or by the platform's, with the phone where they are now."""

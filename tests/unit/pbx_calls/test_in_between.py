@@ -26,11 +26,9 @@ from pbx.errors import (
 )
 from pbx.legs import MOST_UNWANTED, Channels
 from pbx.machine.events import (
-    Begin,
     Gone,
     HoldCall,
     LegGone,
-    LegUp,
     Recovered,
     SplitDone,
     TransferTo,
@@ -128,11 +126,7 @@ async def test_a_call_that_is_woken_while_its_agent_is_confirmed_does_not_stand_
     scene = Scene(world)
     scene.asterisk.goes_on.clear()
     async with scene.running() as session:
-        session.post(Begin())
-        await scene.until(lambda: session.state.offers)
-        agent = session.state.offers[0].id
-        scene.channels.seen(UniqueId(agent), ChannelName("PJSIP/6001-1"))
-        session.post(LegUp(agent))
+        await scene.begins_and_agent_answers()
         await scene.until(lambda: session.state.phase is Phase.CONNECTING)
         session.wake()
         may_confirm.set()
@@ -179,11 +173,7 @@ async def test_a_caller_who_cannot_be_joined_with_the_agent_goes_back_into_the_l
 
     scene.asterisk.fails = fails
     async with scene.running() as session:
-        session.post(Begin())
-        await scene.until(lambda: session.state.offers)
-        agent = session.state.offers[0].id
-        scene.channels.seen(UniqueId(agent), ChannelName("PJSIP/6001-1"))
-        session.post(LegUp(agent))
+        agent = await scene.begins_and_agent_answers()
         await scene.until(lambda: session.state.phase is Phase.HOLDING and world.wrapped_up)
         assert session.state.goes_first
     assert [one.channel for one in scene.asterisk.sent if isinstance(one, Hangup)] == [agent]

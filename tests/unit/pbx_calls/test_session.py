@@ -158,6 +158,15 @@ class Scene:
             while not is_true():
                 await asyncio.sleep(0.001)
 
+    async def begins_and_agent_answers(self) -> LegId:
+        """The call comes in, an agent is rung for it and answers; the leg of their phone."""
+        self.session.post(Begin())
+        await self.until(lambda: self.session.state.offers)
+        agent = self.session.state.offers[0].id
+        self.channels.seen(UniqueId(agent), ChannelName("PJSIP/6001-1"))
+        self.session.post(LegUp(agent))
+        return agent
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -503,11 +512,7 @@ async def test_a_talk_that_is_over_at_once_is_no_failed_recording(
     scene = Scene(world)
     scene.asterisk.goes_on.clear()
     async with scene.running() as session:
-        session.post(Begin())
-        await scene.until(lambda: session.state.offers)
-        agent = session.state.offers[0].id
-        scene.channels.seen(UniqueId(agent), ChannelName("PJSIP/ada-1"))
-        session.post(LegUp(agent))
+        await scene.begins_and_agent_answers()
         await scene.until(lambda: session.state.phase is Phase.TALKING)
         session.post(LegGone(leg=CALLER, why=Gone.HUNG_UP))
         await scene.until(lambda: handed_over)
